@@ -1,0 +1,1 @@
+"""The floor: words and pure rules that every process shares.  Standard library and xxhash only."""

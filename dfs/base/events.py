@@ -1,0 +1,89 @@
+"""The names of what happens.  One name labels the log line, the audit line and the counter.
+
+Names are API: a rename is a line in CHANGELOG.md.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+
+class Event(StrEnum):
+    """`subject.happened`."""
+
+    DAEMON_STARTED = "daemon.started"
+    DAEMON_STOPPING = "daemon.stopping"
+    DAEMON_STOPPED = "daemon.stopped"
+    BUG_UNHANDLED = "bug.unhandled"
+    CLUSTER_CREATED = "cluster.created"
+    REQUEST_SERVED = "request.served"
+    REQUEST_REFUSED = "request.refused"
+    JOB_FINISHED = "job.finished"
+    JOB_FAILED = "job.failed"
+
+    USER_REGISTERED = "user.registered"
+    USER_REMOVED = "user.removed"
+    USER_CHANGED = "user.changed"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_REFUSED = "login.refused"
+    SESSION_ENDED = "session.ended"
+    PASSWORD_CHANGED = "password.changed"
+    NAMESPACE_CHANGED = "namespace.changed"
+    FILE_COMPLETED = "file.completed"
+    LEASE_EXPIRED = "lease.expired"
+    TRASH_PURGED = "trash.purged"
+
+    NODE_JOINED = "node.joined"
+    NODE_REGISTERED = "node.registered"
+    NODE_STALE = "node.stale"
+    NODE_LOST = "node.lost"
+    NODE_BACK = "node.back"
+    NODE_SWEPT = "node.swept"
+    NODE_UNREACHABLE = "node.unreachable"
+    NODE_CHANGED = "node.changed"
+    KEYS_ROTATED = "keys.rotated"
+    STOCK_RECEIVED = "stock.received"
+    REPLICA_SUSPECT = "replica.suspect"
+    REPLICA_CORRUPT = "replica.corrupt"
+    REPLICA_MISSING = "replica.missing"
+    REPLICA_UNKNOWN = "replica.unknown"
+    DATABASE_FAILED = "database.failed"
+    DATABASE_UPGRADED = "database.upgraded"
+
+    BLOCK_STORED = "block.stored"
+    BLOCK_REFUSED = "block.refused"
+    BLOCK_DELETED = "block.deleted"
+    BLOCK_CORRUPT = "block.corrupt"
+    BLOCK_QUARANTINED = "block.quarantined"
+    VOLUME_OPENED = "volume.opened"
+    VOLUME_FAILED = "volume.failed"
+    CATALOG_REBUILT = "catalog.rebuilt"
+    NAMENODE_UNREACHABLE = "namenode.unreachable"
+    NAMENODE_REACHED = "namenode.reached"
+    COMMAND_FENCED = "command.fenced"
+
+
+class Emitter(Protocol):
+    """Where events go; `dfs.observe.logs.Log` is the one in use."""
+
+    def emit(self, event: Event, **fields: object) -> None:
+        """Record that it happened, with its facts (ids and numbers, never objects)."""
+        ...
+
+
+class SilentEmitter:
+    """Takes events and keeps them nowhere: for tools and tests."""
+
+    def emit(self, event: Event, **fields: object) -> None:
+        """See `Emitter`."""
+
+
+class RecordingEmitter:
+    """Keeps events for tests to look at."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Event, Mapping[str, object]]] = []
+
+    def emit(self, event: Event, **fields: object) -> None:
+        """See `Emitter`."""
+        self.events.append((event, fields))

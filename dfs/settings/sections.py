@@ -1,0 +1,221 @@
+"""Pure: what can be configured.  One frozen dataclass a section; relations are checked at birth.
+
+The suffix of a key is its unit: `_s` takes a duration (`3s`, `24h`), `_bytes` a size (`128MiB`).
+The reference with a comment for each key is `config.ini`; a test holds the two together.
+"""
+
+from dataclasses import dataclass, field
+
+from dfs.base.errors import BadConfig
+from dfs.base.units import GiB, KiB, MiB
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+
+def _need(holds: bool, rule: str) -> None:  # noqa: FBT001 - the condition is the sentence
+    if not holds:
+        raise BadConfig(rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """[cluster]: what every process must agree on."""
+
+    namenodes: tuple[str, ...] = ("http://127.0.0.1:9870",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamenodeConfig:
+    """[namenode]: the NameNode process."""
+
+    host: str = "127.0.0.1"
+    port: int = 9870
+    data: str = "/var/lib/dfs/namenode"
+    threads: int = 16
+    batch_requests_max: int = 256
+    batch_wait_s: float = 0.0
+    checkpoint_bytes: int = 16 * MiB
+    journal_keep_s: float = DAY_S
+    journal_records_max: int = 1_000_000
+    retry_cache_keep_s: float = 900.0
+    block_tokens: bool = True
+    block_token_life_s: float = 600.0
+    block_key_life_s: float = 10 * HOUR_S
+    lease_soft_s: float = 60.0
+    lease_hard_s: float = 1200.0
+    trash_keep_s: float = DAY_S
+    purge_interval_s: float = 60.0
+    purge_rows_max: int = 2_000
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(self.threads >= 1, "[namenode] needs threads >= 1")
+        _need(self.batch_requests_max >= 1, "[namenode] needs batch_requests_max >= 1")
+        _need(
+            self.lease_soft_s <= self.lease_hard_s, "[namenode] needs lease_soft_s <= lease_hard_s"
+        )
+        _need(
+            self.block_token_life_s < self.block_key_life_s,
+            "[namenode] needs block_token_life_s < block_key_life_s",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatanodeConfig:
+    """[datanode]: the DataNode process."""
+
+    host: str = "127.0.0.1"
+    port: int = 9866
+    http_port: int = 9864
+    data: tuple[str, ...] = ()
+    rack: str = "/default"
+    transfers_max: int = 64
+    reserve_bytes: int = 1 * GiB
+    reserve_percent: float = 1.0
+    sync: bool = True
+    purge_keep_s: float = HOUR_S
+    part_idle_s: float = HOUR_S
+    stock_delta_s: float = 1.0
+    stock_full_s: float = 6 * HOUR_S
+    stock_page_max: int = 10_000
+    drain_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(self.transfers_max >= 1, "[datanode] needs transfers_max >= 1")
+        _need(0 <= self.reserve_percent < 100, "[datanode] needs 0 <= reserve_percent < 100")
+        _need(self.rack.startswith("/"), "[datanode] needs a rack that begins with '/'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """[client]: the library and the commands."""
+
+    credentials: str = ""
+    block_size_bytes: int = 128 * MiB
+    blocks_in_flight: int = 3
+    chunks_in_flight: int = 8
+    write_mode: str = "pipeline"
+    jobs: int = 4
+    retries_max: int = 15
+    retry_first_s: float = 0.5
+    retry_cap_s: float = 15.0
+    timeout_s: float = 30.0
+    stall_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(
+            self.write_mode in ("pipeline", "fan-out"),
+            "[client] needs write_mode = pipeline or fan-out",
+        )
+        _need(self.block_size_bytes >= 64 * KiB, "[client] needs block_size_bytes >= 64KiB")
+        _need(self.jobs >= 1, "[client] needs jobs >= 1")
+        _need(self.blocks_in_flight >= 1, "[client] needs blocks_in_flight >= 1")
+        _need(self.retry_first_s <= self.retry_cap_s, "[client] needs retry_first_s <= retry_cap_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivenessConfig:
+    """[liveness]: when a DataNode counts as stale and as dead."""
+
+    heartbeat_interval_s: float = 3.0
+    stale_after_s: float = 30.0
+    dead_after_s: float = 630.0
+    sweep_interval_s: float = 60.0
+    sweep_timeout_s: float = 5.0
+    sweep_reports_keep: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse an order of limits that makes no sense."""
+        _need(
+            0 < self.heartbeat_interval_s < self.stale_after_s < self.dead_after_s,
+            "[liveness] needs 0 < heartbeat_interval_s < stale_after_s < dead_after_s",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationConfig:
+    """[replication]: how many copies."""
+
+    default: int = 2
+    maximum: int = 16
+    min_acks: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(
+            1 <= self.min_acks <= self.default <= self.maximum,
+            "[replication] needs 1 <= min_acks <= default <= maximum",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountsConfig:
+    """[accounts]: who may come in."""
+
+    registration: str = "open"
+    password_length_min: int = 12
+    session_life_s: float = 12 * HOUR_S
+    session_idle_s: float = 12 * HOUR_S
+    bind_address: bool = False
+    login_failures_free: int = 5
+    login_delay_cap_s: float = 900.0
+    hashes_at_once: int = 2
+    join_token_life_s: float = HOUR_S
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(
+            self.registration in ("open", "closed"),
+            "[accounts] needs registration = open or closed",
+        )
+        _need(self.password_length_min >= 8, "[accounts] needs password_length_min >= 8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """[limits]: where each thing ends."""
+
+    body_bytes_max: int = 16 * MiB
+    header_bytes_max: int = 32 * KiB
+    connections_max: int = 1_000
+    queue_requests_max: int = 4_096
+    batch_items_max: int = 10_000
+    page_entries_max: int = 5_000
+    directory_entries_max: int = 1_000_000
+    blocks_per_file_max: int = 10_000
+    block_size_bytes_max: int = 4 * GiB
+    locate_extents_max: int = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """[logging]: what is written down."""
+
+    level: str = "info"
+    file: str = ""
+    audit_file: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown level."""
+        _need(
+            self.level in ("debug", "info", "warning", "error"),
+            "[logging] needs level = debug, info, warning or error",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All sections."""
+
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    namenode: NamenodeConfig = field(default_factory=NamenodeConfig)
+    datanode: DatanodeConfig = field(default_factory=DatanodeConfig)
+    client: ClientConfig = field(default_factory=ClientConfig)
+    liveness: LivenessConfig = field(default_factory=LivenessConfig)
+    replication: ReplicationConfig = field(default_factory=ReplicationConfig)
+    accounts: AccountsConfig = field(default_factory=AccountsConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)

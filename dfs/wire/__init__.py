@@ -1,0 +1,1 @@
+"""What processes say to each other: REST shapes and routes, gRPC messages, their links."""

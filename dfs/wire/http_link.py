@@ -1,0 +1,100 @@
+"""One HTTP conversation with a daemon, by the route table: shapes in, shapes out, errors raised.
+
+urllib3 carries it (connection pool, TLS, time-outs).  This module does not retry and knows one
+address at a time; who follows the leader and tries again is the caller's business.
+"""
+
+from typing import Final, TypeVar
+
+import msgspec
+import urllib3
+
+from dfs.base.errors import DfsError, NamenodeUnreachable, from_code
+from dfs.wire.routes import Route
+from dfs.wire.shapes import ErrorReply, Request
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R")
+
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+REPLY_BYTES_MAX: Final = 256 * 1024 * 1024
+
+
+class HttpLink:
+    """A pool of connections to daemons.  Safe to share between threads.
+
+    Args:
+        timeout_s: the longest wait for a connection, and for each answer.
+        connections: kept open per daemon.
+    """
+
+    def __init__(self, *, timeout_s: float, connections: int = 8) -> None:
+        self._pool = urllib3.PoolManager(
+            num_pools=16,
+            maxsize=connections,
+            timeout=urllib3.Timeout(connect=min(timeout_s, 5.0), read=timeout_s),
+            retries=False,
+        )
+
+    def call(
+        self, base_url: str, route: Route[Q, R], body: Q, *, credential: str = "", request: str = ""
+    ) -> R:
+        """Ask one daemon one thing.
+
+        Args:
+            base_url: `http://host:port`.
+            credential: session token or node secret; empty for routes that anyone may ask.
+            request: id of this request; the same id asked again gets the same answer.
+
+        Raises:
+            NamenodeUnreachable: no connection, no answer in time, or no answer of ours.
+            DfsError: what the daemon refused, as it raised it.
+        """
+        headers = {"Content-Type": "application/json"}
+        if credential:
+            headers["Authorization"] = f"Bearer {credential}"
+        if request:
+            headers[REQUEST_ID_HEADER] = request
+        raw = self._exchange("POST", base_url + route.path, msgspec.json.encode(body), headers)
+        try:
+            return msgspec.json.decode(raw, type=route.gives)
+        except msgspec.MsgspecError as exc:
+            raise NamenodeUnreachable(f"{base_url}: answer not understood: {exc}") from exc
+
+    def fetch(self, url: str) -> bytes:
+        """The body of a plain GET (`/health`, `/metrics`).
+
+        Raises:
+            NamenodeUnreachable, DfsError: as `call`.
+        """
+        return self._exchange("GET", url, None, {})
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.clear()
+
+    def _exchange(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str]
+    ) -> bytes:
+        try:
+            answer = self._pool.request(method, url, body=body, headers=headers)
+        except urllib3.exceptions.HTTPError as exc:
+            raise NamenodeUnreachable(f"no answer from {url}: {_reason(exc)}") from exc
+        if 200 <= answer.status < 300:
+            return answer.data
+        raise _refusal(url, answer.status, answer.data)
+
+
+def _reason(exc: Exception) -> str:
+    text = str(exc)
+    if "refused" in text:
+        return "connection refused"
+    return "timed out" if "timed out" in text else type(exc).__name__
+
+
+def _refusal(url: str, status: int, body: bytes) -> DfsError:
+    try:
+        error = msgspec.json.decode(body, type=ErrorReply).error
+    except msgspec.MsgspecError:
+        return NamenodeUnreachable(f"{url} answered {status}; is it a DFS daemon?")
+    return from_code(error.code, error.message, error.hint, error.details)

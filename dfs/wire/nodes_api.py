@@ -1,0 +1,170 @@
+"""The REST shapes of DataNodes and the cluster: join, register, beat, stock, sweeps."""
+
+import msgspec
+
+from dfs.base.records import NodeCommand, NodeUsage, NodeView, StockEntry, VolumeStatus
+from dfs.wire.shapes import Reply, Request
+
+
+class JoinTokenRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many DataNodes the token lets in, and for how long (none: the configured life)."""
+
+    uses: int = 1
+    life_s: float | None = None
+
+
+class JoinTokenReply(Reply, frozen=True, kw_only=True):
+    """A token that lets DataNodes join, said once."""
+
+    token: str
+    uses: int
+    expires_ms: int
+
+
+class JoinRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A DataNode's first word: its own uuid and the join token."""
+
+    token: str
+    uuid: str
+
+
+class JoinReply(Reply, frozen=True, kw_only=True):
+    """The node's id and its credential, said once."""
+
+    node: int
+    secret: str
+    cluster: str
+
+
+class NodeRegistration(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A DataNode's word at each start: where it is and what disks it has."""
+
+    cluster: str
+    host: str
+    grpc_port: int
+    http_port: int
+    rack: str
+    version: str
+    restarts: int
+    clean_stop: bool
+    usage: NodeUsage
+    volumes: list[VolumeStatus]
+
+
+class KeyItem(msgspec.Struct, frozen=True):
+    """A block key on its way to a DataNode."""
+
+    key_id: int
+    secret: bytes
+    created_ms: int
+    expires_ms: int
+
+
+class Beat(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A DataNode's word every few seconds."""
+
+    usage: NodeUsage
+    volumes: list[VolumeStatus]
+    epoch: int  # highest it has seen
+    keys: list[int]  # ids of the block keys it has
+    acknowledged: list[int] = []  # commands done since the last beat
+
+
+class BeatReply(Reply, frozen=True, kw_only=True):
+    """What the NameNode wants of it; `keys` only when some are missing there."""
+
+    epoch: int
+    now_ms: int
+    registered: bool  # false: register again
+    block_tokens: bool
+    keys: list[KeyItem] = []
+    commands: list[NodeCommand] = []
+    namenodes: list[str] = []
+
+
+class StockReport(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a node holds: a page of a full report, or what changed since the last report.
+
+    Reports of one node are numbered by `sequence`; a gap makes the NameNode ask for a full one.  A
+    full report is one `report` number in several pages, the last of them marked.
+    """
+
+    epoch: int
+    sequence: int
+    full: bool
+    page: int = 0
+    last_page: bool = True
+    entries: list[StockEntry]
+    gone: list[StockEntry] = []
+
+
+class StockReply(Reply, frozen=True, kw_only=True):
+    """`full_wanted`: a gap was seen, send a full report."""
+
+    accepted: int
+    full_wanted: bool = False
+
+
+class NodesReply(Reply, frozen=True, kw_only=True):
+    """Every DataNode."""
+
+    nodes: list[NodeView]
+
+
+class SweepInfo(msgspec.Struct, frozen=True):
+    """What one DataNode's `/health` said in a sweep."""
+
+    report: int
+    node: int
+    at_ms: int
+    ok: bool
+    detail: str
+
+
+class SweepsReply(Reply, frozen=True, kw_only=True):
+    """Stored health reports, newest first."""
+
+    reports: list[SweepInfo]
+
+
+class SweepsRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Newest reports, of one node or of all."""
+
+    node: int | None = None
+    limit: int = 100
+
+
+class RemoveNodeRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Forget a dead DataNode and the replicas it held."""
+
+    name: str
+    force: bool = False
+
+
+class ClusterReply(Reply, frozen=True, kw_only=True):
+    """What a client needs to know before it starts."""
+
+    cluster: str
+    version: str
+    epoch: int
+    txid: int
+    now_ms: int
+    role: str
+    namenodes: list[str]
+    default_replication: int
+    block_size_bytes: int
+    batch_items_max: int
+    page_entries_max: int
+
+
+class AuditRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The newest audit lines, of one user or of all."""
+
+    user: str = ""
+    limit: int = 100
+
+
+class AuditReply(Reply, frozen=True, kw_only=True):
+    """Audit lines as they were written, newest first."""
+
+    lines: list[dict[str, object]]

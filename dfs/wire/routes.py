@@ -1,0 +1,167 @@
+"""The one table of REST `/v1`: which address takes which shape and answers which, and who may ask.
+
+The server binds a handler to each, the client calls by them, the OpenAPI document is printed from
+them.  Every route is POST with a JSON body; those marked `safe` change nothing and answer GET too,
+with the fields as query parameters (a list by repeating its name).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+from dfs.base.records import AllocatedBlock, FileStatus, LocatedFile
+from dfs.wire import accounts_api as a
+from dfs.wire import data_api as d
+from dfs.wire import files_api as f
+from dfs.wire import nodes_api as n
+from dfs.wire.shapes import Done, NameRequest, Nothing, Outcomes, Request
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R")
+
+
+class Caller(StrEnum):
+    """Whose credential a route wants."""
+
+    ANYONE = "anyone"
+    SESSION = "session"
+    ADMIN = "admin"  # a session of a superuser
+    NODE = "node"  # a DataNode's own secret
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[Q, R]):
+    """One address of `/v1`."""
+
+    path: str
+    takes: type[Q]
+    gives: type[R]
+    summary: str
+    caller: Caller = Caller.SESSION
+    safe: bool = False
+
+
+REGISTER: Final = Route(
+    "/v1/accounts/register", a.RegisterRequest, Done, "Make an account", Caller.ANYONE
+)
+LOGIN: Final = Route("/v1/accounts/login", a.LoginRequest, a.LoginReply, "Log in", Caller.ANYONE)
+LOGOUT: Final = Route("/v1/accounts/logout", a.LogoutRequest, Done, "End this session, or all")
+PASSWORD: Final = Route(
+    "/v1/accounts/password", a.PasswordRequest, a.PasswordReply, "Change a password"
+)
+WHOAMI: Final = Route(
+    "/v1/accounts/whoami", Nothing, a.WhoamiReply, "Whose session this is", safe=True
+)
+USERS: Final = Route("/v1/accounts/users", Nothing, a.UsersReply, "Who is registered", safe=True)
+SESSIONS: Final = Route(
+    "/v1/accounts/sessions",
+    Nothing,
+    a.SessionsReply,
+    "Who is logged in and from where (one's own sessions, for administrators everybody's)",
+    safe=True,
+)
+ADD_USER: Final = Route(
+    "/v1/accounts/add", a.AddUserRequest, a.AddUserReply, "Make an account", Caller.ADMIN
+)
+REMOVE_USER: Final = Route(
+    "/v1/accounts/remove", NameRequest, Done, "Remove an account (one's own, or as administrator)"
+)
+SET_USER_STATE: Final = Route(
+    "/v1/accounts/state", a.UserStateRequest, Done, "Enable or disable an account", Caller.ADMIN
+)
+GROUPS: Final = Route(
+    "/v1/accounts/groups", Nothing, a.GroupsReply, "Groups and their members", safe=True
+)
+SET_MEMBERS: Final = Route(
+    "/v1/accounts/members", a.MembersRequest, Done, "Change a group", Caller.ADMIN
+)
+
+STAT: Final = Route(
+    "/v1/fs/stat", f.PathsRequest, Outcomes[FileStatus], "Status of paths", safe=True
+)
+LIST: Final = Route("/v1/fs/list", f.ListRequest, f.ListReply, "A page of a directory", safe=True)
+FIND: Final = Route(
+    "/v1/fs/find", f.FindRequest, f.FindReply, "A page of what is below a path", safe=True
+)
+MKDIR: Final = Route("/v1/fs/mkdir", f.MkdirRequest, Outcomes[FileStatus], "Make directories")
+MOVE: Final = Route("/v1/fs/move", f.MoveRequest, Outcomes[FileStatus], "Rename")
+COPY: Final = Route("/v1/fs/copy", f.CopyRequest, Outcomes[FileStatus], "Copy without moving bytes")
+REMOVE: Final = Route(
+    "/v1/fs/remove", f.RemoveRequest, Outcomes[f.Removed], "Remove, into the trash"
+)
+UNDELETE: Final = Route(
+    "/v1/fs/undelete", f.UndeleteRequest, FileStatus, "Bring back from the trash"
+)
+TRASH: Final = Route(
+    "/v1/fs/trash", f.TrashRequest, f.TrashReply, "What was removed lately", safe=True
+)
+DU: Final = Route("/v1/fs/du", f.DuRequest, Outcomes[f.Usage], "Totals below paths", safe=True)
+DF: Final = Route("/v1/fs/df", Nothing, f.DfReply, "Room in the cluster", safe=True)
+CHMOD: Final = Route("/v1/fs/chmod", f.ChmodRequest, Outcomes[f.Touched], "Set modes")
+CHOWN: Final = Route("/v1/fs/chown", f.ChownRequest, Outcomes[f.Touched], "Set owners and groups")
+SETREP: Final = Route("/v1/fs/setrep", f.SetrepRequest, Outcomes[f.Touched], "Set copies wanted")
+TOUCH: Final = Route("/v1/fs/touch", f.TouchRequest, Outcomes[FileStatus], "Set modification times")
+CHECKSUM: Final = Route(
+    "/v1/fs/checksum", f.PathsRequest, Outcomes[f.Checksum], "Checksums of files", safe=True
+)
+LOCATE: Final = Route(
+    "/v1/fs/locate",
+    f.PathsRequest,
+    Outcomes[LocatedFile],
+    "Where files are, and the right to read them",
+    safe=True,
+)
+CREATE: Final = Route(
+    "/v1/fs/create", d.CreateRequest, Outcomes[d.OpenedFile], "Begin to write files"
+)
+ALLOCATE: Final = Route(
+    "/v1/fs/allocate", d.AllocateRequest, Outcomes[list[AllocatedBlock]], "Further blocks"
+)
+COMPLETE: Final = Route(
+    "/v1/fs/complete", d.CompleteRequest, Outcomes[d.Completed], "Make written files visible"
+)
+RENEW: Final = Route("/v1/fs/renew", d.LeasesRequest, Outcomes[Done], "Keep writes alive")
+ABANDON: Final = Route("/v1/fs/abandon", d.LeasesRequest, Outcomes[Done], "Give writes up")
+SUSPECT: Final = Route(
+    "/v1/blocks/suspect", d.SuspectRequest, Done, "Say that a replica did not read back"
+)
+
+JOIN: Final = Route(
+    "/v1/nodes/join", n.JoinRequest, n.JoinReply, "A DataNode joins with a token", Caller.ANYONE
+)
+REGISTER_NODE: Final = Route(
+    "/v1/nodes/register", n.NodeRegistration, n.BeatReply, "A DataNode started", Caller.NODE
+)
+BEAT: Final = Route("/v1/nodes/beat", n.Beat, n.BeatReply, "A DataNode lives", Caller.NODE)
+STOCK: Final = Route(
+    "/v1/nodes/stock", n.StockReport, n.StockReply, "What a DataNode holds", Caller.NODE
+)
+NODES: Final = Route("/v1/nodes/list", Nothing, n.NodesReply, "Every DataNode", safe=True)
+JOIN_TOKEN: Final = Route(
+    "/v1/nodes/join-token",
+    n.JoinTokenRequest,
+    n.JoinTokenReply,
+    "A token with which DataNodes join",
+    Caller.ADMIN,
+)
+REMOVE_NODE: Final = Route(
+    "/v1/nodes/remove", n.RemoveNodeRequest, Done, "Forget a dead DataNode", Caller.ADMIN
+)
+SWEEPS: Final = Route(
+    "/v1/nodes/sweeps",
+    n.SweepsRequest,
+    n.SweepsReply,
+    "Health reports that sweeps collected",
+    Caller.ADMIN,
+    safe=True,
+)
+CLUSTER: Final = Route(
+    "/v1/cluster", Nothing, n.ClusterReply, "What a client needs to know", safe=True
+)
+AUDIT: Final = Route(
+    "/v1/audit", n.AuditRequest, n.AuditReply, "The newest audit lines", Caller.ADMIN, safe=True
+)
+
+ROUTES: Final[tuple[Route[Any, Any], ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Route)
+)

@@ -1,0 +1,151 @@
+"""Pure: block tokens and receipts, signed with HMAC-SHA256 under the cluster's block keys.
+
+A token lets its bearer do one thing (read, write or copy) to one generation of one block until it
+expires; the fields follow HDFS's BlockTokenIdentifier plus generation and length.  A receipt is a
+DataNode's word, signed under the same ring, that it holds a block.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from dfs.base.errors import TokenRefused
+from dfs.base.ids import BlockId, Generation, InodeId, NodeId
+from dfs.base.records import BlockKey, BlockName, BlockTruth, Receipt
+
+CLOCK_TOLERANCE_MS: Final = 60_000
+_SIGNATURE_BYTES: Final = 32
+
+
+class Mode(StrEnum):
+    """What a token allows."""
+
+    READ = "r"
+    WRITE = "w"
+    COPY = "c"  # read on the source of a copy
+
+
+class BlockToken(msgspec.Struct, frozen=True, array_like=True):
+    """What a token says.  `path_digest` binds the file name that an upload may put in the label."""
+
+    key_id: int
+    expires_ms: int
+    cluster: str
+    user: str
+    mode: Mode
+    block: BlockId
+    generation: Generation
+    file: InodeId
+    number: int
+    length_max_bytes: int
+    path_digest: bytes
+
+
+class KeyRing:
+    """Block keys by id; the newest signs.  Immutable: make another when keys change."""
+
+    def __init__(self, keys: Iterable[BlockKey] = ()) -> None:
+        self._keys = {key.key_id: key for key in keys}
+        self._newest = max(self._keys.values(), key=lambda key: key.key_id, default=None)
+
+    def ids(self) -> list[int]:
+        """The ids of the keys held, in order."""
+        return sorted(self._keys)
+
+    def newest(self) -> BlockKey:
+        """The key that signs now.
+
+        Raises:
+            TokenRefused: the ring is empty (no NameNode has sent its keys yet).
+        """
+        if self._newest is None:
+            raise TokenRefused("no block keys here yet", hint="try again in a few seconds")
+        return self._newest
+
+    def find(self, key_id: int) -> BlockKey | None:
+        """The key of that id, if held."""
+        return self._keys.get(key_id)
+
+
+def digest_path(path: str) -> bytes:
+    """The 16 bytes by which a token binds a path."""
+    return hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def sign_token(token: BlockToken, key: BlockKey) -> bytes:
+    """The token as it travels: payload, then signature."""
+    assert token.key_id == key.key_id
+    payload = msgspec.msgpack.encode(token)
+    return payload + _mac(key, b"token", payload)
+
+
+def read_token(raw: bytes, ring: KeyRing, *, now_ms: int) -> BlockToken:
+    """The token, if its signature holds and it has not expired.
+
+    Raises:
+        TokenRefused: absent, malformed, of an unknown key, forged, or expired.
+    """
+    if len(raw) <= _SIGNATURE_BYTES:
+        raise TokenRefused("a block token is needed")
+    payload, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
+    try:
+        token = msgspec.msgpack.decode(payload, type=BlockToken)
+    except msgspec.MsgspecError:
+        raise TokenRefused("the block token is malformed") from None
+    key = ring.find(token.key_id)
+    if key is None or not hmac.compare_digest(signature, _mac(key, b"token", payload)):
+        raise TokenRefused("the block token's signature does not hold")
+    if now_ms > token.expires_ms + CLOCK_TOLERANCE_MS:
+        raise TokenRefused("the block token has expired")
+    return token
+
+
+def check_token(
+    token: BlockToken, *, cluster: str, name: BlockName, modes: frozenset[Mode]
+) -> None:
+    """Refuse a token that is good but for something else.
+
+    Raises:
+        TokenRefused: another cluster, block, generation, place or mode.
+    """
+    if token.cluster != cluster:
+        raise TokenRefused("the block token is of another cluster")
+    if BlockName(token.file, token.number, token.block, token.generation) != name:
+        raise TokenRefused("the block token is for another block")
+    if token.mode not in modes:
+        raise TokenRefused(f"the block token does not allow this (it is for mode {token.mode!s})")
+
+
+def sign_receipt(truth: BlockTruth, *, node: NodeId, epoch: int, key: BlockKey) -> Receipt:
+    """A DataNode's signed word that it holds that block, fsynced."""
+    bare = Receipt(
+        truth.block, truth.generation, truth.length_bytes, truth.hash, node, epoch, key.key_id, b""
+    )
+    return dataclasses.replace(bare, signature=_receipt_mac(bare, key))
+
+
+def receipt_holds(receipt: Receipt, ring: KeyRing) -> bool:
+    """Whether a DataNode of this cluster signed it."""
+    key = ring.find(receipt.key_id)
+    return key is not None and hmac.compare_digest(receipt.signature, _receipt_mac(receipt, key))
+
+
+def _receipt_mac(receipt: Receipt, key: BlockKey) -> bytes:
+    fields = (
+        receipt.block,
+        receipt.generation,
+        receipt.length_bytes,
+        receipt.hash,
+        receipt.node,
+        receipt.epoch,
+    )
+    return _mac(key, b"receipt", msgspec.msgpack.encode(fields))
+
+
+def _mac(key: BlockKey, purpose: bytes, payload: bytes) -> bytes:
+    return hmac.digest(key.secret, purpose + b"\0" + payload, "sha256")
