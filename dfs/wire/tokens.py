@@ -1,6 +1,6 @@
 """Pure: block tokens and receipts, signed with HMAC-SHA256 under the cluster's block keys.
 
-A token lets its bearer do one thing (read, write or copy) to one generation of one block until it
+A token lets its bearer do one thing (read, write, copy or delete) to one generation of one block until it
 expires; the fields follow HDFS's BlockTokenIdentifier plus generation and length.  A receipt is a
 DataNode's word, signed under the same ring, that it holds a block.
 """
@@ -28,6 +28,7 @@ class Mode(StrEnum):
     READ = "r"
     WRITE = "w"
     COPY = "c"  # read on the source of a copy
+    DELETE = "d"  # given by a NameNode to itself, never to a client
 
 
 class BlockToken(msgspec.Struct, frozen=True, array_like=True):

@@ -1,0 +1,68 @@
+"""How a refusal travels over gRPC: JSON in the trailing metadata, and the same class again there.
+
+The gRPC status carries the kind for programs that are not ours (`dfs.rpc.errors`); the metadata
+carries code, message, hint and details.  An answer without it did not come from a handler of ours:
+the peer is gone, or something between lost the call.
+"""
+
+from typing import Final
+
+import grpc
+import msgspec
+
+from dfs.base.errors import DfsError, Overloaded, PeerUnreachable, from_code
+from dfs.wire.shapes import ErrorBody
+
+ERROR_KEY: Final = "dfs-error-bin"
+# HTTP/2 peers refuse headers over 8 KiB; long texts and lists of details are cut to stay below.
+ERROR_BYTES_MAX: Final = 6 * 1024
+_TEXT_CHARACTERS_MAX: Final = 400
+
+
+def error_metadata(err: DfsError) -> tuple[tuple[str, bytes], ...]:
+    """Trailing metadata that carries the error."""
+    raw = msgspec.json.encode(ErrorBody(err.code, err.message, err.hint, err.details), enc_hook=str)
+    if len(raw) > ERROR_BYTES_MAX:
+        short = err.message[:_TEXT_CHARACTERS_MAX], err.hint[:_TEXT_CHARACTERS_MAX]
+        raw = msgspec.json.encode(ErrorBody(err.code, *short))
+    return ((ERROR_KEY, raw),)
+
+
+def from_rpc_error(exc: grpc.RpcError, peer: str) -> DfsError:
+    """The error that the far side raised.
+
+    Args:
+        exc: what a stub's call raised.
+        peer: whom we called, for messages (`dn-3`, `10.0.0.5:9866`).
+
+    Returns:
+        The same class as over there; `Overloaded` when its gRPC server turned the call away;
+        `PeerUnreachable` when no word of ours came back.
+    """
+    body = _body_in(exc)
+    if body is not None:
+        return from_code(body.code, body.message, body.hint, body.details)
+    if not isinstance(exc, grpc.Call):
+        return PeerUnreachable(f"{peer}: {exc}")
+    status, words = exc.code(), (exc.details() or "").strip()
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Overloaded(f"{peer}: too many transfers at once")
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return PeerUnreachable(f"{peer}: no answer in time")
+    return PeerUnreachable(f"{peer}: {words[:_TEXT_CHARACTERS_MAX] or status.name.lower()}")
+
+
+def _body_in(exc: grpc.RpcError) -> ErrorBody | None:
+    if not isinstance(exc, grpc.Call):
+        return None
+    for key, value in exc.trailing_metadata() or ():
+        if key == ERROR_KEY:
+            return _decoded(value)
+    return None
+
+
+def _decoded(raw: str | bytes) -> ErrorBody | None:
+    try:
+        return msgspec.json.decode(raw, type=ErrorBody)
+    except msgspec.MsgspecError:
+        return None
