@@ -1,49 +1,37 @@
-"""Pure: the exit code of every command and daemon, by the kind of what went wrong.
+"""Pure: the exit code of every command and daemon, by the kind of its error.
 
-The codes are part of the contract with scripts: they are added to, never renumbered.
+0 done, 1 failed, 2 usage, 3 not found, 4 not permitted or not logged in, 5 exists or conflict,
+6 cluster unavailable, 7 data corrupt or missing.  One table for all of them; scripts rely on it.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from dfs.base.errors import DfsError, ErrorKind
+from dfs.base.errors import DfsError, ErrorKind, LocalDiskFull, LocalIoError
 
-DONE: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-NOT_FOUND: Final = 3
-DENIED: Final = 4
-CONFLICT: Final = 5
-UNAVAILABLE: Final = 6
-CORRUPT: Final = 7
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
-BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
-TERMINATED: Final = 143  # 128 + SIGTERM
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NOT_FOUND: Final = 3
+EXIT_DENIED: Final = 4
+EXIT_CONFLICT: Final = 5
+EXIT_UNAVAILABLE: Final = 6
+EXIT_CORRUPT: Final = 7
 
-CODE_OF_KIND: Final[Mapping[ErrorKind, int]] = {
-    ErrorKind.BAD_INPUT: USAGE,
-    ErrorKind.UNAUTHENTICATED: DENIED,
-    ErrorKind.DENIED: DENIED,
-    ErrorKind.NOT_FOUND: NOT_FOUND,
-    ErrorKind.CONFLICT: CONFLICT,
-    ErrorKind.FENCED: UNAVAILABLE,
-    ErrorKind.UNAVAILABLE: UNAVAILABLE,
-    ErrorKind.CORRUPT: CORRUPT,
+EXIT_BY_KIND: Final[Mapping[ErrorKind, int]] = {
+    ErrorKind.BAD_INPUT: EXIT_USAGE,
+    ErrorKind.UNAUTHENTICATED: EXIT_DENIED,
+    ErrorKind.DENIED: EXIT_DENIED,
+    ErrorKind.NOT_FOUND: EXIT_NOT_FOUND,
+    ErrorKind.CONFLICT: EXIT_CONFLICT,
+    ErrorKind.FENCED: EXIT_UNAVAILABLE,
+    ErrorKind.UNAVAILABLE: EXIT_UNAVAILABLE,
+    ErrorKind.CORRUPT: EXIT_CORRUPT,
 }
-
-MEANING: Final[Mapping[int, str]] = {
-    DONE: "done",
-    FAILED: "failed",
-    USAGE: "wrong usage or input",
-    NOT_FOUND: "not found",
-    DENIED: "not permitted, or not logged in",
-    CONFLICT: "exists already, or in conflict",
-    UNAVAILABLE: "cluster (or local disk) unavailable",
-    CORRUPT: "data corrupt or missing",
-    INTERRUPTED: "interrupted",
-}
+# The kind says "try again later", but it is this computer that failed, not the cluster.
+_LOCAL: Final = (LocalDiskFull, LocalIoError)
 
 
-def exit_code(error: DfsError) -> int:
-    """The code a command exits with when that error ends it."""
-    return CODE_OF_KIND[error.kind]
+def exit_code(err: DfsError) -> int:
+    """What a process that ends with this error answers its caller."""
+    return EXIT_FAILED if isinstance(err, _LOCAL) else EXIT_BY_KIND[err.kind]

@@ -1,8 +1,8 @@
 """Pure: block tokens and receipts, signed with HMAC-SHA256 under the cluster's block keys.
 
-A token lets its bearer do one thing (read, write, copy or delete) to one generation of one block until it
-expires; the fields follow HDFS's BlockTokenIdentifier plus generation and length.  A receipt is a
-DataNode's word, signed under the same ring, that it holds a block.
+A token lets its bearer do one thing (read, write, copy or delete) to one generation of one block
+until it expires; the fields follow HDFS's BlockTokenIdentifier plus generation and length.  A
+receipt is a DataNode's word, signed under the same ring, that it holds a block.
 """
 
 import dataclasses

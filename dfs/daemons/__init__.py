@@ -1,0 +1,1 @@
+"""The processes: composition roots that build every object by hand, and how they start and end."""

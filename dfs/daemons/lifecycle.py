@@ -1,0 +1,111 @@
+"""How a daemon starts, waits and ends: signals, exit codes, the one line an operator reads.
+
+The composition roots decide what runs; this module decides when to stop and what the process
+answers.  The first SIGTERM or SIGINT asks for a drain, the second ends the process at once, as a
+crash would: every daemon recovers from that.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Final, Protocol
+
+from dfs.base.errors import DfsError
+from dfs.observe.exit_codes import EXIT_FAILED, EXIT_USAGE, exit_code
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class BugLog(Protocol):
+    """Where an exception that nobody expected is written with its stack."""
+
+    def exception(self, where: str, exc: BaseException) -> None:
+        """Record it."""
+        ...
+
+
+class StopRequest:
+    """Whether the daemon was asked to stop; install it in the main thread.
+
+    Args:
+        end_now: what a second signal calls; ends the process without cleaning up.
+    """
+
+    def __init__(self, *, end_now: Callable[[int], object] = os._exit) -> None:
+        self._asked = threading.Event()
+        self._end_now = end_now
+        self.signal_name = ""
+
+    def install(self) -> None:
+        """Take SIGTERM and SIGINT of this process."""
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def ask(self, reason: str) -> None:
+        """Ask for the stop from inside, for instance after a fault that cannot heal."""
+        self.signal_name = self.signal_name or reason
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._asked.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until a stop is asked for; True when it was."""
+        return self._asked.wait(timeout_s)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            self._end_now(EXIT_FAILED)
+        self.ask(signal.Signals(number).name)
+
+
+def run_guarded(program: str, body: Callable[[], int], *, bugs: BugLog | None = None) -> int:
+    """Run a daemon or one of its commands; the exit code of the process.
+
+    A refusal or fault of ours is one line on stderr with its hint.  Anything else is a bug: its
+    stack goes to the log when there is one, never to the terminal.
+    """
+    if not __debug__:
+        say(program, "refuses to run under python -O: its assertions guard the data")
+        return EXIT_USAGE
+    try:
+        return body()
+    except DfsError as err:
+        say(program, err.message, err.hint)
+        return exit_code(err)
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+    except Exception as exc:  # noqa: BLE001 - the last edge before the terminal
+        if bugs is not None:
+            bugs.exception(program, exc)
+        say(program, f"internal error: {type(exc).__name__}: {exc}", "please report it")
+        return EXIT_FAILED
+
+
+def say(program: str, message: str, hint: str = "") -> None:
+    """One line for the operator on stderr."""
+    tail = f" ({hint})" if hint else ""
+    sys.stderr.write(f"{program}: {message}{tail}".replace("\n", " ") + "\n")
+    sys.stderr.flush()
+
+
+def announce(line: str) -> None:
+    """One line on stdout, flushed at once: scripts wait for it."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def parse_arguments(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> argparse.Namespace | int:
+    """What was asked; an exit code instead when the answer was help or a usage message."""
+    try:
+        return parser.parse_args(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_USAGE

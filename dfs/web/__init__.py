@@ -1,0 +1,1 @@
+"""REST and pages: parse, call one service, render.  No decisions."""
