@@ -1,0 +1,1 @@
+"""A DataNode's disk: block files that explain themselves, and a catalog that can be rebuilt."""
