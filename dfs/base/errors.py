@@ -15,7 +15,8 @@ raises the same class again.
                        ForeignFolder  NotInTrash  LocalExists  PortInUse  SourceChanged
       FENCED           StaleEpoch  StaleGeneration
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
-                       VolumeReadOnly  Overloaded  Throttled  SchemaMismatch  Stopping
+                       VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
+                       SchemaMismatch  Stopping  DaemonFailed
                        LocalDiskFull  LocalIoError
       CORRUPT          BlockCorrupt  DataUnavailable  MetadataCorrupt
 """
@@ -373,6 +374,13 @@ class Throttled(DfsError):
     default_hint = "wait and try again"
 
 
+class DatabaseUnavailable(DfsError):
+    """The metadata database could not take a change; nothing of the change remains."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "database_unavailable"
+    default_hint = "free space on the NameNode's disk, and see its log"
+
+
 class SchemaMismatch(DfsError):
     """The database is of another version than the program."""
 
@@ -385,6 +393,12 @@ class Stopping(DfsError):
 
     kind, code = ErrorKind.UNAVAILABLE, "stopping"
     default_hint = "try again; another daemon or its next start will answer"
+
+
+class DaemonFailed(DfsError):
+    """A daemon that was started on this computer ended, or did not serve in time."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "daemon_failed"
 
 
 class LocalDiskFull(DfsError):
