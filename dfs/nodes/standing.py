@@ -1,0 +1,138 @@
+"""What a DataNode knows of its cluster: who it is there, the epoch, the block keys, the time.
+
+All of it comes from NameNodes, in answers to beats.  Only a NameNode whose epoch is at least the
+highest ever seen is believed: one that leads no more teaches nothing.  The highest epoch outlives
+the process (it is kept with the blocks); the keys do not.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from dfs.base.clock import Clock
+from dfs.base.errors import StaleEpoch
+from dfs.base.ids import NodeId, node_name
+from dfs.base.records import BlockKey
+from dfs.wire.nodes_api import BeatReply
+from dfs.wire.tokens import KeyRing
+
+KEYS_MAX: Final = 64
+ROUND_TRIP_MAX_MS: Final = 5_000  # a slower answer says too little about the time
+KEY_WAITERS_MAX: Final = 8
+
+
+class EpochMemory(Protocol):
+    """Where the highest epoch seen is kept for good."""
+
+    @property
+    def epoch(self) -> int:
+        """The highest so far."""
+        ...
+
+    def remember_epoch(self, epoch: int) -> None:
+        """Keep a higher one; it is on the disk when this returns."""
+        ...
+
+
+class Standing:
+    """See the module.  Safe to share between threads."""
+
+    def __init__(self, *, memory: EpochMemory, clock: Clock) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiters = threading.BoundedSemaphore(KEY_WAITERS_MAX)
+        self._offset_ms = 0
+        self._ring = KeyRing()
+        self._keys: dict[int, BlockKey] = {}
+        self._ask_now: list[Callable[[], None]] = []
+        self.cluster = ""
+        self.node = NodeId(0)
+        self.tokens_required = True  # until a NameNode says otherwise
+
+    def settle(self, cluster: str, node: NodeId) -> None:
+        """Know who we are: read from the disk, or just joined."""
+        self.cluster, self.node = cluster, node
+
+    @property
+    def name(self) -> str:
+        """`dn-3`; `dn-?` before it has joined."""
+        return node_name(self.node) if self.node else "dn-?"
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen."""
+        return self._memory.epoch
+
+    @property
+    def ring(self) -> KeyRing:
+        """The block keys held now."""
+        return self._ring
+
+    def now_ms(self) -> int:
+        """The NameNode's wall clock, as far as beats told; tokens expire by it."""
+        return self._clock.now_ms() + self._offset_ms
+
+    def admit_epoch(self, epoch: int) -> None:
+        """Let a command of that epoch pass, and fence all lower ones from now on.
+
+        Raises:
+            StaleEpoch: a higher one was seen.
+        """
+        with (
+            self._changed
+        ):  # held while a new epoch reaches the disk: rare, and nothing may overtake
+            highest = self._memory.epoch
+            if epoch < highest:
+                raise StaleEpoch(f"epoch {epoch} is over: {self.name} has seen epoch {highest}")
+            if epoch > highest:
+                self._memory.remember_epoch(epoch)
+
+    def learn(self, reply: BeatReply, *, sent_ms: int, received_ms: int) -> bool:
+        """Take over what a NameNode said; False when its epoch is over and nothing was taken."""
+        try:
+            self.admit_epoch(reply.epoch)
+        except StaleEpoch:
+            return False
+        with self._changed:
+            self.tokens_required = reply.block_tokens
+            if 0 <= received_ms - sent_ms <= ROUND_TRIP_MAX_MS:
+                self._offset_ms = reply.now_ms - (sent_ms + received_ms) // 2
+            if reply.keys:
+                self._add_keys(
+                    [BlockKey(k.key_id, k.secret, k.created_ms, k.expires_ms) for k in reply.keys]
+                )
+            self._changed.notify_all()
+        return True
+
+    def on_key_wanted(self, ask_now: Callable[[], None]) -> None:
+        """Have `ask_now` called when a token comes under a key that is not here yet."""
+        self._ask_now.append(ask_now)
+
+    def await_key(self, key_id: int, *, timeout_s: float) -> None:
+        """Wait shortly for a key that a NameNode may have made since the last beat.
+
+        Only the key after the newest held is waited for, and by few callers at once, so that
+        invented key ids hold nothing up.
+        """
+        held = self._ring.ids()
+        plausible = key_id not in held and (not held or held[-1] < key_id <= held[-1] + 2)
+        if not plausible or not self._waiters.acquire(blocking=False):
+            return
+        try:
+            for ask_now in self._ask_now:
+                ask_now()
+            with self._changed:
+                self._changed.wait_for(lambda: key_id in self._keys, timeout_s)
+        finally:
+            self._waiters.release()
+
+    def _add_keys(self, keys: list[BlockKey]) -> None:
+        now_ms = self.now_ms()
+        for key in keys:
+            self._keys[key.key_id] = key
+        newest = sorted(self._keys.values(), key=lambda key: key.key_id)[-KEYS_MAX:]
+        # The newest stays whatever the clocks say: without it no receipt could be signed.
+        kept = [key for key in newest[:-1] if key.expires_ms > now_ms] + newest[-1:]
+        self._keys = {key.key_id: key for key in kept}
+        self._ring = KeyRing(kept)
