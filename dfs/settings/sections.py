@@ -66,6 +66,7 @@ class DatanodeConfig:
     """[datanode]: the DataNode process."""
 
     host: str = "127.0.0.1"
+    advertise_host: str = ""
     port: int = 9866
     http_port: int = 9864
     data: tuple[str, ...] = ()
@@ -80,10 +81,12 @@ class DatanodeConfig:
     stock_full_s: float = 6 * HOUR_S
     stock_page_max: int = 10_000
     drain_s: float = 20.0
+    stall_s: float = 30.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         _need(self.transfers_max >= 1, "[datanode] needs transfers_max >= 1")
+        _need(self.stall_s > 0, "[datanode] needs stall_s > 0")
         _need(0 <= self.reserve_percent < 100, "[datanode] needs 0 <= reserve_percent < 100")
         _need(self.rack.startswith("/"), "[datanode] needs a rack that begins with '/'")
 
