@@ -39,12 +39,13 @@ def from_rpc_error(exc: grpc.RpcError, peer: str) -> DfsError:
         The same class as over there; `Overloaded` when its gRPC server turned the call away;
         `PeerUnreachable` when no word of ours came back.
     """
-    body = _body_in(exc)
+    call = _call_of(exc)
+    if call is None:
+        return PeerUnreachable(f"{peer}: {exc}")
+    body = _body_in(call)
     if body is not None:
         return from_code(body.code, body.message, body.hint, body.details)
-    if not isinstance(exc, grpc.Call):
-        return PeerUnreachable(f"{peer}: {exc}")
-    status, words = exc.code(), (exc.details() or "").strip()
+    status, words = call.code(), (call.details() or "").strip()
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Overloaded(f"{peer}: too many transfers at once")
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -52,10 +53,13 @@ def from_rpc_error(exc: grpc.RpcError, peer: str) -> DfsError:
     return PeerUnreachable(f"{peer}: {words[:_TEXT_CHARACTERS_MAX] or status.name.lower()}")
 
 
-def _body_in(exc: grpc.RpcError) -> ErrorBody | None:
-    if not isinstance(exc, grpc.Call):
-        return None
-    for key, value in exc.trailing_metadata() or ():
+def _call_of(raised: object) -> grpc.Call | None:
+    """What a stub raises is a `grpc.Call` too; the library's types do not say so."""
+    return raised if isinstance(raised, grpc.Call) else None
+
+
+def _body_in(call: grpc.Call) -> ErrorBody | None:
+    for key, value in call.trailing_metadata() or ():
         if key == ERROR_KEY:
             return _decoded(value)
     return None
