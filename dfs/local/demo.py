@@ -1,0 +1,291 @@
+"""The guided tour: real files into a real cluster, a DataNode killed in mid-read, all compared.
+
+Every sentence it ends with was tested a moment before; if one did not hold, the exit code is 1.
+Nothing is simulated: the daemons are processes of this machine and SIGKILL ends one of them.
+"""
+
+import shutil
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from dfs.base.clock import Clock
+from dfs.base.entropy import SystemRandom
+from dfs.base.errors import LocalDiskFull, LocalExists
+from dfs.base.states import NodeState
+from dfs.base.units import MiB, format_size
+from dfs.client import DfsClient, GetOptions, PutOptions, TransferReport, connect
+from dfs.local.cluster import LocalCluster
+from dfs.local.demo_files import Prints, copy_library, digest_of, take_prints, write_random
+from dfs.local.demo_screen import Screen, TransferBar
+from dfs.local.roster import DATANODE
+from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED
+from dfs.wire import routes
+from dfs.wire.shapes import Nothing
+
+DEFAULT_FOLDER: Final = Path(".dfs-demo")
+LARGE_BYTES: Final = 512 * MiB
+LARGE_BYTES_MIN: Final = 16 * MiB
+DISK_SHARE: Final = 8  # the tour stores the large file four times: source, two copies, read back
+KILL_AT: Final = 0.3  # of the large file
+TARGET: Final = "/demo"
+LIBRARY, LARGE = "python-library", "large.bin"
+LIVE_WITHIN_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """A folder for the tour alone, the size of the large file, and whether all stays at the end."""
+
+    folder: Path | None = None
+    size_bytes: int | None = None
+    keep: bool = False
+
+
+def run_demo(
+    options: DemoOptions, *, environment: Mapping[str, str], clock: Clock, console: Console
+) -> int:
+    """Give the tour; 0 when every claim held.
+
+    Raises:
+        LocalExists: the folder holds something.
+        LocalDiskFull: there is no room.
+        DfsError: a step could not be done at all.
+    """
+    folder = (options.folder or DEFAULT_FOLDER).absolute()
+    if folder.exists() and any(folder.iterdir()):
+        raise LocalExists(
+            f"{folder} is not empty",
+            hint=f"dfs-local down --data {folder}; then remove it, or name another with --data",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    screen = Screen(console, clock=clock)
+    cluster = LocalCluster(
+        folder / "cluster", clock=clock, rng=SystemRandom(), environment=environment, say=screen.say
+    )
+    try:
+        size_bytes = _large_size(folder, options.size_bytes)
+        Tour(folder, cluster, screen, clock=clock, environment=environment).give(size_bytes)
+    finally:
+        if options.keep:
+            screen.say(f'The cluster runs on: eval "$(dfs-local env --data {folder}/cluster)"')
+        else:
+            cluster.down()
+            shutil.rmtree(folder, ignore_errors=True)
+        cluster.close()
+    return EXIT_DONE if screen.ok else EXIT_FAILED
+
+
+def _large_size(folder: Path, asked_bytes: int | None) -> int:
+    room_bytes = shutil.disk_usage(folder).free // DISK_SHARE
+    if room_bytes < LARGE_BYTES_MIN:
+        raise LocalDiskFull(
+            f"the tour needs {format_size(LARGE_BYTES_MIN * DISK_SHARE)} of disk at {folder}",
+            hint="name a folder on another disk with --data",
+        )
+    return min(asked_bytes or LARGE_BYTES, room_bytes)
+
+
+class Tour:
+    """The steps, in the order they are told."""
+
+    def __init__(
+        self,
+        folder: Path,
+        cluster: LocalCluster,
+        screen: Screen,
+        *,
+        clock: Clock,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._source = folder / "source"
+        self._back = folder / "back"
+        self._cluster = cluster
+        self._screen = screen
+        self._clock = clock
+        self._environment = dict(environment)
+
+    def give(self, large_bytes: int) -> None:
+        """All of it."""
+        start_s = self._clock.monotonic_s()
+        self._screen.title("DFS: a cluster on this machine loses a DataNode and no byte")
+        self._start()
+        prints = self._make_files(large_bytes)
+        with connect(config=self._cluster.config(), environment=self._environment) as client:
+            self._put(client, prints)
+            self._look()
+            killed = self._read_and_kill(client, prints)
+            self._read_back(client, prints, killed)
+            self._restart(client, killed)
+        self._screen.summary(self._clock.monotonic_s() - start_s)
+
+    def _start(self) -> None:
+        self._screen.step("Start a NameNode and three DataNodes, each a process of its own.")
+        with self._screen.timed("all four answer"):
+            self._cluster.up(datanodes=3)
+        self._environment.pop("DFS_TOKEN", None)
+        self._environment.update(self._cluster.variables())
+
+    def _make_files(self, large_bytes: int) -> Prints:
+        self._screen.step("Make something to store.")
+        self._source.mkdir()
+        copy_library(self._source / LIBRARY)
+        write_random(self._source / LARGE, large_bytes, rng=SystemRandom())
+        prints = take_prints(self._source)
+        self._screen.say(
+            f"Python's own library, {len(prints.files) - 1:,} files in "
+            f"{len(prints.folders):,} folders, and {format_size(large_bytes)} of random bytes;"
+        )
+        self._screen.say("the SHA-256 of each is noted before DFS sees any of it.")
+        return prints
+
+    def _put(self, client: DfsClient, prints: Prints) -> None:
+        self._screen.step("Put all of it into DFS, two copies each, fsynced before acknowledged.")
+        client.mkdir(TARGET, parents=True)
+        owed = 0
+        for name in (LIBRARY, LARGE):
+            size_bytes = self._size_of(prints, name)
+            with self._screen.timed(f"put {name}", size_bytes), self._screen.bar(name) as bar:
+                report = client.put(
+                    [self._source / name], TARGET, options=_put_options(size_bytes), progress=bar
+                )
+            owed += report.owed
+            self._check(report, bar)
+        self._screen.prove(
+            "every file is stored twice", f"{len(prints.files):,} files", held=owed == 0
+        )
+
+    def _look(self) -> None:
+        self._screen.step("Look at it as any user would.")
+        for words in (f"ls -l {TARGET}", f"ls {TARGET}/{LIBRARY}/json", "df", "whoami"):
+            self._command("dfs", words)
+
+    def _read_and_kill(self, client: DfsClient, prints: Prints) -> str:
+        name, node = self._victim(client)
+        size_bytes = (self._source / LARGE).stat().st_size
+        self._screen.step(f"Read {LARGE}, and kill a DataNode that holds it while it is read.")
+        self._screen.say(f"{name} holds most of what is still to be read after {KILL_AT:.0%}.")
+        self._back.mkdir()
+
+        def strike() -> None:
+            pid = self._cluster.kill(name)
+            self._screen.alarm(f"kill -9 {pid}: {name} ({node}) is gone, in mid-read")
+
+        with self._screen.timed("read to the end", size_bytes), self._screen.bar(LARGE) as bar:
+            watch = _Strike(bar, at_bytes=int(size_bytes * KILL_AT), strike=strike)
+            report = client.get([f"{TARGET}/{LARGE}"], self._back / LARGE, progress=watch)
+        self._check(report, bar)
+        same = digest_of(self._back / LARGE) == prints.files[LARGE]
+        self._screen.prove(
+            "a read goes on when its DataNode dies", "same SHA-256", held=same and watch.struck
+        )
+        return name
+
+    def _read_back(self, client: DfsClient, prints: Prints, killed: str) -> None:
+        self._screen.step(f"Read everything back while {killed} is dead, and compare.")
+        shutil.rmtree(self._back)
+        self._back.mkdir()
+        with self._screen.timed("got all", prints.size_bytes), self._screen.bar("get") as bar:
+            report = client.get(
+                [f"{TARGET}/{LIBRARY}", f"{TARGET}/{LARGE}"],
+                self._back,
+                options=GetOptions(recursive=True),
+                progress=bar,
+            )
+        self._check(report, bar)
+        differences = prints.differences(take_prints(self._back))
+        self._screen.differences(differences)
+        self._screen.prove(
+            "every file came back bit for bit",
+            f"{len(prints.files):,} files, {format_size(prints.size_bytes)}, "
+            f"{len(differences)} differences",
+            held=not differences,
+        )
+
+    def _restart(self, client: DfsClient, killed: str) -> None:
+        self._screen.step(f"Start {killed} again.")
+        with self._screen.timed(f"{killed} serves again"):
+            self._cluster.start(killed)
+        states = [node.state for node in client.link.call(routes.NODES, Nothing()).nodes]
+        self._command("dfs-admin", "nodes")
+        self._screen.prove(
+            "the killed DataNode is back with what it held",
+            f"{states.count(NodeState.LIVE)} of {len(states)} live",
+            held=all(state is NodeState.LIVE for state in states),
+        )
+        with self._screen.timed("re-read every copy of the large file on the DataNodes' disks"):
+            verdicts = list(client.verify(f"{TARGET}/{LARGE}"))
+        bad = [verdict for verdict in verdicts if not verdict.intact]
+        self._screen.differences([f"{verdict.node}: {verdict.reason}" for verdict in bad])
+        self._screen.prove(
+            "every copy on disk matches the NameNode's hash",
+            f"{len(verdicts)} copies of blocks",
+            held=bool(verdicts) and not bad,
+        )
+
+    def _victim(self, client: DfsClient) -> tuple[str, str]:
+        """The DataNode with most of the blocks behind the point of the kill: name and address."""
+        located = client.locate(f"{TARGET}/{LARGE}")
+        edge = located.status.size_bytes * KILL_AT
+        held = Counter(
+            holder.address.grpc_port
+            for extent in located.extents
+            if extent.file_offset >= edge
+            for holder in extent.holders
+        )
+        port = held.most_common(1)[0][0]
+        members = self._cluster.folder.load().of(DATANODE)
+        return next((one.name, one.address) for one in members if one.port == port)
+
+    def _command(self, program: str, words: str) -> None:
+        module = {"dfs": "dfs.cli.user", "dfs-admin": "dfs.cli.admin"}[program]
+        argv = [sys.executable, "-m", module, *words.split()]
+        self._screen.command(f"{program} {words}", argv, environment=self._environment)
+
+    def _check(self, report: TransferReport, bar: TransferBar) -> None:
+        for note in bar.notes[:5]:
+            self._screen.say(note)
+        worst = report.worst()
+        if worst is not None:
+            raise worst
+
+    def _size_of(self, prints: Prints, name: str) -> int:
+        large_bytes = (self._source / LARGE).stat().st_size
+        return large_bytes if name == LARGE else prints.size_bytes - large_bytes
+
+
+class _Strike(TransferBar):
+    """Passes progress on, and strikes once when so much was read, before the reader goes on."""
+
+    def __init__(self, bar: TransferBar, *, at_bytes: int, strike: Callable[[], None]) -> None:
+        self._bar = bar
+        self._left_bytes = at_bytes
+        self._strike = strike
+        self._lock = threading.Lock()
+        self.notes = bar.notes
+        self.struck = False
+
+    def started(self, files: int, size_bytes: int) -> None:
+        """See `Progress`."""
+        self._bar.started(files, size_bytes)
+
+    def advanced(self, size_bytes: int) -> None:
+        """See `Progress`."""
+        self._bar.advanced(size_bytes)
+        with self._lock:
+            was_bytes, self._left_bytes = self._left_bytes, self._left_bytes - size_bytes
+        if was_bytes > 0 >= self._left_bytes and not self.struck:
+            self.struck = True
+            self._strike()
+
+
+def _put_options(size_bytes: int) -> PutOptions:
+    """Blocks small enough that the large file has some thirty of them, on every DataNode."""
+    block_bytes = max(MiB, min(128 * MiB, size_bytes // 32 // MiB * MiB))
+    return PutOptions(recursive=True, replication=2, block_size_bytes=block_bytes)
