@@ -17,7 +17,7 @@ raises the same class again.
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
                        VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
                        SchemaMismatch  Stopping  DaemonFailed
-                       LocalDiskFull  LocalIoError
+                       LocalDiskFull  LocalIoError  WaitTimedOut
       CORRUPT          BlockCorrupt  DataUnavailable  MetadataCorrupt
 """
 
@@ -412,6 +412,13 @@ class LocalIoError(DfsError):
     """This computer could not read or write a local file."""
 
     kind, code = ErrorKind.UNAVAILABLE, "local_io_error"
+
+
+class WaitTimedOut(DfsError):
+    """What was waited for had not happened when the time was up; it may still happen."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "wait_timed_out"
+    default_hint = "it goes on in the background; wait longer with --timeout"
 
 
 class BlockCorrupt(DfsError):
