@@ -106,6 +106,14 @@ def read_token(raw: bytes, ring: KeyRing, *, now_ms: int) -> BlockToken:
     return token
 
 
+def key_id_of(raw: bytes) -> int | None:
+    """The key a token says it is signed with; believed only after `read_token`."""
+    try:
+        return msgspec.msgpack.decode(raw[:-_SIGNATURE_BYTES], type=BlockToken).key_id
+    except msgspec.MsgspecError:
+        return None
+
+
 def check_token(
     token: BlockToken, *, cluster: str, name: BlockName, modes: frozenset[Mode]
 ) -> None:
