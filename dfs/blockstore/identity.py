@@ -94,9 +94,10 @@ class FolderIdentity:
         self.layout = layout
         self._disk = disk
         layout.root.mkdir(parents=True, exist_ok=True)
-        is_new = _must_format(layout)
+        _must_format(layout)  # a folder that is not ours gets no lock file
         self._lock_fd = _lock(layout)
         try:
+            is_new = _must_format(layout)  # again: another process may have formatted it since
             if is_new:
                 _format(layout, disk, node_uuid)
             _check_version(layout)

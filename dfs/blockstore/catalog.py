@@ -1,0 +1,394 @@
+"""The catalog of one data folder: a SQLite row for every block file, so that nobody walks the disk.
+
+Invariants
+    C1  (block, generation) is unique: a volume holds a block's generation once.
+    C2  a row in state FINAL or FOUND means a published file of `size_bytes`, fsynced before it.
+    C3  a row in state CORRUPT means a file in quarantine.
+    C4  a row in state DELETING means a delete that was begun; recovery finishes it.
+
+One thread owns the only read-write connection.  Callers queue; whatever has queued while the last
+commit ran is committed together (group commit: the batch grows with the load and a lone caller
+does not wait for company).  `synchronous=NORMAL` is enough, because every row but its `verified_ms`
+can be rebuilt from the file's tail: a power cut may lose rows, never invent them.  Readers use
+read-only connections.  This module is the only one that knows SQL; it does not know files.
+"""
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dfs.base import crashpoint
+from dfs.base.errors import DfsError, DiskFull, LocalIoError, MetadataCorrupt, Stopping
+from dfs.base.ids import BlockId, Generation, InodeId
+from dfs.base.records import BlockName, BlockTruth, StockEntry
+from dfs.base.states import StoredState
+
+QUEUE_MAX: Final = 4_096
+BATCH_MAX: Final = 256
+CHECKPOINT_WRITES: Final = 2_000  # about four 4 KiB pages each: a WAL of some 30 MiB
+IDLE_CHECKPOINT_S: Final = 2.0
+READERS_KEPT_MAX: Final = 8
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS block (
+    block       INTEGER NOT NULL,
+    generation  INTEGER NOT NULL,
+    file        INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    length      INTEGER NOT NULL CONSTRAINT length_positive CHECK (length >= 0),
+    size        INTEGER NOT NULL CONSTRAINT size_holds_length CHECK (size >= length),
+    hash        BLOB NOT NULL CONSTRAINT hash_is_xxh3_128 CHECK (length(hash) = 16),
+    state       TEXT NOT NULL
+                CONSTRAINT state_known CHECK (state IN ('final', 'found', 'corrupt', 'deleting')),
+    path        TEXT NOT NULL,
+    verified_ms INTEGER NOT NULL,
+    created_ms  INTEGER NOT NULL,
+    mtime_ns    INTEGER NOT NULL,
+    inode       INTEGER NOT NULL,
+    CONSTRAINT c1 PRIMARY KEY (block, generation)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS block_by_name ON block (file, number, block, generation);
+CREATE INDEX IF NOT EXISTS block_by_bucket ON block (file & 255);
+CREATE INDEX IF NOT EXISTS block_by_age ON block (verified_ms);
+CREATE INDEX IF NOT EXISTS block_by_birth ON block (created_ms);
+"""
+_COLUMNS: Final = (
+    "file, number, block, generation, length, size, hash, state, path,"
+    " verified_ms, created_ms, mtime_ns, inode"
+)
+_PRAGMAS: Final = (
+    "PRAGMA busy_timeout=5000",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA mmap_size=0",
+)
+
+_Sql = tuple[str, tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One block file as the catalog knows it."""
+
+    name: BlockName
+    length_bytes: int
+    size_bytes: int  # of the whole file: content, label, trailer
+    hash: bytes
+    state: StoredState
+    path: str
+    verified_ms: int
+    created_ms: int
+    mtime_ns: int = 0
+    inode: int = 0  # of the local file system: reading in this order spares the disk's head
+
+    @property
+    def truth(self) -> BlockTruth:
+        """What the bytes must be."""
+        return BlockTruth(self.name.block, self.name.generation, self.length_bytes, self.hash)
+
+    def entry(self, volume: str) -> StockEntry:
+        """The row as it is reported."""
+        return StockEntry(
+            self.name,
+            self.length_bytes,
+            self.hash,
+            self.state,
+            self.verified_ms,
+            self.path,
+            volume,
+        )
+
+
+class Catalog:
+    """Opens or makes the catalog at `file`, and starts its writer.
+
+    Raises:
+        MetadataCorrupt: SQLite finds it damaged, or it is no such catalog.
+        LocalIoError: the disk fails.
+    """
+
+    def __init__(self, file: Path, *, sync: bool = True) -> None:
+        self._file = file
+        with _sqlite_errors(file):
+            self._connection = _open_writer(file, sync=sync)
+        self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(READERS_KEPT_MAX)
+        self._queue: queue.Queue[_Write | None] = queue.Queue(QUEUE_MAX)
+        self._gate = threading.Lock()  # nothing may queue behind the end
+        self._is_closed = False
+        self._unchecked = 0  # writes since the last checkpoint
+        self._thread = threading.Thread(target=self._run, name=f"catalog {file.parent.name}")
+        self._thread.daemon = True
+        self._thread.start()
+
+    # Writes: each returns when it is committed.
+
+    def put(self, row: CatalogRow) -> None:
+        """Insert the row, or replace the one of the same block and generation."""
+        self.put_all((row,))
+
+    def put_all(self, rows: Sequence[CatalogRow]) -> None:
+        """Insert or replace many rows in one commit."""
+        marks = ", ".join("?" * 13)
+        sql = f"INSERT OR REPLACE INTO block ({_COLUMNS}) VALUES ({marks})"
+        self._apply([(sql, _values(row)) for row in rows])
+
+    def set_state(self, name: BlockName, state: StoredState) -> None:
+        """Move a row to another state."""
+        sql = "UPDATE block SET state = ? WHERE block = ? AND generation = ?"
+        self._apply([(sql, (state.value, name.block, name.generation))])
+
+    def verified(self, name: BlockName, at_ms: int) -> None:
+        """The file was re-read and matched: remember when; a FOUND one is FINAL from now on."""
+        sql = (
+            "UPDATE block SET verified_ms = ?, state = 'final'"
+            " WHERE block = ? AND generation = ? AND state IN ('final', 'found')"
+        )
+        self._apply([(sql, (at_ms, name.block, name.generation))])
+
+    def forget(self, name: BlockName) -> None:
+        """Delete the row."""
+        sql = "DELETE FROM block WHERE block = ? AND generation = ?"
+        self._apply([(sql, (name.block, name.generation))])
+
+    # Reads.
+
+    def row(self, name: BlockName) -> CatalogRow | None:
+        """The row of exactly that file, number, block and generation."""
+        where = "block = ? AND generation = ? AND file = ? AND number = ?"
+        rows = self._select(f"WHERE {where}", (name.block, name.generation, name.file, name.number))
+        return rows[0] if rows else None
+
+    def rows_of(self, block: BlockId) -> list[CatalogRow]:
+        """Every generation held of a block, in every state."""
+        return self._select("WHERE block = ? ORDER BY generation", (block,))
+
+    def page(self, *, after: BlockName | None, limit: int) -> list[CatalogRow]:
+        """Rows ordered by (file, number, block, generation), from the one after `after`."""
+        order = "file, number, block, generation"
+        if after is None:
+            return self._select(f"ORDER BY {order} LIMIT ?", (limit,))
+        last = (after.file, after.number, after.block, after.generation)
+        return self._select(
+            f"WHERE ({order}) > (?, ?, ?, ?) ORDER BY {order} LIMIT ?", (*last, limit)
+        )
+
+    def bucket(self, number: int) -> list[CatalogRow]:
+        """The rows of the files in one of the 256 bucket folders."""
+        return self._select("WHERE file & 255 = ?", (number,))
+
+    def born_since(self, created_ms: int) -> list[CatalogRow]:
+        """Readable blocks written at or after a time, in the order they lie on the disk."""
+        return self._select(
+            "WHERE created_ms >= ? AND state IN ('final', 'found') ORDER BY inode", (created_ms,)
+        )
+
+    def newest_ms(self) -> int:
+        """When the newest block was written; 0 when there is none."""
+        return self._number("SELECT coalesce(max(created_ms), 0) FROM block")
+
+    def totals(self) -> tuple[int, int]:
+        """`(block files, bytes of them)` of the published ones."""
+        where = "FROM block WHERE state IN ('final', 'found')"
+        return (
+            self._number(f"SELECT count(*) {where}"),
+            self._number(f"SELECT coalesce(sum(size), 0) {where}"),
+        )
+
+    def close(self) -> None:
+        """Commit what is queued, fold the WAL into the file and stop the writer."""
+        with self._gate:
+            self._is_closed = True
+            self._queue.put(None)
+        self._thread.join()
+        while not self._readers.empty():
+            self._readers.get_nowait().close()
+
+    def _select(self, tail: str, values: tuple[object, ...]) -> list[CatalogRow]:
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT {_COLUMNS} FROM block {tail}", values).fetchall()
+        return [_row(each) for each in found]
+
+    def _number(self, sql: str) -> int:
+        with self._reading() as connection:
+            return int(connection.execute(sql).fetchone()[0])
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _sqlite_errors(self._file):
+            try:
+                connection = self._readers.get_nowait()
+            except queue.Empty:
+                connection = open_reader(self._file)
+            try:
+                yield connection
+            finally:
+                try:
+                    self._readers.put_nowait(connection)
+                except queue.Full:
+                    connection.close()
+
+    def _apply(self, statements: list[_Sql]) -> None:
+        write = _Write(statements, Future())
+        with self._gate:
+            if self._is_closed:
+                raise Stopping(f"the catalog {self._file} is closed")
+            self._queue.put(write)
+        write.done.result()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            batch, is_open = self._next_batch()
+            if batch:
+                self._commit(batch)
+            if not batch or self._unchecked >= CHECKPOINT_WRITES:
+                self._checkpoint()
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _next_batch(self) -> tuple[list["_Write"], bool]:
+        """What has queued, and whether to go on; an idle pause gives an empty batch."""
+        batch: list[_Write] = []
+        try:
+            write = self._queue.get(timeout=IDLE_CHECKPOINT_S if self._unchecked else None)
+            while write is not None:
+                batch.append(write)
+                if len(batch) == BATCH_MAX:
+                    return batch, True
+                write = self._queue.get_nowait()
+        except queue.Empty:
+            return batch, True
+        return batch, False
+
+    def _commit(self, batch: list["_Write"]) -> None:
+        """One transaction for all; every caller is answered after the commit."""
+        try:
+            with _sqlite_errors(self._file):
+                self._transact(batch)
+        except DfsError as exc:
+            for write in batch:
+                write.done.set_exception(exc)
+            return
+        crashpoint.reach("dn.catalog.committed")
+        self._unchecked += len(batch)
+        for write in batch:
+            write.done.set_result(None)
+
+    def _transact(self, batch: list["_Write"]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for write in batch:
+                for sql, values in write.statements:
+                    self._connection.execute(sql, values)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _checkpoint(self) -> None:
+        """Fold the WAL back.  On failure the WAL stays and is tried again later."""
+        self._unchecked = 0
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    statements: list[_Sql]
+    done: "Future[None]"
+
+
+def open_reader(file: Path) -> sqlite3.Connection:
+    """A read-only connection; it works beside a running daemon."""
+    connection = sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
+        connection.execute(pragma)
+    return connection
+
+
+def read_all(file: Path) -> list[CatalogRow]:
+    """Every row of a catalog that another process may be serving.
+
+    Raises:
+        MetadataCorrupt, LocalIoError: it cannot be read.
+    """
+    with _sqlite_errors(file), contextlib.closing(open_reader(file)) as connection:
+        return [_row(each) for each in connection.execute(f"SELECT {_COLUMNS} FROM block")]
+
+
+def _open_writer(file: Path, *, sync: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in (
+            *_PRAGMAS,
+            "PRAGMA journal_mode=WAL",
+            f"PRAGMA synchronous={'NORMAL' if sync else 'OFF'}",
+            "PRAGMA wal_autocheckpoint=0",
+        ):
+            connection.execute(pragma)
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise MetadataCorrupt(f"{file} fails SQLite's quick check: {verdict}")
+        connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _sqlite_errors(file: Path) -> Iterator[None]:
+    """SQLite's words in ours: full, damaged, or unreadable."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        name = getattr(exc, "sqlite_errorname", "")
+        if name.startswith("SQLITE_FULL"):
+            raise DiskFull(f"no room for the catalog {file}") from exc
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
+            raise MetadataCorrupt(f"{file}: {exc}") from exc
+        raise LocalIoError(f"{file}: {exc}") from exc
+
+
+def _values(row: CatalogRow) -> tuple[object, ...]:
+    name = row.name
+    return (
+        name.file,
+        name.number,
+        name.block,
+        name.generation,
+        row.length_bytes,
+        row.size_bytes,
+        row.hash,
+        row.state.value,
+        row.path,
+        row.verified_ms,
+        row.created_ms,
+        row.mtime_ns,
+        row.inode,
+    )
+
+
+def _row(
+    found: tuple[int, int, int, int, int, int, bytes, str, str, int, int, int, int],
+) -> CatalogRow:
+    file, number, block, generation, length, size, digest, state, path, verified, born, *rest = (
+        found
+    )
+    name = BlockName(InodeId(file), number, BlockId(block), Generation(generation))
+    return CatalogRow(
+        name, length, size, digest, StoredState(state), path, verified, born, rest[0], rest[1]
+    )

@@ -1,0 +1,120 @@
+"""Taking a block file out of sight without losing it: into quarantine, or into the purge area.
+
+Both are renames within the volume, made durable before the catalog follows.  Nothing here unlinks
+content; only the purge area is ever emptied, by `empty_purge`, after its grace.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from dfs.base import crashpoint
+from dfs.base.records import BlockName
+from dfs.base.states import StoredState
+from dfs.blockstore.catalog import Catalog, CatalogRow
+from dfs.blockstore.disk import Disk
+from dfs.blockstore.layout import Layout, SetAside, parse_set_aside
+
+
+def condemn(
+    layout: Layout, disk: Disk, catalog: Catalog, row: CatalogRow, *, now_ms: int, reason: str
+) -> CatalogRow:
+    """Move a bad block's file to quarantine and say so in the catalog.  The order is the contract:
+
+    1 the file leaves its place    (rename, fsync the quarantine)
+    2 the row says CORRUPT         (commit)
+    A crash in between leaves a row without a file, whose file recovery finds in quarantine.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        set_aside(layout, disk, layout.block(row.name), row.name, now_ms=now_ms, reason=reason)
+    bad = replace(row, state=StoredState.CORRUPT)
+    catalog.put(bad)
+    crashpoint.reach("dn.quarantine.committed")
+    return bad
+
+
+def set_aside(
+    layout: Layout, disk: Disk, path: Path, name: BlockName, *, now_ms: int, reason: str
+) -> Path:
+    """Rename a block file into quarantine, durably; returns where it is now."""
+    target = layout.quarantined(name, at_ms=now_ms, reason=reason)
+    while target.exists():
+        now_ms += 1
+        target = layout.quarantined(name, at_ms=now_ms, reason=reason)
+    _move(disk, path, target)
+    return target
+
+
+def set_aside_stray(layout: Layout, disk: Disk, path: Path, *, now_ms: int) -> Path:
+    """The same for a file or folder that is no block's."""
+    target = layout.quarantine / f"stray.{now_ms}.{path.name[:100]}"
+    while target.exists():
+        now_ms += 1
+        target = layout.quarantine / f"stray.{now_ms}.{path.name[:100]}"
+    _move(disk, path, target)
+    return target
+
+
+def _move(disk: Disk, path: Path, target: Path) -> None:
+    path.rename(target)
+    crashpoint.reach("dn.quarantine.renamed")
+    disk.fsync_folder(target.parent)
+    crashpoint.reach("dn.quarantine.dirsynced")
+
+
+def retire(layout: Layout, disk: Disk, catalog: Catalog, name: BlockName, *, now_ms: int) -> None:
+    """Delete a block: its file, and any copy of it in quarantine, go to the purge area.
+
+    1 the row says DELETING        (commit): no reader finds the block any more
+    2 the files move to purge/     (rename, fsync the day's folder)
+    3 the row goes                 (commit)
+    Recovery goes on from wherever a crash stopped it.
+    """
+    catalog.set_state(name, StoredState.DELETING)
+    crashpoint.reach("dn.delete.marked")
+    target = layout.retired(name, at_ms=now_ms)
+    if not target.parent.exists():
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        disk.fsync_folder(layout.purge)
+    for path in (layout.block(name), *quarantined_files(layout, name)):
+        while target.exists():
+            now_ms += 1
+            target = target.with_name(layout.retired(name, at_ms=now_ms).name)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(target)
+        crashpoint.reach("dn.delete.renamed")
+    disk.fsync_folder(target.parent)
+    crashpoint.reach("dn.delete.dirsynced")
+    catalog.forget(name)
+    crashpoint.reach("dn.delete.committed")
+
+
+def quarantined_files(layout: Layout, name: BlockName) -> list[Path]:
+    """Every file in quarantine that was once this block."""
+    return [path for path, what in set_aside_files(layout.quarantine) if what.name == name]
+
+
+def set_aside_files(folder: Path) -> Iterator[tuple[Path, SetAside]]:
+    """The block files in quarantine, or in one day's folder of the purge area."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            what = parse_set_aside(entry.name)
+            if what is not None:
+                yield Path(entry.path), what
+
+
+def empty_purge(layout: Layout, *, before_ms: int) -> int:
+    """Unlink what was retired before a time; returns how many files."""
+    gone = 0
+    for day in layout.purge.iterdir():
+        if not day.is_dir():
+            continue
+        for path, what in set_aside_files(day):
+            if what.at_ms < before_ms:
+                path.unlink(missing_ok=True)
+                gone += 1
+        with contextlib.suppress(OSError):  # not empty yet
+            day.rmdir()
+    return gone

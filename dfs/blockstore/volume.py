@@ -1,0 +1,347 @@
+"""One data folder in service: its room, its state, and the few acts that change what it shows.
+
+Owns the folder's lock, catalog and counters.  Decides when a disk is no longer trusted with writes:
+
+    ONLINE --a write, fsync or commit fails--> READ_ONLY     (its blocks are still served)
+    ONLINE --4 blocks unreadable in an hour--> READ_ONLY
+    a folder that cannot be opened at all is FAILED (see store.py)
+
+A volume does not come back by itself: the state lasts until the process starts again.  Which block
+goes where, and what may replace what, is the store's business.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from dfs.base import crashpoint
+from dfs.base.clock import Clock
+from dfs.base.errors import DfsError, DiskFull, LocalIoError, MetadataCorrupt, VolumeReadOnly
+from dfs.base.events import Emitter, Event
+from dfs.base.ids import InodeId
+from dfs.base.records import BlockName, VolumeStatus
+from dfs.base.states import StoredState, VolumeState
+from dfs.base.units import format_size
+from dfs.blockstore import recovery, removal
+from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.disk import FULL_ERRNOS, Disk, Space
+from dfs.blockstore.identity import FolderIdentity
+from dfs.blockstore.layout import PART_SUFFIX, Layout
+from dfs.settings.sections import DatanodeConfig
+
+UNREADABLE_MAX: Final = 3  # distinct blocks within UNREADABLE_WINDOW_S; one more and it is the disk
+UNREADABLE_WINDOW_S: Final = 3600.0
+FLUSHERS: Final = 2
+_FOLDER_LOCKS: Final = 64
+_DURABLE_FOLDERS_MAX: Final = 1_024  # remembered for each lock: 65,536 in all, some 8 MiB
+
+
+class Volume:
+    """Recovers an identified folder and serves it.
+
+    Raises, on making one:
+        LocalIoError, OSError: the disk fails.
+    """
+
+    def __init__(
+        self,
+        identity: FolderIdentity,
+        *,
+        disk: Disk,
+        config: DatanodeConfig,
+        clock: Clock,
+        emit: Emitter,
+    ) -> None:
+        self.identity = identity
+        self.layout: Layout = identity.layout
+        self.uuid = identity.card.volume
+        self.disk = disk
+        self.state = VolumeState.ONLINE
+        self.errors = 0
+        self._config = config
+        self._clock = clock
+        self._emit = emit
+        self._lock = threading.Lock()  # of the counters below
+        self._promised_bytes = 0
+        self._unreadable: dict[BlockName, float] = {}
+        self._parts: set[str] = set()
+        self._folder_locks = [threading.Lock() for _ in range(_FOLDER_LOCKS)]
+        self._durable_folders: list[set[InodeId]] = [set() for _ in range(_FOLDER_LOCKS)]
+        self.catalog, rebuilt = recovery.open_catalog(
+            self.layout, disk, now_ms=clock.now_ms(), is_new=identity.is_new
+        )
+        self.recovered = self._recover(rebuilt=rebuilt)
+        self._blocks, self._used_bytes = self.catalog.totals()
+        self.flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="flush")
+
+    # Room.
+
+    def room_bytes(self) -> int:
+        """What may still be written: free, above the reserve and what is promised; or below 0."""
+        return self._room(self.disk.space(self.layout.root))
+
+    def promise(self, size_bytes: int, *, what: str) -> None:
+        """Set room aside until `keep_promise`: between asking and taking, others ask too.
+
+        Raises:
+            DiskFull: it would eat into the reserve.
+            VolumeReadOnly: the disk takes no writes.
+        """
+        self.need_online()
+        space = self.disk.space(self.layout.root)
+        with self._lock:
+            room = self._room(space)
+            if room < size_bytes:
+                raise DiskFull(
+                    f"no room for {what}: {format_size(size_bytes)} needed,"
+                    f" {format_size(max(0, room))} free above the reserve on {self.layout.root}"
+                )
+            self._promised_bytes += size_bytes
+
+    def keep_promise(self, size_bytes: int) -> None:
+        """The room was taken, or is not needed any more."""
+        with self._lock:
+            self._promised_bytes -= size_bytes
+            assert self._promised_bytes >= 0
+
+    def _room(self, space: Space) -> int:
+        percent = int(space.total_bytes * self._config.reserve_percent / 100)
+        reserve = max(self._config.reserve_bytes, percent)
+        return space.free_bytes - reserve - self._promised_bytes
+
+    def status(self) -> VolumeStatus:
+        """As it is reported."""
+        try:
+            space = self.disk.space(self.layout.root)
+        except OSError:
+            space = Space(0, 0)
+        with self._lock:
+            return VolumeStatus(
+                self.uuid,
+                str(self.layout.root),
+                self.state,
+                space.total_bytes,
+                max(0, self._room(space)),
+                self._used_bytes,
+                self._blocks,
+                self.errors,
+            )
+
+    # Faults.
+
+    def need_online(self) -> None:
+        """Refuse writes on a disk that failed one.
+
+        Raises:
+            VolumeReadOnly: see the name.
+        """
+        if self.state is not VolumeState.ONLINE:
+            raise VolumeReadOnly(f"{self.layout.root} failed a write and is read-only")
+
+    def write_failed(self, exc: OSError | DfsError, what: str) -> DfsError:
+        """What a failed write, fsync, close or commit means; the caller raises the answer.
+
+        Only "no room" leaves the disk trusted.  After a failed fsync the kernel may have dropped
+        the dirty pages and call the next one a success, so nobody asks again for the same data
+        (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+        """
+        if isinstance(exc, DiskFull):
+            return exc
+        if isinstance(exc, OSError) and exc.errno in FULL_ERRNOS:
+            return DiskFull(f"no room for {what} on {self.layout.root}: {exc.strerror}")
+        self._fail(f"{what}: {exc}")
+        return VolumeReadOnly(f"{self.layout.root} failed a write ({what}): {exc}")
+
+    @contextlib.contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Translate what the operating system or the catalog says inside; see `write_failed`."""
+        try:
+            yield
+        except (OSError, LocalIoError, MetadataCorrupt) as exc:
+            raise self.write_failed(exc, what) from exc
+
+    def read_failed(self, name: BlockName) -> None:
+        """Count a block that the disk could not read; too many distinct ones and it is the disk."""
+        now_s = self._clock.monotonic_s()
+        with self._lock:
+            self.errors += 1
+            self._unreadable[name] = now_s
+            recent = {n: s for n, s in self._unreadable.items() if now_s - s < UNREADABLE_WINDOW_S}
+            self._unreadable = recent
+        if len(recent) > UNREADABLE_MAX:
+            self._fail(f"{len(recent)} blocks unreadable within an hour", counted=True)
+
+    def _fail(self, why: str, *, counted: bool = False) -> None:
+        with self._lock:
+            self.errors += 0 if counted else 1
+            was, self.state = self.state, VolumeState.READ_ONLY
+        if was is VolumeState.ONLINE:
+            self._emit.emit(
+                Event.VOLUME_FAILED,
+                volume=self.uuid,
+                path=str(self.layout.root),
+                state=self.state,
+                why=why,
+            )
+
+    # Acts.  The caller holds the block's lock.
+
+    def part_begun(self, part_id: str) -> Path:
+        """Where a new block is written; it is not taken for a leftover while it is known here."""
+        with self._lock:
+            self._parts.add(part_id)
+        return self.layout.part(part_id)
+
+    def part_ended(self, part_id: str) -> None:
+        """Published or abandoned."""
+        with self._lock:
+            self._parts.discard(part_id)
+
+    def publish(self, part: Path, name: BlockName) -> None:
+        """Give a sealed (written, fsynced) file its name, durably.  The order is the contract:
+
+        1 the name appears, clobbering nothing    (link; its folder is made if new)
+        2 the temporary name goes                 (unlink)
+        3 the name is on the disk                 (fsync the file's folder)
+        4 so is a new folder's own name           (fsync the bucket)
+        Folder and bucket are fsynced one right after the other, so that on a journaling file system
+        the second finds its work done.
+
+        Raises:
+            FileExistsError: a file of that name is there; nothing was changed.
+            OSError: the disk fails.
+        """
+        folder = self.layout.file_folder(name.file)
+        target = self.layout.block(name)
+        lock = self._folder_locks[name.file % _FOLDER_LOCKS]
+        durable = self._durable_folders[name.file % _FOLDER_LOCKS]
+        with lock:  # against a delete that removes the folder when it is empty
+            try:
+                os.link(part, target)
+            except FileNotFoundError:
+                folder.mkdir(mode=0o700)
+                crashpoint.reach("dn.folder.made")
+                os.link(part, target)
+        crashpoint.reach("dn.block.linked")
+        part.unlink()
+        crashpoint.reach("dn.block.unlinked")
+        self.disk.fsync_folder(folder)
+        crashpoint.reach("dn.block.dirsynced")
+        if name.file not in durable:
+            self.disk.fsync_folder(folder.parent)
+            with lock:
+                if len(durable) >= _DURABLE_FOLDERS_MAX:
+                    durable.clear()
+                durable.add(name.file)
+        crashpoint.reach("dn.folder.dirsynced")
+
+    def record(self, row: CatalogRow) -> None:
+        """The row of a published file commits: from here on the block is held."""
+        self.catalog.put(row)
+        with self._lock:
+            self._blocks += 1
+            self._used_bytes += row.size_bytes
+        crashpoint.reach("dn.block.cataloged")
+
+    def condemn(self, row: CatalogRow, reason: str) -> CatalogRow:
+        """Take a bad block out of service, keeping its bytes.
+
+        Raises:
+            VolumeReadOnly: the disk would not move it.
+        """
+        with self.writing(f"quarantine of block {row.name.block:016x}"):
+            bad = removal.condemn(
+                self.layout,
+                self.disk,
+                self.catalog,
+                row,
+                now_ms=self._clock.now_ms(),
+                reason=reason,
+            )
+        self._uncount(row)
+        self._drop_folder_if_empty(row.name)
+        return bad
+
+    def retire(self, row: CatalogRow) -> None:
+        """Delete a block into the purge area.
+
+        Raises:
+            VolumeReadOnly: the disk would not move it.
+        """
+        self.need_online()
+        with self.writing(f"delete of block {row.name.block:016x}"):
+            removal.retire(
+                self.layout, self.disk, self.catalog, row.name, now_ms=self._clock.now_ms()
+            )
+        self._uncount(row)
+        self._drop_folder_if_empty(row.name)
+
+    def purge_expired(self) -> int:
+        """Unlink what was retired longer ago than the grace, and parts nobody writes any more."""
+        now_ms = self._clock.now_ms()
+        with self.writing("purge"):
+            gone = removal.empty_purge(
+                self.layout, before_ms=now_ms - int(self._config.purge_keep_s * 1000)
+            )
+            return gone + self._drop_idle_parts(now_ms / 1000 - self._config.part_idle_s)
+
+    def close(self, *, clean: bool) -> None:
+        """Stop serving; with `clean` the next start trusts the newest blocks."""
+        self.flushers.shutdown()
+        self.catalog.close()
+        if clean and self.state is VolumeState.ONLINE:
+            with contextlib.suppress(OSError):  # then the next start looks closer, no more
+                self.identity.mark_clean()
+        self.identity.release()
+
+    def _recover(self, *, rebuilt: bool) -> recovery.RecoveryReport:
+        try:
+            report = recovery.recover(
+                self.layout,
+                self.catalog,
+                self.disk,
+                now_ms=self._clock.now_ms(),
+                was_clean=self.identity.was_clean,
+            )
+        except BaseException:
+            self.catalog.close()
+            raise
+        report.rebuilt = rebuilt
+        if rebuilt:
+            self._emit.emit(Event.CATALOG_REBUILT, volume=self.uuid, found=report.found)
+        for name, reason in report.reasons:
+            self._emit.emit(
+                Event.BLOCK_QUARANTINED,
+                block=name.block,
+                generation=name.generation,
+                reason=reason,
+                volume=self.uuid,
+            )
+        return report
+
+    def _uncount(self, row: CatalogRow) -> None:
+        if row.state not in (StoredState.FINAL, StoredState.FOUND):
+            return
+        with self._lock:
+            self._blocks -= 1
+            self._used_bytes -= row.size_bytes
+
+    def _drop_folder_if_empty(self, name: BlockName) -> None:
+        index = name.file % _FOLDER_LOCKS
+        with self._folder_locks[index], contextlib.suppress(OSError):  # it holds other blocks
+            self.layout.file_folder(name.file).rmdir()
+            self._durable_folders[index].discard(name.file)
+
+    def _drop_idle_parts(self, before_s: float) -> int:
+        gone = 0
+        for part in self.layout.tmp.iterdir():
+            with self._lock:
+                in_use = part.name.removesuffix(PART_SUFFIX) in self._parts
+            if not in_use and part.stat().st_mtime < before_s:
+                part.unlink(missing_ok=True)
+                gone += 1
+        return gone

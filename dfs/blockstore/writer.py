@@ -1,0 +1,413 @@
+"""Taking in one block: every byte verified, then made durable, then visible, then known.
+
+The order of effects is the contract (`BlockWriter.finish` and `Volume.publish` spell it out):
+
+    room is taken       before data flows, so a full disk refuses at once
+    data is written     each piece held against its chunk hashes first; fdatasync behind the writer
+    length and hash     must be what the client's end computed
+    tail is written     label and trailer: the file explains itself
+    fsync, close        the bytes are on the disk
+    link, unlink        the name appears, whole and clobbering nothing
+    fsync the folders   the name is on the disk
+    catalog row         commits; only then `finish` returns
+
+A crash anywhere leaves either nothing, or garbage in tmp/ that the next start deletes, or a whole
+file without a row that the next start finds.  An error anywhere fails this block only: its part is
+unlinked and never fsynced again.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
+
+import msgspec
+
+from dfs.base import crashpoint
+from dfs.base.checksum import (
+    CHUNK_HASH_BYTES,
+    CHUNK_SIZE_BYTES,
+    BlockHasher,
+    chunk_count,
+    chunk_hashes,
+)
+from dfs.base.entropy import new_id
+from dfs.base.errors import BlockConflict, BlockCorrupt, LengthMismatch
+from dfs.base.records import BlockName, BlockTruth
+from dfs.base.states import StoredState
+from dfs.base.units import MiB
+from dfs.blockstore import removal
+from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.format import Label, encode_tail, tail_bytes
+from dfs.blockstore.reader import BlockFile
+from dfs.blockstore.recovery import row_of
+from dfs.blockstore.volume import Volume
+
+# So much may be dirty before it is pushed to the disk: the last fsync stays short, and the disk
+# works while the network does.
+FLUSH_BYTES: Final = 32 * MiB
+# A stream of unknown length takes its room in steps of this.
+GROW_BYTES: Final = 16 * MiB
+
+
+class Shelf(Protocol):
+    """What a writer needs of the store: the replacement rule, and somebody to tell."""
+
+    def lock_of(self, name: BlockName) -> AbstractContextManager[object]:
+        """Held while a block is looked up and published."""
+        ...
+
+    def admit(self, name: BlockName) -> CatalogRow | None:
+        """The stored row of this very generation, or None if it may be written."""
+        ...
+
+    def stored(self, volume: Volume, row: CatalogRow) -> None:
+        """A block was published and recorded."""
+        ...
+
+    def writer_closed(self) -> None:
+        """A writer is done, one way or the other."""
+        ...
+
+
+class Intake:
+    """Holds arriving pieces against their order, their hashes and the announced length."""
+
+    def __init__(self, what: str, *, length_max: int) -> None:
+        self._what = what
+        self._length_max = length_max
+        self._hasher = BlockHasher()
+        self._hashes: list[bytes] = []
+
+    @property
+    def length_bytes(self) -> int:
+        """How much has arrived."""
+        return self._hasher.length_bytes
+
+    @property
+    def chunk_hashes(self) -> bytes:
+        """The hashes of all chunks that arrived, joined."""
+        return b"".join(self._hashes)
+
+    def take(self, offset: int, data: bytes, hashes: bytes) -> None:
+        """The next piece.
+
+        Raises:
+            LengthMismatch: it is not the next, follows one that did not end on a chunk edge, or
+                passes the announced length.
+            BlockCorrupt: it does not match its chunk hashes.
+        """
+        have = self.length_bytes
+        if offset != have:
+            raise LengthMismatch(f"{self._what}: piece at {offset} came when {have} was due")
+        if have % CHUNK_SIZE_BYTES:
+            raise LengthMismatch(f"{self._what}: only the last piece may end inside a chunk")
+        if have + len(data) > self._length_max:
+            raise LengthMismatch(f"{self._what}: more than the {self._length_max} bytes announced")
+        if len(hashes) != chunk_count(len(data)) * CHUNK_HASH_BYTES:
+            raise LengthMismatch(f"{self._what}: a piece needs one hash for each 256 KiB")
+        if chunk_hashes(data) != hashes:
+            raise BlockCorrupt(
+                f"{self._what}: bytes {offset} to {offset + len(data)} were damaged on their way",
+                details={"reason": "hash"},
+            )
+        self._hasher.update(data)
+        self._hashes.append(hashes)
+
+    def check_end(self, length: int, digest: bytes) -> None:
+        """What arrived is what the client's end says was sent.
+
+        Raises:
+            LengthMismatch, BlockCorrupt: it is not.
+        """
+        if length != self.length_bytes:
+            raise LengthMismatch(
+                f"{self._what}: {self.length_bytes} bytes arrived of {length} sent"
+            )
+        if self._hasher.digest() != digest:
+            raise BlockCorrupt(
+                f"{self._what}: the whole does not match the hash of its sender",
+                details={"reason": "hash"},
+            )
+
+
+class PartFile:
+    """A block file under its temporary name.
+
+    Raises, on making one:
+        DiskFull, VolumeReadOnly: there is no room, or the disk fails; nothing is left behind.
+    """
+
+    def __init__(self, volume: Volume, what: str, *, label: Label, length: int | None) -> None:
+        self._volume = volume
+        self._disk = volume.disk
+        self._what = what
+        self._label = label
+        self._flush: Future[None] | None = None
+        self._flushed_to = 0
+        self._taken_to = 0  # room is taken up to here
+        self._promised = 0  # promised and not taken: the file system cannot take it in advance
+        self._length = length
+        first = GROW_BYTES if length is None else length + tail_bytes(label, length)
+        volume.promise(first, what=what)  # before anything is made
+        self._promised = first
+        self._part_id = new_id()
+        self.path = volume.part_begun(self._part_id)
+        self._fd = -1
+        try:
+            with volume.writing(what):
+                self._fd = self._disk.create(self.path)
+                crashpoint.reach("dn.block.created")
+                self._take(first)
+        except BaseException:
+            self.discard()
+            raise
+        crashpoint.reach("dn.block.allocated")
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write a verified piece, and push older ones towards the disk.
+
+        Raises:
+            DiskFull, VolumeReadOnly: see the names.
+        """
+        self._volume.need_online()
+        end = offset + len(data)
+        if self._length is None:
+            self._grow(end)
+        with self._volume.writing(self._what):
+            self._disk.write(self._fd, data, offset)
+            if end - self._flushed_to >= FLUSH_BYTES:
+                self._join_flush()
+                self._flush = self._volume.flushers.submit(self._disk.fdatasync, self._fd)
+                self._flushed_to = end
+        crashpoint.reach("dn.block.written")
+
+    def seal(self, label: Label, truth: BlockTruth) -> None:
+        """Write the tail, and have all of it on the disk; the file is closed after."""
+        tail = encode_tail(label, truth)
+        if self._length is None:
+            self._grow(truth.length_bytes + len(tail))
+        with self._volume.writing(self._what):
+            self._disk.write(self._fd, tail, truth.length_bytes)
+            crashpoint.reach("dn.block.tailed")
+            if self._taken_to != truth.length_bytes + len(tail):
+                os.ftruncate(self._fd, truth.length_bytes + len(tail))
+            self._join_flush()
+            self._disk.fsync(self._fd)
+            crashpoint.reach("dn.block.fsynced")
+            self.status = os.fstat(self._fd)
+            self._close()
+
+    def publish(self, name: BlockName) -> None:
+        """Give it its name; see `Volume.publish`.  Raises FileExistsError if there is one."""
+        self._volume.publish(self.path, name)
+        self._settle()
+
+    def discard(self) -> None:
+        """Leave nothing behind.  Errors do not matter: the next start empties tmp/ anyway."""
+        with contextlib.suppress(OSError):
+            self._join_flush()
+        with contextlib.suppress(OSError):
+            self._close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self._settle()
+
+    def _grow(self, end: int) -> None:
+        """Take room for a stream as far as it has come, in steps."""
+        if end <= self._taken_to + self._promised:
+            return
+        more = max(GROW_BYTES, end - self._taken_to - self._promised)
+        self._volume.promise(more, what=self._what)
+        self._promised += more
+        with self._volume.writing(self._what):
+            self._take(more)
+
+    def _take(self, size: int) -> None:
+        """Turn a promise into blocks of the file system, where it can do that."""
+        if self._disk.allocate(self._fd, self._taken_to, size):
+            self._taken_to += size
+            self._promised -= size
+            self._volume.keep_promise(size)
+
+    def _settle(self) -> None:
+        self._volume.keep_promise(self._promised)
+        self._promised = 0
+        self._volume.part_ended(self._part_id)
+
+    def _join_flush(self) -> None:
+        """An fdatasync reports a lost write once, to one caller: its answer must be heard."""
+        flush, self._flush = self._flush, None
+        if flush is not None:
+            flush.result()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class BlockWriter:
+    """One block being taken in.  Leave the `with` without `finish` and nothing of it remains.
+
+    `already` is True when this very generation is stored: then nothing is written, and `finish`
+    only holds what arrives against what is stored.  For one thread at a time.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        name: BlockName,
+        *,
+        label: Label,
+        length: int | None,
+        length_max: int,
+        choose_volume: Callable[[], Volume] | None,
+    ) -> None:
+        self._shelf = shelf
+        self._name = name
+        self._label = label
+        self._length = length
+        self._what = f"block {name.block:016x} generation {name.generation}"
+        self._intake = Intake(self._what, length_max=length_max if length is None else length)
+        self._part: PartFile | None = None
+        self._is_open = True
+        self.already = choose_volume is None
+        if choose_volume is not None:
+            self._volume = choose_volume()
+            self._part = PartFile(self._volume, self._what, label=label, length=length)
+
+    def write(self, offset: int, data: bytes, hashes: bytes) -> None:
+        """Take the next piece: whole 256 KiB chunks, except that the last may end anywhere.
+
+        Args:
+            offset: where in the block; it must follow what came before.
+            data: the bytes; they are written from this very buffer.
+            hashes: xxh3_64 of each chunk of `data`, joined.
+
+        Raises:
+            BlockCorrupt: the piece does not match its hashes.
+            LengthMismatch: a gap, a repeat, or more than was announced.
+            DiskFull, VolumeReadOnly: the disk cannot take it.
+        """
+        assert self._is_open
+        self._intake.take(offset, data, hashes)
+        if self._part is not None:
+            self._part.write(data, offset)
+
+    def finish(self, *, length: int, hash: bytes) -> BlockTruth:  # noqa: A002 - the wire's word
+        """Make the block durable and visible; when this returns, it is both.
+
+        1 length and hash are held against the sender's
+        2 the tail is written, the file fsynced and closed
+        3 under the block's lock: the replacement rule once more, then link, unlink, fsync of the
+          folders, the catalog row
+
+        Raises:
+            LengthMismatch, BlockCorrupt: not what the sender sent; nothing is kept.
+            BlockConflict: this generation is stored with other bytes.
+            StaleGeneration: a newer generation was stored meanwhile.
+            DiskFull, VolumeReadOnly: the disk failed it.
+        """
+        assert self._is_open
+        if self._length is not None and length != self._length:
+            raise LengthMismatch(f"{self._what}: {length} bytes sent, {self._length} announced")
+        self._intake.check_end(length, hash)
+        truth = BlockTruth(self._name.block, self._name.generation, length, hash)
+        if self._part is not None:
+            label = msgspec.structs.replace(self._label, chunk_hashes=self._intake.chunk_hashes)
+            self._part.seal(label, truth)
+        with self._shelf.lock_of(self._name):
+            stored = self._shelf.admit(self._name)
+            if stored is not None:
+                self._compare(stored.truth, truth)
+            else:
+                self._publish(truth)
+        self.close()
+        return truth
+
+    def close(self) -> None:
+        """Abandon what is not finished.  Safe to call twice."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        part, self._part = self._part, None
+        try:
+            if part is not None:
+                part.discard()
+        finally:
+            self._shelf.writer_closed()
+
+    def __enter__(self) -> "BlockWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _publish(self, truth: BlockTruth) -> None:
+        part = self._part
+        if part is None:  # stored when the writing began, and gone since
+            raise LengthMismatch(f"{self._what} was deleted meanwhile", hint="send it again")
+        with self._volume.writing(self._what):
+            self._volume.need_online()
+            try:
+                part.publish(self._name)
+                row = self._row(part, truth)
+                self._part = None
+            except FileExistsError:
+                row = self._take_over(part, truth)
+            self._volume.record(row)
+        self._shelf.stored(self._volume, row)
+
+    def _row(self, part: PartFile, truth: BlockTruth) -> CatalogRow:
+        created_ms, status = self._label.created_ms, part.status
+        return CatalogRow(
+            self._name,
+            truth.length_bytes,
+            status.st_size,
+            truth.hash,
+            StoredState.FINAL,
+            self._label.path,
+            created_ms,  # every byte was verified on its way in
+            created_ms,
+            status.st_mtime_ns,
+            status.st_ino,
+        )
+
+    def _take_over(self, part: PartFile, truth: BlockTruth) -> CatalogRow:
+        """A file has our name and no row: an earlier `finish` failed between the two.
+
+        If it is the same block, it counts (once its own name is durable); a damaged one goes to
+        quarantine and makes way; anything else is a conflict.
+        """
+        volume = self._volume
+        path = volume.layout.block(self._name)
+        try:
+            with BlockFile(path, self._name, disk=volume.disk) as file:
+                self._compare(file.truth, truth)
+                file.scan()
+                volume.disk.fsync_folder(path.parent)
+                volume.disk.fsync_folder(path.parent.parent)
+                return row_of(file, self._name, StoredState.FINAL)
+        except BlockCorrupt as exc:
+            removal.set_aside(
+                volume.layout,
+                volume.disk,
+                path,
+                self._name,
+                now_ms=self._label.created_ms,
+                reason=str(exc.details["reason"]),
+            )
+        part.publish(self._name)
+        row = self._row(part, truth)
+        self._part = None
+        return row
+
+    def _compare(self, stored: BlockTruth, truth: BlockTruth) -> None:
+        if stored != truth:
+            raise BlockConflict(
+                f"{self._what} is stored with other bytes",
+                details={"stored": stored.hash.hex(), "offered": truth.hash.hex()},
+            )
