@@ -1,0 +1,1 @@
+"""The NameNode's metadata database: its tables, its one writer, its journal."""

@@ -1,0 +1,145 @@
+"""Connections to the metadata database: one that writes, many that read.
+
+SQLite in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns.  Nobody but
+the writer's thread ever writes or checkpoints, which also sidesteps SQLite's WAL-reset corruption
+(fixed in 3.51.3; it needs two connections that write or checkpoint at once).  Pragmas are set on
+every connection and read back.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from dfs.base.errors import MetadataCorrupt
+
+DATABASE_FILE: Final = "dfs.sqlite"
+WRITER_CACHE_KIB: Final = 64 * 1024
+READER_CACHE_KIB: Final = 8 * 1024
+
+_PRAGMAS: Final[dict[str, str | int]] = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL
+    "foreign_keys": 1,
+    "busy_timeout": 5000,
+    "wal_autocheckpoint": 0,
+    "mmap_size": 0,
+    "cell_size_check": 1,
+    "trusted_schema": 0,
+    "temp_store": 2,  # MEMORY
+}
+
+
+def writer_engine(file: Path) -> Engine:
+    """The engine of the one connection that writes; it says BEGIN and COMMIT itself."""
+    engine = create_engine(
+        f"sqlite:///{file}", poolclass=NullPool, connect_args={"check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(raw: sqlite3.Connection, _record: object) -> None:
+        raw.isolation_level = None  # we say BEGIN ourselves
+        _set_pragmas(raw, _PRAGMAS | {"cache_size": -WRITER_CACHE_KIB})
+
+    return engine
+
+
+def reader_engine(file: Path, *, connections: int) -> Engine:
+    """The engine of the connections that only read, each on a snapshot of its own."""
+    engine = create_engine(
+        f"sqlite:///file:{file}?mode=ro&uri=true",
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(raw: sqlite3.Connection, _record: object) -> None:
+        raw.isolation_level = None
+        readable = {k: v for k, v in _PRAGMAS.items() if k != "journal_mode"}
+        _set_pragmas(raw, readable | {"query_only": 1, "cache_size": -READER_CACHE_KIB})
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _set_pragmas(raw: sqlite3.Connection, pragmas: dict[str, str | int]) -> None:
+    for name, wanted in pragmas.items():
+        raw.execute(f"PRAGMA {name}={wanted}")
+        (got,) = raw.execute(f"PRAGMA {name}").fetchone()
+        if got != wanted:
+            raise MetadataCorrupt(f"SQLite did not take {name}={wanted} (it says {got})")
+
+
+class Reader:
+    """Snapshots of the database for whoever only looks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[Connection]:
+        """A connection on one snapshot; leaving ends it.  Keep it short: it delays checkpoints."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+@contextlib.contextmanager
+def database_errors(doing: str) -> Iterator[None]:
+    """Turn the database's own exceptions into ours.
+
+    Raises:
+        MetadataCorrupt: the database could not do it; the message says what.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as exc:
+        raise MetadataCorrupt(f"{doing}: {_first_line(exc)}") from exc
+
+
+def _first_line(exc: Any) -> str:
+    return str(getattr(exc, "orig", None) or exc).splitlines()[0]
+
+
+def quick_check(file: Path) -> None:
+    """Read the whole file's structure.
+
+    Raises:
+        MetadataCorrupt: SQLite found damage; the message holds its first finding.
+    """
+    with (
+        database_errors(f"checking {file}"),
+        contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as raw,
+    ):
+        (verdict,) = raw.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise MetadataCorrupt(f"{file}: {verdict}")
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database, in use or not, to a new file by SQLite's online backup, and check the copy.
+
+    Raises:
+        MetadataCorrupt: the source could not be read or the copy failed its check.
+    """
+    with (
+        database_errors(f"copying {source}"),
+        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as origin,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        origin.backup(copy, pages=4096)
+        copy.execute("PRAGMA journal_mode=delete")
+    quick_check(target)

@@ -1,0 +1,359 @@
+"""The one writer: requests queue, a batch of them runs in one transaction, one fsync answers all.
+
+Each request runs under a savepoint, so a refused one leaves nothing while its neighbours go on.
+The order of effects of a batch:
+
+    1 BEGIN IMMEDIATE; the epoch in the database is still ours, or nothing happens (StaleEpoch)
+    2 every request's rows, then the counters, then the journal record
+    3 COMMIT (synchronous=FULL: on the disk when it returns)
+    4 after-commit hooks, then every caller is answered
+
+A crash before 3 leaves no trace of the batch; after 3 the retry cache answers who asks again.  A
+commit that fails is rolled back and refuses its whole batch; when even that fails, or the disk
+reports an error, the writer stops for good and `on_fatal` ends the process: going on with a handle
+that has seen an I/O error is how databases lose data.
+"""
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
+
+from dfs.base import crashpoint
+from dfs.base.clock import Clock
+from dfs.base.errors import DatabaseUnavailable, Overloaded, StaleEpoch, Stopping
+from dfs.base.events import Emitter, Event
+from dfs.base.ids import FIRST_EPOCH, Epoch, TxId
+from dfs.meta.cluster_tables import JOURNAL, RETRY_CACHE, SEQUENCE, SETTING
+from dfs.meta.journal import GENESIS_HASH, Record, last_record, make_record
+from dfs.meta.txn import Sequences, Txn
+from dfs.settings.sections import LimitsConfig, NamenodeConfig
+
+T = TypeVar("T")
+
+EPOCH_KEY: Final = "epoch"
+_DISK_TROUBLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+IDLE_WAIT_S: Final = 1.0  # after so long without a request the WAL is folded back whole
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """Who asked, under which request id."""
+
+    caller: str
+    request: str
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    work: Callable[[Txn], T]
+    future: "Future[T]"
+
+
+class Writer:
+    """Runs every change to the metadata, in one thread of its own.
+
+    Args:
+        engine: from `session.writer_engine`; this object alone uses it.
+        file: the database file, to see how long its WAL has grown.
+        on_fatal: called once when the database cannot be trusted any more.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        file: Path,
+        *,
+        clock: Clock,
+        emit: Emitter,
+        config: NamenodeConfig,
+        limits: LimitsConfig,
+        on_fatal: Callable[[str], None],
+    ) -> None:
+        self._connection = engine.connect()
+        self._engine = engine
+        self._wal = file.with_name(file.name + "-wal")
+        self._clock = clock
+        self._emit = emit
+        self._config = config
+        self._on_fatal = on_fatal
+        self._queue: queue.Queue[_Job[Any] | None] = queue.Queue(limits.queue_requests_max)
+        self._sequences = Sequences()
+        self._stopping = False
+        self._broken = ""
+        self.epoch = Epoch(int(_setting(self._connection, EPOCH_KEY) or FIRST_EPOCH))
+        newest = last_record(self._connection)
+        self._txid = newest.txid if newest else TxId(0)
+        self._hash = newest.hash if newest else GENESIS_HASH
+        self._thread = threading.Thread(target=self._run, name="meta-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def txid(self) -> TxId:
+        """The newest committed transaction."""
+        return self._txid
+
+    def submit(self, work: Callable[[Txn], T]) -> T:
+        """Run `work` in a transaction and return what it returned, once it is on the disk.
+
+        Raises:
+            DfsError: what `work` refused; nothing of it remains.
+            Overloaded: too many requests wait already.
+            Stopping: the NameNode is shutting down.
+            DatabaseUnavailable: the batch could not be committed; nothing of it remains.
+        """
+        if self._broken:
+            raise DatabaseUnavailable(self._broken)
+        if self._stopping:
+            raise Stopping("the NameNode is stopping")
+        job: _Job[T] = _Job(work, Future())
+        try:
+            self._queue.put_nowait(job)
+        except queue.Full:
+            raise Overloaded("too many changes are waiting for the metadata writer") from None
+        return job.future.result()
+
+    def answer(self, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
+        """As `submit`, but a request already answered under `key` is answered the same, undone.
+
+        Raises:
+            as `submit`.
+        """
+        return self.submit(lambda txn: _once(txn, key, work))
+
+    def waiting(self) -> int:
+        """How many requests are queued now."""
+        return self._queue.qsize()
+
+    def close(self) -> None:
+        """Finish what is queued, fold the WAL back and close."""
+        self._stopping = True
+        self._queue.put(None)
+        self._thread.join()
+        if not self._broken:
+            self._checkpoint("TRUNCATE")
+        self._connection.close()
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                first = self._queue.get(timeout=IDLE_WAIT_S)
+            except queue.Empty:
+                self._fold_wal(idle=True)
+                continue
+            if first is None:
+                return
+            batch, stop = self._gather(first)
+            self._commit(batch)
+            self._fold_wal(idle=False)
+            if stop:
+                return
+
+    def _gather(self, first: _Job[Any]) -> tuple[list[_Job[Any]], bool]:
+        """What else waits already (or comes within `batch_wait_s`), up to the batch's bound."""
+        batch = [first]
+        if self._config.batch_wait_s:
+            self._clock.sleep(self._config.batch_wait_s)
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < self._config.batch_requests_max:
+                job = self._queue.get_nowait()
+                if job is None:
+                    return batch, True
+                batch.append(job)
+        return batch, False
+
+    def _commit(self, batch: Sequence[_Job[Any]]) -> None:
+        if self._broken:
+            _refuse(batch, DatabaseUnavailable(self._broken))
+            return
+        try:
+            answered, hooks = self._transact(batch)
+        except StaleEpoch as exc:
+            _refuse(batch, exc)
+            return
+        except DBAPIError as exc:
+            self._fail(batch, exc)
+            return
+        except Exception as exc:  # noqa: BLE001 - a bug of ours; the batch's callers raise it
+            _refuse(batch, exc)
+            return
+        for hook in hooks:
+            hook()
+        for job, result in answered:
+            job.future.set_result(result)
+
+    def _transact(
+        self, batch: Sequence[_Job[Any]]
+    ) -> tuple[list[tuple[_Job[Any], object]], Sequence[Callable[[], None]]]:
+        connection = self._connection
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            if int(_setting(connection, EPOCH_KEY) or FIRST_EPOCH) != self.epoch:
+                raise StaleEpoch(f"epoch {self.epoch} was taken over by another NameNode")
+            txn = Txn(
+                connection,
+                txid=TxId(self._txid + 1),
+                epoch=self.epoch,
+                now_ms=self._clock.now_ms(),
+                sequences=self._sequences,
+            )
+            answered = [pair for job in batch if (pair := self._attempt(txn, job))]
+            record = self._append(txn)
+            crashpoint.reach("nn.commit.before")
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            with contextlib.suppress(DBAPIError):
+                connection.exec_driver_sql("ROLLBACK")
+            raise
+        crashpoint.reach("nn.commit.after")
+        if record:
+            self._txid, self._hash = record.txid, record.hash
+        return answered, txn.hooks()
+
+    def _attempt(self, txn: Txn, job: _Job[Any]) -> tuple[_Job[Any], object] | None:
+        """Run one request under a savepoint; None when it refused (its caller knows already)."""
+        mark = txn.mark()
+        txn.connection.exec_driver_sql("SAVEPOINT request")
+        try:
+            result = job.work(txn)
+        except BaseException as exc:  # noqa: BLE001 - handed to the caller, who raises it
+            if isinstance(exc, DBAPIError) and _is_disk_trouble(exc):
+                raise
+            self._undo(txn, mark)
+            job.future.set_exception(exc)
+            return None
+        txn.connection.exec_driver_sql("RELEASE request")
+        return job, result
+
+    def _undo(self, txn: Txn, mark: tuple[int, int]) -> None:
+        txn.connection.exec_driver_sql("ROLLBACK TO request")
+        txn.connection.exec_driver_sql("RELEASE request")
+        txn.rewind(mark)
+
+    def _append(self, txn: Txn) -> Record | None:
+        """The journal record of the batch, in its own transaction; none if nothing changed."""
+        txn.put(SEQUENCE, *self._sequences.touched_rows())
+        groups = txn.log.groups()
+        if not groups:
+            return None
+        record = make_record(
+            txid=txn.txid,
+            epoch=self.epoch,
+            prev_hash=self._hash,
+            at_ms=txn.now_ms,
+            groups=groups,
+        )
+        txn.connection.execute(
+            JOURNAL.insert(),
+            {
+                "txid": record.txid,
+                "epoch": record.epoch,
+                "prev_hash": record.prev_hash,
+                "hash": record.hash,
+                "at_ms": record.at_ms,
+                "changes": record.changes,
+            },
+        )
+        return record
+
+    def _fail(self, batch: Sequence[_Job[Any]], exc: DBAPIError) -> None:
+        """A batch that the database did not take: a full disk is survivable, the rest is not."""
+        reason = str(exc.orig)
+        full = _sqlite_code(exc) == sqlite3.SQLITE_FULL
+        self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=not full)
+        if not full:
+            self._broken = f"the metadata database failed: {reason}"
+        message = "the metadata disk is full" if full else self._broken
+        _refuse(batch, DatabaseUnavailable(message))
+        if not full:
+            self._on_fatal(self._broken)
+
+    def _fold_wal(self, *, idle: bool) -> None:
+        if self._broken:
+            return
+        size_bytes = self._wal.stat().st_size if self._wal.exists() else 0
+        if idle and size_bytes:
+            self._checkpoint("TRUNCATE")
+        elif size_bytes > self._config.checkpoint_bytes:
+            self._checkpoint("PASSIVE")
+
+    def _checkpoint(self, mode: str) -> None:
+        try:
+            self._connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})")
+        except DBAPIError as exc:
+            self._emit.emit(Event.DATABASE_FAILED, reason=str(exc.orig), fatal=False)
+
+
+def _once(txn: Txn, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
+    found = txn.get(RETRY_CACHE, key.caller, key.request)
+    if found is not None:
+        return bytes(found["answer"])
+    answer = work(txn)
+    row = {
+        "caller": key.caller,
+        "request": key.request,
+        "answer": answer,
+        "txid": txn.txid,
+        "at_ms": txn.now_ms,
+    }
+    txn.put(RETRY_CACHE, row)
+    return answer
+
+
+def _sqlite_code(exc: DBAPIError) -> int:
+    """SQLite's primary result code; 0 for what another database said."""
+    return getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_disk_trouble(exc: DBAPIError) -> bool:
+    """Whether the disk or the file is to blame, and not the statement (which is a bug of ours)."""
+    return _sqlite_code(exc) in _DISK_TROUBLE
+
+
+def _refuse(batch: Sequence[_Job[Any]], exc: Exception) -> None:
+    for job in batch:
+        if not job.future.done():
+            job.future.set_exception(exc)
+
+
+def _setting(connection: Connection, key: str) -> str | None:
+    found: str | None = connection.execute(
+        select(SETTING.c.value).where(SETTING.c.key == key)
+    ).scalar()
+    return found
+
+
+@contextlib.contextmanager
+def savepoint(txn: Txn) -> Iterator[None]:
+    """Inside one request: undo what the block did if it raises, and let the error go on.
+
+    For batches whose items stand or fall alone.
+    """
+    mark = txn.mark()
+    txn.connection.exec_driver_sql("SAVEPOINT item")
+    try:
+        yield
+    except BaseException:
+        txn.connection.exec_driver_sql("ROLLBACK TO item")
+        txn.connection.exec_driver_sql("RELEASE item")
+        txn.rewind(mark)
+        raise
+    txn.connection.exec_driver_sql("RELEASE item")
