@@ -121,13 +121,6 @@ class CommandRunner:
         if command.verb == "report":
             report()
         elif command.verb == "delete" and command.block is not None:
-            deleted = self._disk.delete(command.block)
+            self._disk.delete(command.block)
             crashpoint.reach("dn.command.deleted")
-            self._emit.emit(
-                Event.BLOCK_DELETED,
-                block=command.block.block,
-                generation=command.block.generation,
-                deleted=deleted,
-                reason=command.reason,
-            )
         # A verb of a newer NameNode: acknowledged so that it is not repeated for ever.

@@ -34,6 +34,11 @@ class StockSource(Protocol):
         """What was stored or changed, and what is gone, since the last call."""
         ...
 
+    @property
+    def changes_lost(self) -> bool:
+        """Whether more changed than the disk remembered; reading it resets it."""
+        ...
+
 
 class SendReport(Protocol):
     """How a report reaches its NameNode."""
@@ -110,7 +115,10 @@ class StockFeed:
                 for pending in self._lists:
                     pending.add(changed, gone)
                 if len(changed) + len(gone) < TAKE_MAX:
-                    return
+                    break
+            if self._source.changes_lost:
+                for pending in self._lists:
+                    pending.want_full()
 
 
 class StockReporter:

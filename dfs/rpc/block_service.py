@@ -10,7 +10,6 @@ from typing import Final
 
 from dfs.base import crashpoint
 from dfs.base.errors import BlockNotFound, LimitExceeded
-from dfs.base.events import Event
 from dfs.base.records import BlockName
 from dfs.nodes.standing import Standing
 from dfs.rpc.block_disk import BlockDisk
@@ -108,13 +107,6 @@ class BlockService(DataNodeServicer):
             self._standing.admit_epoch(request.epoch)
             deleted = self._disk.delete(name)
             crashpoint.reach("dn.delete.answering")
-            self.log.emit(
-                Event.BLOCK_DELETED,
-                block=name.block,
-                generation=name.generation,
-                deleted=deleted,
-                epoch=request.epoch,
-            )
             return pb.DeleteReply(deleted=deleted)
 
     @answers

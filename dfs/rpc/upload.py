@@ -142,13 +142,6 @@ class Uploads:
                 code=failure.code,
                 why=failure.message,
             )
-        self._log.emit(
-            Event.BLOCK_STORED,
-            block=truth.block,
-            generation=truth.generation,
-            length=truth.length_bytes,
-            further=len(receipts),
-        )
         crashpoint.reach("dn.upload.answering")
         return answer
 

@@ -1,0 +1,113 @@
+"""Waitress, with every limit stated: how a daemon serves its Flask application.
+
+Owns the listening socket and the thread of the loop.  Requests are bounded in size, connections in
+number and in idle time; a traceback never leaves.
+"""
+
+import errno
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.server import create_server
+from waitress.trigger import trigger as Trigger  # noqa: N812 - it is a class
+
+from dfs.base.clock import Clock
+from dfs.base.errors import BadConfig, PortInUse
+from dfs.base.units import KiB
+
+IDLE_S: Final = 30
+_POLL_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """Where each thing ends."""
+
+    threads: int
+    connections_max: int = 100
+    body_bytes_max: int = 64 * KiB
+    header_bytes_max: int = 16 * KiB
+
+
+class HttpServer:
+    """Listens from its making on, serves from `start` on.
+
+    Args:
+        port: 0 for any free one; `port` then says which.
+
+    Raises:
+        PortInUse: another process listens there.
+        BadConfig: the host is no address of this machine.
+    """
+
+    def __init__(
+        self, app: Flask, *, host: str, port: int, limits: HttpLimits, clock: Clock
+    ) -> None:
+        self._clock = clock
+        self._sockets: dict[int, Any] = {}  # waitress fills it: listeners, connections, triggers
+        try:
+            self._server: Any = create_server(  # one socket or several: no common type
+                app,
+                map=self._sockets,
+                host=host,
+                port=port,
+                threads=limits.threads,
+                connection_limit=limits.connections_max,
+                max_request_body_size=limits.body_bytes_max,
+                max_request_header_size=limits.header_bytes_max,
+                channel_timeout=IDLE_S,
+                cleanup_interval=IDLE_S // 2,
+                asyncore_use_poll=True,
+                expose_tracebacks=False,
+                ident="dfs",
+                clear_untrusted_proxy_headers=True,
+            )
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                raise PortInUse(f"another process listens on {host}:{port}") from exc
+            raise BadConfig(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+        self.port = self._bound_port()
+        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Serve."""
+        self._thread.start()
+
+    def stop(self, drain_s: float) -> None:
+        """Accept no more, let requests under way be answered for so long, then close the rest."""
+        self._in_loop(self._close_listeners)
+        until_s = self._clock.monotonic_s() + drain_s
+        while self._busy() and self._clock.monotonic_s() < until_s:
+            self._clock.sleep(_POLL_S)
+        self._server.task_dispatcher.shutdown(timeout=1)
+        self._in_loop(self._close_all)
+        self._thread.join(_POLL_S * 50)
+
+    def _bound_port(self) -> int:
+        listening = getattr(self._server, "effective_listen", None)
+        return int(listening[0][1] if listening else self._server.effective_port)
+
+    def _busy(self) -> bool:
+        dispatcher = self._server.task_dispatcher
+        return bool(dispatcher.queue) or dispatcher.active_count > 0
+
+    def _close_listeners(self) -> None:
+        for each in list(self._sockets.values()):
+            if each.accepting:
+                wasyncore.dispatcher.close(each)
+
+    def _close_all(self) -> None:
+        wasyncore.close_all(self._sockets, ignore_all=True)
+
+    def _in_loop(self, act: Callable[..., None]) -> None:
+        """Do it in the loop's own thread, to which the sockets belong."""
+        if not self._thread.is_alive():
+            act()
+            return
+        triggers = [each for each in self._sockets.values() if isinstance(each, Trigger)]
+        for each in triggers[:1]:
+            each.pull_trigger(act)
