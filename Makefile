@@ -16,12 +16,15 @@ UNMARKED := not faults and not soak and not bench
 PYTHONS := python3 python3.13 python3.12 python3.11 python
 CAN := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-faults cover lint types format proto up down bench clean
+.PHONY: help setup demo test test-faults cover lint types format proto docs up down bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setup: $(STAMP)  ## Make .venv with DFS and its development tools (quick when it is there)
+setdocs: $(STAMP)  ## Write commands.md, api.md and configure.md in docs/ from the program
+	$(BIN)/python docs/reference.py
+
+up: $(STAMP)  ## Make .venv with DFS and its development tools (quick when it is there)
 
 $(STAMP): setup.cfg pyproject.toml dfs/__init__.py
 	@python="$(PYTHON)"; \
@@ -70,6 +73,9 @@ proto: $(STAMP)  ## Generate dfs/wire/*_pb2* from proto/
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=proto \
 	  --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. \
 	  $$(cd proto && find . -name '*.proto' -printf '%P ')
+
+docs: $(STAMP)  ## Write commands.md, api.md and configure.md in docs/ from the program
+	$(BIN)/python docs/reference.py
 
 up: $(STAMP)  ## Start a cluster on this machine (DATANODES=3 DATA=.dfs-local)
 	$(BIN)/dfs-local up --datanodes $(DATANODES) --data $(DATA)
