@@ -1,0 +1,75 @@
+"""The conversation with the cluster: opened when a command first needs it, shared by a whole shell.
+
+Decides which settings, which NameNode and whose session a command uses.  The client library is
+loaded here and not before, because loading it takes longer than answering `--help`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dfs.client import DfsClient
+    from dfs.settings.sections import Config
+
+HURRIED_TIMEOUT_S: Final = 2.0  # nobody waits longer for a TAB
+
+
+class Connection:
+    """Clients by the settings that were asked for; a command line has one, a shell mostly one.
+
+    Args:
+        environment: `DFS_*`, `XDG_*` and `HOME` are looked at.
+        hurried: fail soon instead of waiting for a NameNode to come back.
+    """
+
+    def __init__(self, environment: Mapping[str, str], *, hurried: bool = False) -> None:
+        self.environment = environment
+        self.notice: Callable[[str], None] = lambda _text: None
+        self._hurried = hurried
+        self._clients: dict[tuple[str, str], DfsClient] = {}
+
+    def client(self, args: argparse.Namespace) -> DfsClient:
+        """The client for these flags.
+
+        Raises:
+            BadConfig: the settings are wrong.
+            LocalIoError: the credentials file cannot be read.
+        """
+        key = (args.config or "", args.namenode or "")
+        if key not in self._clients:
+            from dfs.client import connect  # noqa: PLC0415 - start-up time
+
+            self._clients[key] = connect(
+                args.namenode or None,
+                config=self.config(args),
+                environment=self.environment,
+                notice=lambda text: self.notice(text),
+            )
+        return self._clients[key]
+
+    def config(self, args: argparse.Namespace) -> Config:
+        """The settings for these flags.
+
+        Raises:
+            BadConfig: a file cannot be read, or says something wrong.
+        """
+        from pathlib import Path  # noqa: PLC0415 - start-up time
+
+        from dfs.settings.read import read_config  # noqa: PLC0415 - start-up time
+
+        file = Path(args.config) if args.config else None
+        config = read_config(file=file, environment=self.environment)
+        if not self._hurried:
+            return config
+        hurried = dataclasses.replace(config.client, retries_max=0, timeout_s=HURRIED_TIMEOUT_S)
+        return dataclasses.replace(config, client=hurried)
+
+    def close(self) -> None:
+        """End every conversation."""
+        while self._clients:
+            self._clients.popitem()[1].close()

@@ -1,0 +1,159 @@
+"""What a running verb has in its hands: its arguments, the cluster, its output, and its failures.
+
+A verb that works on many paths goes on after one that fails: `note` says the refusal at once and
+keeps it, and the command exits with the code of the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
+
+from dfs.base.errors import DfsError
+from dfs.base.paths import absolute, home
+from dfs.cli.places import expand
+from dfs.observe.exit_codes import EXIT_DONE, exit_code
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dfs.base.clock import Clock
+    from dfs.cli.command import Surroundings
+    from dfs.cli.connection import Connection
+    from dfs.cli.output import Output
+    from dfs.cli.verbs import Program
+    from dfs.client import DfsClient
+    from dfs.wire.routes import Route
+    from dfs.wire.shapes import Outcomes, Request
+
+    Q = TypeVar("Q", bound=Request)
+T = TypeVar("T")
+R = TypeVar("R")
+
+BATCH_PATHS_MAX: Final = 1_000  # a request of that many paths stays well below the body limit
+
+
+class Place:
+    """Where a shell stands; a single command stands in the user's home."""
+
+    def __init__(self) -> None:
+        self.directory: str | None = None
+
+
+class Context:
+    """One run of one verb."""
+
+    def __init__(self, around: Surroundings, args: argparse.Namespace, out: Output) -> None:
+        self.around = around
+        self.args = args
+        self.out = out
+        self.first_failure: DfsError | None = None
+
+    @property
+    def program(self) -> Program:
+        """Whose verb it is."""
+        return self.around.program
+
+    @property
+    def stdin(self) -> TextIO:
+        """Standard input."""
+        return self.around.streams.stdin
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        return self.around.clock
+
+    @property
+    def connection(self) -> Connection:
+        """The way to the cluster."""
+        return self.around.connection
+
+    @property
+    def place(self) -> Place:
+        """Where the shell stands."""
+        return self.around.place
+
+    @property
+    def client(self) -> DfsClient:
+        """The client library, connected on first use."""
+        return self.connection.client(self.args)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The process environment, as the composition root read it."""
+        return self.connection.environment
+
+    def call(self, route: Route[Q, R], body: Q) -> R:
+        """Ask the NameNode one thing.
+
+        Raises:
+            DfsError: what it refuses.
+        """
+        return self.client.link.call(route, body)
+
+    def note(self, error: DfsError) -> None:
+        """Say a refusal and go on; the first one decides the exit code."""
+        self.first_failure = self.first_failure or error
+        self.out.error(error)
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """A refusal inside is noted and ends the block, not the command."""
+        try:
+            yield
+        except DfsError as exc:
+            self.note(exc)
+
+    def code(self) -> int:
+        """What to exit with now."""
+        return EXIT_DONE if self.first_failure is None else exit_code(self.first_failure)
+
+    def directory(self) -> str:
+        """Where relative remote paths begin."""
+        if self.place.directory is None:
+            self.place.directory = home(self.client.user)
+        return self.place.directory
+
+    def remote(self, path: str) -> str:
+        """The absolute path meant; `.` and `..` are understood, patterns are not."""
+        return absolute(path, "/" if path.startswith("/") else self.directory())
+
+    def remotes(self, paths: Sequence[str]) -> Iterator[str]:
+        """Every path meant by paths and patterns; what cannot be looked up is noted."""
+        for path in paths:
+            with self.going_on():
+                yield from expand(self.remote(path), self.client)
+
+    def outcomes_of(
+        self,
+        route: Route[Q, Outcomes[T]],
+        paths: Sequence[str],
+        request: Callable[[list[str]], Q],
+    ) -> Iterator[tuple[str, T | DfsError]]:
+        """Ask about many paths in few requests; each path's answer or refusal, in order.
+
+        Raises:
+            DfsError: a whole request was refused.
+        """
+        from dfs.client.namenode_link import error_of, value_of  # noqa: PLC0415 - start-up time
+
+        for at in range(0, len(paths), BATCH_PATHS_MAX):
+            some = list(paths[at : at + BATCH_PATHS_MAX])
+            outcomes = self.call(route, request(some)).outcomes
+            for path, outcome in zip(some, outcomes, strict=True):
+                yield path, error_of(outcome) if outcome.error else value_of(outcome)
+
+    def ask_many(
+        self,
+        route: Route[Q, Outcomes[T]],
+        paths: Sequence[str],
+        request: Callable[[list[str]], Q],
+    ) -> Iterator[tuple[str, T]]:
+        """As `outcomes_of`, with refusals noted and left out."""
+        for path, value in self.outcomes_of(route, paths, request):
+            if isinstance(value, DfsError):
+                self.note(value)
+            else:
+                yield path, value

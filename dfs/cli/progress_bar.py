@@ -1,0 +1,110 @@
+"""The progress bar of a transfer on a terminal.  Loaded only when one may be shown."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from dfs.base.units import format_duration, format_size
+from dfs.cli.progress import BAR_AFTER_S, Watch
+
+if TYPE_CHECKING:
+    from dfs.base.errors import DfsError
+    from dfs.cli.context import Context
+
+REFRESH_PER_S: Final = 8
+
+
+class BytesColumn(ProgressColumn):
+    """``30.1 MiB of 1.2 GiB``."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text now."""
+        done = format_size(task.completed)
+        return Text(done if task.total is None else f"{done} of {format_size(task.total)}")
+
+
+class RateColumn(ProgressColumn):
+    """``40 MiB/s  ETA 29s``."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text now."""
+        rate = f"{format_size(task.speed)}/s" if task.speed else "-"
+        left_s = task.time_remaining
+        return Text(f"{rate}  ETA {format_duration(left_s)}" if left_s else rate)
+
+
+class BarWatch(Watch):
+    """A watch that draws.  It is taken away at the end; the report's line remains."""
+
+    def __init__(self, context: Context, verb: str) -> None:
+        super().__init__(context, verb)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            BytesColumn(),
+            RateColumn(),
+            TextColumn("{task.fields[files]}"),
+            console=Console(file=context.out.stderr, highlight=False),
+            refresh_per_second=REFRESH_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task(verb, total=None, files="")
+        self._shown = False
+        self._closed = False
+        self._timer = threading.Timer(BAR_AFTER_S, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def changed(self) -> None:
+        """Move the bar."""
+        files = f"{self.files_done:,}/{self.files:,} files" if self.files > 1 else ""
+        self._progress.update(
+            self._task,
+            total=self.size_bytes or None,
+            completed=max(self.done_bytes, 0),
+            files=files,
+        )
+
+    def fail(self, path: str, error: DfsError) -> None:
+        """Say a failure above the bar."""
+        with self.lock, self._bar_away():
+            super().fail(path, error)
+
+    def note(self, text: str) -> None:
+        """Say something above the bar."""
+        with self.lock, self._bar_away():
+            super().note(text)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._timer.cancel()
+        with self.lock:
+            self._closed = True
+            if self._shown:
+                self._progress.stop()
+
+    def _show(self) -> None:
+        with self.lock:
+            if not self._closed:
+                self._shown = True
+                self._progress.start()
+
+    @contextlib.contextmanager
+    def _bar_away(self) -> Iterator[None]:
+        """Lines are printed while no bar is drawn: it would leave its traces between them."""
+        if self._shown:
+            self._progress.stop()
+        try:
+            yield
+        finally:
+            if self._shown and not self._closed:
+                self._progress.start()

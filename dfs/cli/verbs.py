@@ -1,0 +1,230 @@
+"""Pure: what a verb is, and how one command line becomes that verb with its arguments.
+
+Only the parser of the verb that was typed is built, and a verb names its handler instead of
+importing what it needs, so that `--help` and `--version` answer at once (named tuples, not
+dataclasses, for the same reason).  Global flags may stand
+before or after the verb.  Nothing here talks to a cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+
+from dfs.base.errors import BadRequest
+from dfs.cli.errors import EXIT_MEANING
+from dfs.observe.exit_codes import EXIT_DENIED, EXIT_DONE, EXIT_UNAVAILABLE, EXIT_USAGE
+
+if TYPE_CHECKING:
+    from dfs.cli.context import Context
+
+ALWAYS_POSSIBLE: Final = (EXIT_DONE, EXIT_USAGE)
+ONLINE: Final = (EXIT_DENIED, EXIT_UNAVAILABLE)
+HELP_COLUMN: Final = 26
+
+
+class Example(NamedTuple):
+    """A command a reader may type as it stands, and what it does."""
+
+    command: str
+    meaning: str
+
+
+class Verb(NamedTuple):
+    """One thing a program can be told to do."""
+
+    name: str  # one word, or two as in "users add"
+    group: str  # the heading it stands under in --help
+    summary: str
+    run: Callable[[Context], int]
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
+    description: str = ""
+    examples: tuple[Example, ...] = ()
+    exits: tuple[int, ...] = ONLINE
+    human_flag: bool = False  # -h means human sizes here, as in ls, du and df
+    hidden: bool = False
+
+
+class Program(NamedTuple):
+    """A command with verbs."""
+
+    name: str
+    summary: str
+    verbs: Mapping[str, Verb]
+    footer: str = ""
+
+
+class VerbParser(argparse.ArgumentParser):
+    """An argument parser that raises `BadRequest` instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            BadRequest: always.
+        """
+        raise BadRequest(message, hint=f"see: {help_command(self.prog)}")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The arguments meant; options and paths may be mixed in any order.
+
+        Raises:
+            BadRequest: they do not fit the verb.
+        """
+        try:
+            return self.parse_intermixed_args(self._join_values(words))
+        except argparse.ArgumentError as exc:
+            self.error(str(exc))
+
+    def _join_values(self, words: Sequence[str]) -> list[str]:
+        """`--size -10M` as `--size=-10M`: a value may begin with a dash if it is no option."""
+        valued = {flag for flag, action in self.flags().items() if action.nargs is None}
+        joined: list[str] = []
+        for at, word in enumerate(words):
+            if word == "--":
+                return joined + list(words[at:])
+            if joined and joined[-1] in valued and self._is_dashed_value(word):
+                joined[-1] += ("=" if len(joined[-1]) > 2 else "") + word
+            else:
+                joined.append(word)
+        return joined
+
+    def _is_dashed_value(self, word: str) -> bool:
+        return len(word) > 1 and word.startswith("-") and word not in self.flags()
+
+    def flags(self) -> dict[str, argparse.Action]:
+        """Every option string and its action."""
+        return dict(self._option_string_actions)
+
+    def positionals(self) -> list[argparse.Action]:
+        """The positional arguments in order."""
+        return self._get_positional_actions()
+
+
+class ShowHelp(Exception):  # noqa: N818 - not an error
+    """Help was asked for; the text is the argument."""
+
+
+class _HelpAction(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: object) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show this help")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        raise ShowHelp(parser.format_help())
+
+
+def help_command(prog: str) -> str:
+    """`dfs help ls` for the parser called `dfs ls`."""
+    program, _, verb = prog.partition(" ")
+    return f"{program} help {verb}".rstrip()
+
+
+def add_global_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags every verb takes; they may stand before it too."""
+    flags = parser.add_argument_group("options everywhere")
+    flags.add_argument("--config", metavar="FILE", help="settings file (also DFS_CONFIG)")
+    flags.add_argument(
+        "--namenode", metavar="URL[,URL]", help="where the NameNode is (also DFS_NAMENODE)"
+    )
+    flags.add_argument("--json", action="store_true", help="print one JSON document")
+    flags.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    flags.add_argument("-v", "--verbose", action="store_true", help="say more")
+
+
+GLOBAL_VALUED: Final = frozenset({"--config", "--namenode"})
+
+
+def parser_of(program: Program, verb: Verb) -> VerbParser:
+    """The parser of one verb, with its help."""
+    parser = VerbParser(
+        prog=f"{program.name} {verb.name}",
+        description="\n\n".join(filter(None, (verb.summary + ".", verb.description))),
+        epilog=_epilog(verb),
+        formatter_class=_formatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.register("action", "show_help", _HelpAction)
+    parser._positionals.title = "arguments"  # argparse has no public word for it
+    verb.arguments(parser)
+    parser.usage = parser.format_usage().removeprefix("usage: ").rstrip()
+    add_global_flags(parser)
+    names = ("--help",) if verb.human_flag else ("-h", "--help")
+    parser.add_argument(*names, action="show_help")
+    return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=HELP_COLUMN)
+
+
+def _epilog(verb: Verb) -> str:
+    lines: list[str] = []
+    if verb.examples:
+        lines.append("examples:")
+        for example in verb.examples:
+            lines += [f"  {example.command}", f"      {example.meaning}"]
+        lines.append("")
+    lines.append("exit codes:")
+    codes = sorted({*ALWAYS_POSSIBLE, *verb.exits})
+    lines += [f"  {code}  {EXIT_MEANING[code]}" for code in codes]
+    return "\n".join(lines)
+
+
+def verb_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line cut before its verb: the global flags, and the rest."""
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] != "-":
+        at += 2 if words[at] in GLOBAL_VALUED else 1
+    return list(words[:at]), list(words[at:])
+
+
+def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
+    """The verb at the head of `words` (two words where there is one), and what follows it.
+
+    Raises:
+        BadRequest: there is no such verb; the nearest one is named.
+    """
+    for length in (2, 1):
+        verb = program.verbs.get(" ".join(words[:length]))
+        if verb is not None and len(words) >= length:
+            return verb, list(words[length:])
+    raise BadRequest(
+        f"no such verb: {words[0]}{_nearest(program, words[0])}", hint=f"see: {program.name} --help"
+    )
+
+
+def _nearest(program: Program, word: str) -> str:
+    import difflib  # noqa: PLC0415 - start-up time
+
+    known = [name for name, verb in program.verbs.items() if not verb.hidden]
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def parse(program: Program, words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
+    """The verb and the arguments of a command line that has a verb.
+
+    Raises:
+        BadRequest: the command line says nothing that can be done.
+        ShowHelp: it asks for help.
+    """
+    before, rest = verb_words(words)
+    verb, after = find_verb(program, rest)
+    return verb, parser_of(program, verb).parse([*before, *after])
+
+
+def program_help(program: Program) -> str:
+    """What `--help` prints: every verb under its heading."""
+    shown = [verb for verb in program.verbs.values() if not verb.hidden]
+    width = max(len(verb.name) for verb in shown) + 2
+    lines = [f"usage: {program.name} [option ...] VERB [argument ...]", "", program.summary]
+    for group in dict.fromkeys(verb.group for verb in shown):
+        lines += ["", f"{group}:"]
+        lines += [f"  {v.name:<{width}}{v.summary}" for v in shown if v.group == group]
+    flags = VerbParser(prog=program.name, add_help=False, formatter_class=_formatter)
+    add_global_flags(flags)
+    flags.add_argument("--version", action="store_true", help="print the version and leave")
+    lines += ["", *flags.format_help().split("\n\n", 1)[1].rstrip().splitlines()]
+    return "\n".join([*lines, "", program.footer]).rstrip() + "\n"
