@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS block (
 CREATE INDEX IF NOT EXISTS block_by_name ON block (file, number, block, generation);
 CREATE INDEX IF NOT EXISTS block_by_bucket ON block (file & 255);
 CREATE INDEX IF NOT EXISTS block_by_age ON block (verified_ms);
-CREATE INDEX IF NOT EXISTS block_by_birth ON block (created_ms);
+CREATE INDEX IF NOT EXISTS block_by_mtime ON block (mtime_ns);
 """
 _COLUMNS: Final = (
     "file, number, block, generation, length, size, hash, state, path,"
@@ -183,15 +183,15 @@ class Catalog:
         """The rows of the files in one of the 256 bucket folders."""
         return self._select("WHERE file & 255 = ?", (number,))
 
-    def born_since(self, created_ms: int) -> list[CatalogRow]:
-        """Readable blocks written at or after a time, in the order they lie on the disk."""
+    def finished_since(self, mtime_ns: int) -> list[CatalogRow]:
+        """Readable blocks last written at or after a time, in the order they lie on the disk."""
         return self._select(
-            "WHERE created_ms >= ? AND state IN ('final', 'found') ORDER BY inode", (created_ms,)
+            "WHERE mtime_ns >= ? AND state IN ('final', 'found') ORDER BY inode", (mtime_ns,)
         )
 
-    def newest_ms(self) -> int:
-        """When the newest block was written; 0 when there is none."""
-        return self._number("SELECT coalesce(max(created_ms), 0) FROM block")
+    def newest_ns(self) -> int:
+        """When the last block was finished, by its file's time; 0 when there is none."""
+        return self._number("SELECT coalesce(max(mtime_ns), 0) FROM block")
 
     def totals(self) -> tuple[int, int]:
         """`(block files, bytes of them)` of the published ones."""

@@ -34,7 +34,7 @@ from dfs.blockstore.layout import BUCKETS, Layout, parse_block
 from dfs.blockstore.reader import BlockFile
 
 # A disk's or controller's cache holds seconds of writes; a minute covers it many times over.
-DOUBT_MS: Final = 60_000
+DOUBT_NS: Final = 60 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def recover(
         if steps:
             crashpoint.reach("dn.recovery.bucket")
     if not was_clean:
-        mender.doubt(catalog.born_since(catalog.newest_ms() - DOUBT_MS))
+        mender.doubt(catalog.finished_since(catalog.newest_ns() - DOUBT_NS))
     return report
 
 

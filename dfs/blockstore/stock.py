@@ -12,6 +12,7 @@ from typing import Final
 
 from dfs.base.ids import BlockId, Generation, InodeId
 from dfs.base.records import BlockName, StockEntry
+from dfs.base.states import StoredState
 
 CHANGES_MAX: Final = 200_000  # about 100 MB at worst, hours of writing 8 KiB blocks without a beat
 
@@ -22,9 +23,14 @@ def order(name: BlockName) -> tuple[InodeId, int, BlockId, Generation]:
 
 
 def merge(pages: Iterable[Sequence[StockEntry]], limit: int) -> list[StockEntry]:
-    """Pure: the first `limit` of several ordered pages, in order."""
+    """Pure: the first `limit` of several ordered pages, in order.
+
+    A block that one volume has good and another in quarantine is told once, as good.
+    """
     merged = heapq.merge(*pages, key=lambda entry: order(entry.name))
-    return list(itertools.islice(merged, limit))
+    groups = itertools.groupby(merged, key=lambda entry: entry.name)
+    once = (min(group, key=lambda entry: entry.state is StoredState.CORRUPT) for _, group in groups)
+    return list(itertools.islice(once, limit))
 
 
 class ChangeFeed:

@@ -1,36 +1,25 @@
 """The facade over a DataNode's data folders: put, read, verify, delete, list.
 
-Decides which volume takes a block (the online one with most room), which generation may follow
-which, and what becomes of a block that does not read back.  How bytes reach a disk is `writer.py`
-and `volume.py`; who may ask is the caller's business; which blocks there ought to be, the
-NameNode's.  Nothing in blocks/ is deleted but by `delete`, which the NameNode alone orders.
-
-One block, several generations (decided under the block's lock, once when the writing begins and
-again when it ends):
-
-    higher than stored          accepted; the older stays beside it until it is deleted
-    equal, same length and hash success, nothing is written
-    equal, other bytes          BlockConflict
-    lower                       StaleGeneration
+Owns the volumes and what the node remembers of itself.  How bytes reach a disk is `writer.py` and
+`volume.py`, which generation may follow which and what becomes of a bad block is `holdings.py`; who
+may ask is the caller's business, and which blocks there ought to be, the NameNode's.  Nothing in
+blocks/ is deleted but by `delete`, which the NameNode alone orders.
 """
 
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from dfs.base.clock import Clock
 from dfs.base.errors import (
-    BlockConflict,
     BlockCorrupt,
-    BlockNotFound,
     DfsError,
     DiskFull,
+    ForeignFolder,
     LengthMismatch,
     LimitExceeded,
     NodeNotJoined,
-    StaleGeneration,
     Stopping,
     VolumeReadOnly,
 )
@@ -41,43 +30,13 @@ from dfs.blockstore import folders, stock
 from dfs.blockstore.catalog import CatalogRow
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.format import PACK_BYTES_MAX, Label
+from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.layout import check_name
 from dfs.blockstore.reader import BlockFile, Piece, Verdict
-from dfs.blockstore.volume import Volume
+from dfs.blockstore.volume import Volume, choose_volume
 from dfs.blockstore.writer import BlockWriter
 from dfs.settings.sections import DatanodeConfig
-
-_BLOCK_LOCKS: Final = 256
-_READABLE: Final = (StoredState.FINAL, StoredState.FOUND)
-
-
-def find_stored(rows: Sequence[CatalogRow], name: BlockName) -> CatalogRow | None:
-    """Pure: the replacement rule, as far as it can be told before the bytes are known.
-
-    Args:
-        rows: what is held of the block `name.block`, in every state.
-        name: the generation that somebody wants to write.
-
-    Returns:
-        The row of the same generation, if it is stored and good; None if it may be written.
-
-    Raises:
-        StaleGeneration: a newer generation is stored (a corrupt one counts: it did exist).
-        BlockConflict: the same generation is stored for another file or part.
-    """
-    newest = max((row.name.generation for row in rows), default=0)
-    if newest > name.generation:
-        raise StaleGeneration(
-            f"generation {name.generation} of block {name.block:016x} is older than {newest}"
-        )
-    for row in rows:
-        if row.name.generation != name.generation or row.state not in _READABLE:
-            continue
-        if row.name != name:
-            raise BlockConflict(f"block {name.block:016x} is stored as part of another file")
-        return row
-    return None
 
 
 class BlockStore:
@@ -88,10 +47,9 @@ class BlockStore:
         self._failed = opened.failed
         self._clock = clock
         self._emit = emit
-        self._locks = [threading.Lock() for _ in range(_BLOCK_LOCKS)]
         self._count_lock = threading.Lock()
-        self._feed = stock.ChangeFeed()
-        self._unmoved: set[BlockName] = set()  # bad, on a disk that would not move them
+        self._epoch_lock = threading.Lock()
+        self._holdings = Holdings(opened.volumes, clock=clock, emit=emit)
         self._is_open = True
         self.identity: NodeIdentity | None = opened.identity
         self.uuid = opened.uuid
@@ -134,7 +92,10 @@ class BlockStore:
 
         Raises:
             VolumeReadOnly: a folder cannot be written.
+            ForeignFolder: they belong to another cluster already.
         """
+        if self.identity is not None and self.identity.cluster != identity.cluster:
+            raise ForeignFolder(f"the data folders belong to cluster {self.identity.cluster}")
         for volume in self._volumes:
             with volume.writing("node.json"):
                 volume.identity.adopt(identity)
@@ -147,7 +108,7 @@ class BlockStore:
         Raises:
             VolumeReadOnly: no folder can be written.
         """
-        with self._count_lock:
+        with self._epoch_lock:
             if epoch <= self.epoch:
                 return
             written = 0
@@ -210,7 +171,7 @@ class BlockStore:
                 label=label,
                 length=length,
                 length_max=length_max,
-                choose_volume=None if stored is not None else self._roomiest,
+                volume=None if stored is not None else self._choose(length or 0),
             )
         except BaseException:
             self.writer_closed()
@@ -226,8 +187,8 @@ class BlockStore:
             BlockNotFound, BlockCorrupt: from this call or from the iterator.
             BadRequest: a range passes the end of the block.
         """
-        volume, row = self._find_readable(name)
-        file = self._open_file(volume, row)
+        volume, row = self._holdings.find_readable(name)
+        file = self._holdings.open_file(volume, row)
         try:
             pieces = file.pieces(ranges)
         except BaseException:
@@ -242,11 +203,21 @@ class BlockStore:
             BlockNotFound: it is not here.
             BlockCorrupt: it is in quarantine.
         """
-        return self._find_readable(name)[1].truth
+        return self._holdings.find_readable(name)[1].truth
+
+    def label(self, name: BlockName) -> Label:
+        """What the block's file says of itself: path when written, table of contents, chunk hashes.
+
+        Raises:
+            BlockNotFound, BlockCorrupt: as `truth`; a damaged tail puts it in quarantine.
+        """
+        volume, row = self._holdings.find_readable(name)
+        with self._holdings.open_file(volume, row) as file:
+            return file.label
 
     def entry(self, name: BlockName) -> StockEntry | None:
         """The block as it is reported, in whatever state; None if it is not here."""
-        found = self._find(name)
+        found = self._holdings.find(name)
         return None if found is None else found[1].entry(found[0].uuid)
 
     def verify(self, name: BlockName) -> Verdict:
@@ -255,25 +226,25 @@ class BlockStore:
         Raises:
             BlockNotFound: it is not here.
         """
-        found = self._find(name)
+        found = self._holdings.find(name)
         if found is None:
-            raise _not_found(name)
+            raise not_found(name)
         volume, row = found
-        if row.state not in _READABLE or name in self._unmoved:
+        if row.state not in READABLE or self._holdings.is_unmoved(name):
             return _verdict(row, "quarantined")
         try:
-            with self._judging(volume, row), self._open_file(volume, row) as file:
+            with self._holdings.judging(volume, row), self._holdings.open_file(volume, row) as file:
                 file.scan()
                 self._note_read(file, row.size_bytes)
         except BlockCorrupt as exc:
-            again = self._find(name)
+            again = self._holdings.find(name)
             bad = again[1] if again is not None else row
             return _verdict(bad, str(exc.details.get("reason", "hash")))
         now_ms = self._clock.now_ms()
         with contextlib.suppress(DfsError), volume.writing("verified"):
             volume.catalog.verified(name, now_ms)
         if row.state is StoredState.FOUND:
-            self._feed.changed(name)
+            self._holdings.feed.changed(name)
         return Verdict.good(row.truth, name, now_ms)
 
     def delete(self, name: BlockName) -> bool:
@@ -283,14 +254,15 @@ class BlockStore:
             VolumeReadOnly: its disk takes no writes.
         """
         with self.lock_of(name):
-            found = self._find(name)
-            if found is None:
-                return False
-            volume, row = found
-            volume.retire(row)
-            self._feed.gone(row.entry(volume.uuid))
-        self._emit.emit(Event.BLOCK_DELETED, block=name.block, generation=name.generation)
-        return True
+            gone = False
+            while (found := self._holdings.find(name)) is not None:  # a good copy, then a bad one
+                volume, row = found
+                volume.retire(row)
+                self._holdings.feed.gone(row.entry(volume.uuid))
+                gone = True
+        if gone:
+            self._emit.emit(Event.BLOCK_DELETED, block=name.block, generation=name.generation)
+        return gone
 
     # What is held.
 
@@ -304,13 +276,18 @@ class BlockStore:
 
     def take_changes(self, limit: int) -> tuple[list[StockEntry], list[StockEntry]]:
         """`(new or changed, gone)` since the last take, oldest first, at most `limit` in all."""
-        return self._feed.take(limit, self.entry)
+        return self._holdings.feed.take(limit, self.entry)
 
     @property
     def changes_lost(self) -> bool:
         """Whether so much changed untaken that only a full report tells it all; reading resets."""
-        lost, self._feed.overflowed = self._feed.overflowed, False
+        lost, self._holdings.feed.overflowed = self._holdings.feed.overflowed, False
         return lost
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether this node found so many bad blocks lately that it had better be looked at."""
+        return self._holdings.is_doubtful
 
     def volumes(self) -> list[VolumeStatus]:
         """Every data folder, those that could not be opened too."""
@@ -354,17 +331,16 @@ class BlockStore:
 
     def lock_of(self, name: BlockName) -> threading.Lock:
         """The lock of a block (several blocks share one)."""
-        return self._locks[name.block % _BLOCK_LOCKS]
+        return self._holdings.lock_of(name)
 
     def admit(self, name: BlockName) -> CatalogRow | None:
         """The replacement rule over all volumes; the caller holds the lock.  See `find_stored`."""
-        rows = [row for volume in self._volumes for row in volume.catalog.rows_of(name.block)]
-        return find_stored(rows, name)
+        return find_stored(self._holdings.rows_of(name.block), name)
 
     def stored(self, volume: Volume, row: CatalogRow) -> None:
         """A block was published and recorded."""
-        self._unmoved.discard(row.name)
-        self._feed.changed(row.name)
+        self._holdings.moved(row.name)
+        self._holdings.feed.changed(row.name)
         self._emit.emit(
             Event.BLOCK_STORED,
             block=row.name.block,
@@ -384,105 +360,28 @@ class BlockStore:
                 raise Stopping("the block store is closed")
             self.in_flight += 1
 
-    def _roomiest(self) -> Volume:
+    def _choose(self, need_bytes: int) -> Volume:
         online = [volume for volume in self._volumes if volume.state is VolumeState.ONLINE]
         if not online:
             raise VolumeReadOnly("no data folder of this DataNode takes writes")
-        return max(online, key=Volume.room_bytes)
-
-    def _find(self, name: BlockName) -> tuple[Volume, CatalogRow] | None:
-        """Where a block is; a good copy is preferred to one in quarantine."""
-        rows = ((volume, volume.catalog.row(name)) for volume in self._volumes)
-        found = [(volume, row) for volume, row in rows if row is not None]
-        found = [each for each in found if each[1].state is not StoredState.DELETING]
-        return min(found, key=lambda each: each[1].state not in _READABLE, default=None)
-
-    def _find_readable(self, name: BlockName) -> tuple[Volume, CatalogRow]:
-        found = self._find(name)
-        if found is None:
-            raise _not_found(name)
-        if found[1].state not in _READABLE or name in self._unmoved:
-            raise BlockCorrupt(
-                f"block {name.block:016x} generation {name.generation} is in quarantine here",
-                details={"reason": "quarantined"},
-            )
-        return found
-
-    def _open_file(self, volume: Volume, row: CatalogRow) -> BlockFile:
-        """The file, its tail held against its name and the catalog's row."""
-        with self._judging(volume, row):
-            file = BlockFile(volume.layout.block(row.name), row.name, disk=volume.disk)
-            if file.truth != row.truth:
-                file.close()
-                raise BlockCorrupt(
-                    f"the file of block {row.name.block:016x} is not the one recorded",
-                    details={"reason": "swapped"},
-                )
-            return file
+        offers = [(volume.room_bytes(), volume.parts_in_flight) for volume in online]
+        return online[choose_volume(offers, need_bytes=need_bytes)]
 
     def _serve(
         self, volume: Volume, row: CatalogRow, file: BlockFile, pieces: Iterator[Piece]
     ) -> Iterator[Piece]:
         self._enter()
         try:
-            with self._judging(volume, row), file:
+            with self._holdings.judging(volume, row), file:
                 yield from pieces
                 self._note_read(file, 0)
         finally:
             self.writer_closed()
 
-    @contextlib.contextmanager
-    def _judging(self, volume: Volume, row: CatalogRow) -> Iterator[None]:
-        """What does not read back intact goes to quarantine, and is `BlockCorrupt` to the caller.
-
-        A file that was deleted under the reader is `BlockNotFound`; one that vanished without a
-        delete is corrupt.
-        """
-        name = row.name
-        try:
-            yield
-        except BlockCorrupt as exc:
-            self._quarantine(volume, row, str(exc.details.get("reason", "hash")))
-            raise
-        except OSError as exc:
-            if isinstance(exc, FileNotFoundError) and volume.catalog.row(name) != row:
-                raise _not_found(name) from exc
-            if not isinstance(exc, FileNotFoundError):
-                volume.read_failed(name)
-            self._quarantine(volume, row, "io")
-            raise BlockCorrupt(
-                f"block {name.block:016x} cannot be read: {exc}", details={"reason": "io"}
-            ) from exc
-
-    def _quarantine(self, volume: Volume, row: CatalogRow, reason: str) -> None:
-        """Stop serving a block; move its file aside if the disk lets us.  Never delete it."""
-        name = row.name
-        with self.lock_of(name):
-            if name in self._unmoved or volume.catalog.row(name) != row:
-                return  # somebody was faster, or it was deleted
-            try:
-                volume.condemn(row, reason)
-            except DfsError:
-                self._unmoved.add(name)
-            self._feed.changed(name)
-        self._emit.emit(
-            Event.BLOCK_QUARANTINED,
-            block=name.block,
-            generation=name.generation,
-            reason=reason,
-            volume=volume.uuid,
-        )
-
     def _note_read(self, file: BlockFile, verified: int) -> None:
         with self._count_lock:
             self.verified_bytes += verified
             self.transients += file.transients
-
-
-def _not_found(name: BlockName) -> BlockNotFound:
-    return BlockNotFound(
-        f"block {name.block:016x} generation {name.generation} is not on this DataNode"
-    )
 
 
 def _verdict(row: CatalogRow, reason: str) -> Verdict:

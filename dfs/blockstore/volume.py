@@ -13,14 +13,21 @@ goes where, and what may replace what, is the store's business.
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
-from dfs.base.errors import DfsError, DiskFull, LocalIoError, MetadataCorrupt, VolumeReadOnly
+from dfs.base.errors import (
+    DfsError,
+    DiskFull,
+    LocalIoError,
+    MetadataCorrupt,
+    Stopping,
+    VolumeReadOnly,
+)
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import InodeId
 from dfs.base.records import BlockName, VolumeStatus
@@ -38,6 +45,25 @@ UNREADABLE_WINDOW_S: Final = 3600.0
 FLUSHERS: Final = 2
 _FOLDER_LOCKS: Final = 64
 _DURABLE_FOLDERS_MAX: Final = 1_024  # remembered for each lock: 65,536 in all, some 8 MiB
+
+
+def choose_volume(offers: Sequence[tuple[int, int]], *, need_bytes: int) -> int:
+    """Pure: which of several volumes takes the next block.
+
+    Of those it fits on with at least half the room of the roomiest, the one with least in flight,
+    then with most room: disks of a kind share the work, and a nearly full one is spared.
+
+    Args:
+        offers: `(room in bytes, blocks being written)` of each volume, at least one.
+        need_bytes: how large the block is, as far as is known.
+    """
+    best = max(room for room, _ in offers)
+    fits = [
+        index for index, (room, _) in enumerate(offers) if room >= need_bytes and room >= best / 2
+    ]
+    if not fits:  # the roomiest says how much is lacking
+        return max(range(len(offers)), key=lambda index: offers[index][0])
+    return min(fits, key=lambda index: (offers[index][1], -offers[index][0]))
 
 
 class Volume:
@@ -62,6 +88,7 @@ class Volume:
         self.disk = disk
         self.state = VolumeState.ONLINE
         self.errors = 0
+        self._is_closed = False
         self._config = config
         self._clock = clock
         self._emit = emit
@@ -137,8 +164,10 @@ class Volume:
         """Refuse writes on a disk that failed one.
 
         Raises:
-            VolumeReadOnly: see the name.
+            VolumeReadOnly, Stopping: see the names.
         """
+        if self._is_closed:
+            raise Stopping(f"{self.layout.root} is served no more")
         if self.state is not VolumeState.ONLINE:
             raise VolumeReadOnly(f"{self.layout.root} failed a write and is read-only")
 
@@ -189,6 +218,11 @@ class Volume:
             )
 
     # Acts.  The caller holds the block's lock.
+
+    @property
+    def parts_in_flight(self) -> int:
+        """How many blocks are being written here."""
+        return len(self._parts)
 
     def part_begun(self, part_id: str) -> Path:
         """Where a new block is written; it is not taken for a leftover while it is known here."""
@@ -291,6 +325,7 @@ class Volume:
 
     def close(self, *, clean: bool) -> None:
         """Stop serving; with `clean` the next start trusts the newest blocks."""
+        self._is_closed = True
         self.flushers.shutdown()
         self.catalog.close()
         if clean and self.state is VolumeState.ONLINE:

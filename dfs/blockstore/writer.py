@@ -18,7 +18,6 @@ unlinked and never fsynced again.
 
 import contextlib
 import os
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
@@ -140,7 +139,15 @@ class PartFile:
         DiskFull, VolumeReadOnly: there is no room, or the disk fails; nothing is left behind.
     """
 
-    def __init__(self, volume: Volume, what: str, *, label: Label, length: int | None) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        what: str,
+        *,
+        label: Label,
+        length: int | None,
+        length_max: int,
+    ) -> None:
         self._volume = volume
         self._disk = volume.disk
         self._what = what
@@ -150,7 +157,9 @@ class PartFile:
         self._taken_to = 0  # room is taken up to here
         self._promised = 0  # promised and not taken: the file system cannot take it in advance
         self._length = length
-        first = GROW_BYTES if length is None else length + tail_bytes(label, length)
+        most = length_max if length is None else length
+        self._room_max = most + tail_bytes(label, most)
+        first = self._room_max if length is not None else min(GROW_BYTES, self._room_max)
         volume.promise(first, what=what)  # before anything is made
         self._promised = first
         self._part_id = new_id()
@@ -217,9 +226,10 @@ class PartFile:
 
     def _grow(self, end: int) -> None:
         """Take room for a stream as far as it has come, in steps."""
-        if end <= self._taken_to + self._promised:
+        have = self._taken_to + self._promised
+        if end <= have:
             return
-        more = max(GROW_BYTES, end - self._taken_to - self._promised)
+        more = min(max(GROW_BYTES, end - have), self._room_max - have)
         self._volume.promise(more, what=self._what)
         self._promised += more
         with self._volume.writing(self._what):
@@ -264,7 +274,7 @@ class BlockWriter:
         label: Label,
         length: int | None,
         length_max: int,
-        choose_volume: Callable[[], Volume] | None,
+        volume: Volume | None,
     ) -> None:
         self._shelf = shelf
         self._name = name
@@ -274,10 +284,12 @@ class BlockWriter:
         self._intake = Intake(self._what, length_max=length_max if length is None else length)
         self._part: PartFile | None = None
         self._is_open = True
-        self.already = choose_volume is None
-        if choose_volume is not None:
-            self._volume = choose_volume()
-            self._part = PartFile(self._volume, self._what, label=label, length=length)
+        self.already = volume is None
+        if volume is not None:
+            self._volume = volume
+            self._part = PartFile(
+                volume, self._what, label=label, length=length, length_max=length_max
+            )
 
     def write(self, offset: int, data: bytes, hashes: bytes) -> None:
         """Take the next piece: whole 256 KiB chunks, except that the last may end anywhere.
