@@ -21,10 +21,7 @@ CAN := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setdocs: $(STAMP)  ## Write commands.md, api.md and configure.md in docs/ from the program
-	$(BIN)/python docs/reference.py
-
-up: $(STAMP)  ## Make .venv with DFS and its development tools (quick when it is there)
+setup: $(STAMP)  ## Make .venv with DFS and its development tools (quick when it is there)
 
 $(STAMP): setup.cfg pyproject.toml dfs/__init__.py
 	@python="$(PYTHON)"; \
@@ -74,7 +71,7 @@ proto: $(STAMP)  ## Generate dfs/wire/*_pb2* from proto/
 	  --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. \
 	  $$(cd proto && find . -name '*.proto' -printf '%P ')
 
-docs: $(STAMP)  ## Write commands.md, api.md and configure.md in docs/ from the program
+docs: $(STAMP)  ## Write the pages of docs/ that equal the program (commands, api, settings, metrics)
 	$(BIN)/python docs/reference.py
 
 up: $(STAMP)  ## Start a cluster on this machine (DATANODES=3 DATA=.dfs-local)

@@ -1,11 +1,12 @@
-"""Writes the pages that must equal the program: docs/commands.md, docs/api.md, docs/configure.md.
+"""Writes the pages that must equal the program: commands.md, api.md, configure.md, metrics.md.
 
 Commands come from the parsers, routes and shapes from the route table, errors from their classes,
-settings from config.ini.  `make docs` writes them; tests/test_docs.py fails when they are not what
-this would write.
+settings from config.ini, metrics from where they are made.  `make docs` writes them;
+tests/test_docs.py fails when they are not what this would write.
 """
 
 import argparse
+import ast
 import dataclasses
 import inspect
 import re
@@ -16,14 +17,16 @@ from pathlib import Path
 
 import msgspec
 
-from dfs.base.errors import DfsError, classes_by_code
+from dfs.base.errors import classes_by_code
 from dfs.cli import verbs
 from dfs.cli.errors import EXIT_MEANING
 from dfs.local.main import build_parser as build_local_parser
 from dfs.observe.exit_codes import exit_code
+from dfs.web.errors import http_status
 from dfs.wire.routes import ROUTES, Route
 
 FOLDER = Path(__file__).resolve().parent
+METRIC_KINDS = ("counter", "gauge", "histogram")
 Actions = list[argparse.Action]
 
 COMMANDS_HEAD = """\
@@ -102,16 +105,15 @@ in `_bytes` or `_bytes_max` a size in powers of 1024 (`64KiB`, `128MiB`, `4GiB`)
 `yes` and `no`. Lists are separated by commas.
 """
 
-STATUS = {
-    "bad_input": 400,
-    "unauthenticated": 401,
-    "denied": 403,
-    "not_found": 404,
-    "conflict": 409,
-    "fenced": 503,
-    "unavailable": 503,
-    "corrupt": 500,
-}
+METRICS_HEAD = """\
+# Metrics
+
+Written by `make docs`. Both daemons serve `/metrics` in Prometheus' text format; a counter's name
+ends in `_total` there. The usual `process_*` metrics (memory, CPU, open files) come with them.
+
+| metric | kind | labels | means |
+|---|---|---|---|
+"""
 
 
 def commands_page() -> str:
@@ -233,15 +235,11 @@ def _shapes(shapes: dict[str, type]) -> Iterator[str]:
 def _errors() -> Iterator[str]:
     yield "## Errors\n\n| code | kind | HTTP | exit | means | hint |\n|---|---|---|---|---|---|"
     for code, leaf in classes_by_code().items():
-        status = 429 if code == "throttled" else STATUS[leaf.kind.value]
+        error = leaf("")
         yield (
-            f"| `{code}` | {leaf.kind.value} | {status} | {exit_code(_one(leaf))} "
+            f"| `{code}` | {leaf.kind.value} | {http_status(error)} | {exit_code(error)} "
             f"| {_cell(_first(leaf))} | {_cell(leaf.default_hint)} |"
         )
-
-
-def _one(leaf: type[DfsError]) -> DfsError:
-    return leaf("")
 
 
 def _fields(shape: type, shapes: dict[str, type]) -> str:
@@ -340,10 +338,35 @@ def _comment(paragraph: str) -> str:
     return " ".join(line[2:] for line in paragraph.splitlines() if line.startswith("# "))
 
 
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    return METRICS_HEAD + "\n".join(sorted(_metrics())) + "\n"
+
+
+def _metrics() -> Iterator[str]:
+    """Every call of `Metrics.counter`, `.gauge` or `.histogram` with a name of ours."""
+    for path in (FOLDER.parent / "dfs").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            words = [str(one.value) for one in call.args[:2] if isinstance(one, ast.Constant)]
+            if call.func.attr not in METRIC_KINDS or len(words) < 2:
+                continue
+            labels = [
+                str(one.value)
+                for group in call.args[2:]
+                for one in ast.walk(group)
+                if call.func.attr != "gauge" and isinstance(one, ast.Constant)
+            ]
+            name = f"{words[0]}_total" if call.func.attr == "counter" else words[0]
+            yield f"| `{name}` | {call.func.attr} | {', '.join(labels)} | {_cell(words[1])} |"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "api.md": api_page,
     "configure.md": configure_page,
+    "metrics.md": metrics_page,
 }
 
 

@@ -1,4 +1,4 @@
-"""The documents name everything the program has; three of them are written from it."""
+"""The documents name everything the program has; four of them are written from it."""
 
 import ast
 import importlib.util
@@ -50,7 +50,7 @@ def _metric_names() -> list[str]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("page", ["commands.md", "api.md", "configure.md"])
+@pytest.mark.parametrize("page", ["commands.md", "api.md", "configure.md", "metrics.md"])
 def test_page_is_what_the_program_says_now(page: str) -> None:
     assert _text(page) == _reference().PAGES[page](), "run: make docs"
 
@@ -78,8 +78,8 @@ def test_operate_page_names_the_event(event: Event) -> None:
 
 
 @pytest.mark.parametrize("metric", _metric_names() or ["dfs_"])
-def test_operate_page_names_the_metric(metric: str) -> None:
-    assert f"`{metric}" in _text("operate.md")
+def test_metrics_page_names_the_metric(metric: str) -> None:
+    assert f"`{metric}" in _text("metrics.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
