@@ -103,6 +103,8 @@ def run_line(around: Surroundings, words: Sequence[str]) -> int:
 
 def _perform(around: Surroundings, out: Output, words: Sequence[str]) -> int:
     before, rest = verbs.verb_words(words)
+    if rest[:1] == [verbs.COMPLETE_VERB]:
+        return _complete(around, rest[1:])
     if not rest:
         return _without_verb(around.program, out, before)
     try:
@@ -114,6 +116,18 @@ def _perform(around: Surroundings, out: Output, words: Sequence[str]) -> int:
     out.as_json, out.quiet, out.verbose = args.json, args.quiet, args.verbose
     around.connection.notice = out.note
     return verb.run(Context(around, args, out))
+
+
+def _complete(around: Surroundings, words: Sequence[str]) -> int:
+    """What a TAB in bash or zsh asks: quick, and never with an error message."""
+    from dfs.cli.shell_completion import answer_shell  # noqa: PLC0415 - start-up time
+
+    hurried = Connection(around.environment, hurried=True)
+    try:
+        answer_shell(around.program, words, hurried, around.streams.stdout)
+    finally:
+        hurried.close()
+    return EXIT_DONE
 
 
 def _without_verb(program: Program, out: Output, flags: Sequence[str]) -> int:

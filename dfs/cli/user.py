@@ -13,6 +13,7 @@ from dfs.cli import (
     copy_commands,
     file_commands,
     find_command,
+    guide_commands,
     inspect_commands,
     name_commands,
     tree_commands,
@@ -39,6 +40,7 @@ PROGRAM: Final = Program(
             name_commands,
             attribute_commands,
             inspect_commands,
+            guide_commands,
         )
         for verb in module.VERBS
     },

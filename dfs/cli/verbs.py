@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ALWAYS_POSSIBLE: Final = (EXIT_DONE, EXIT_USAGE)
 ONLINE: Final = (EXIT_DENIED, EXIT_UNAVAILABLE)
 HELP_COLUMN: Final = 26
+COMPLETE_VERB: Final = "__complete"  # what completion scripts call; no verb for people
 
 
 class Example(NamedTuple):

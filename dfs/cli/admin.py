@@ -1,0 +1,35 @@
+"""`dfs-admin`: the administrator's command.  The table of its verbs and its main."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from dfs.cli import admin_accounts, admin_nodes, guide_commands
+from dfs.cli.command import launch
+from dfs.cli.verbs import Program
+
+FOOTER: Final = """\
+Log in first, as an administrator: dfs login admin
+help:   dfs-admin help VERB, or dfs-admin VERB --help"""
+
+PROGRAM: Final = Program(
+    name="dfs-admin",
+    summary="Look after a DFS cluster.",
+    verbs={
+        verb.name: verb
+        for verb in (*admin_nodes.VERBS, *admin_accounts.VERBS, *guide_commands.ADMIN_VERBS)
+    },
+    footer=FOOTER,
+)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one `dfs-admin` command; returns its exit code."""
+    return launch(PROGRAM, words, os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
