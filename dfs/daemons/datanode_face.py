@@ -1,0 +1,136 @@
+"""What a DataNode process says of itself: to beats, to `/health`, to `/metrics`.
+
+Gathers facts from the parts that own them; decides nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+from dfs import __version__
+from dfs.base.clock import Clock
+from dfs.base.records import BlockName, NodeUsage, StockEntry, VolumeStatus
+from dfs.base.states import VolumeState
+from dfs.blockstore.store import BlockStore
+from dfs.daemons.schedule import JobResult
+from dfs.nodes.beat import Reachability
+from dfs.nodes.standing import Standing
+from dfs.observe.metrics import Metrics
+from dfs.rpc.traffic import Traffic
+from dfs.web.datanode_app import Health, NamenodeSeen
+
+DURABLE = "fsync"
+UNDURABLE = "UNSAFE: [datanode] sync = no, a power cut loses acknowledged blocks"
+
+
+class DatanodeFace:
+    """See the module."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        standing: Standing,
+        traffic: Traffic,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        sync: bool,
+    ) -> None:
+        self._store = store
+        self._standing = standing
+        self._traffic = traffic
+        self._metrics = metrics
+        self._clock = clock
+        self._sync = sync
+        self._started_s = clock.monotonic_s()
+        self.stage = "joining"  # then "serving", then "stopping"
+        self.reachability: Callable[[], Sequence[Reachability]] = tuple
+        self.jobs: Callable[[], Sequence[JobResult]] = tuple
+        self._add_gauges()
+
+    # For beats.
+
+    def usage(self) -> NodeUsage:
+        """Space, uptime and work in flight, as of now."""
+        return self._usage_of(self.volumes())
+
+    def volumes(self) -> list[VolumeStatus]:
+        """Each data folder."""
+        return self._store.volumes()
+
+    # For HTTP.
+
+    def health(self) -> Health:
+        """See `dfs.web.datanode_app`."""
+        volumes = self.volumes()
+        usage, standing = self._usage_of(volumes), self._standing
+        return Health(
+            status=self._status(volumes),
+            node=standing.name,
+            cluster=standing.cluster,
+            uuid=self._store.uuid,
+            version=__version__,
+            uptime_s=usage.uptime_s,
+            used_bytes=usage.used_bytes,
+            free_bytes=usage.free_bytes,
+            total_bytes=usage.total_bytes,
+            volumes=volumes,
+            in_flight=usage.in_flight,
+            calls=self._traffic.under_way(),
+            epoch=standing.epoch,
+            namenodes=[
+                NamenodeSeen(n.url, n.reached, n.registered, n.last_reached_ms, n.error)
+                for n in self.reachability()
+            ],
+            jobs=list(self.jobs()),
+            durability=DURABLE if self._sync else UNDURABLE,
+        )
+
+    def stock(self, *, after: BlockName | None, limit: int) -> Sequence[StockEntry]:
+        """See `dfs.web.datanode_app`."""
+        return self._store.stock(after=after, limit=limit)
+
+    def metrics(self) -> bytes:
+        """See `dfs.web.datanode_app`."""
+        return self._metrics.exposition()
+
+    def _status(self, volumes: Sequence[VolumeStatus]) -> str:
+        if self.stage != "serving":
+            return self.stage
+        healthy = all(volume.state is VolumeState.ONLINE for volume in volumes)
+        return "ok" if healthy else "degraded"
+
+    def _usage_of(self, volumes: Sequence[VolumeStatus]) -> NodeUsage:
+        return NodeUsage(
+            total_bytes=sum(volume.total_bytes for volume in volumes),
+            free_bytes=sum(v.free_bytes for v in volumes if v.state is VolumeState.ONLINE),
+            used_bytes=sum(volume.used_bytes for volume in volumes),
+            uptime_s=round(self._uptime_s(), 3),
+            in_flight=self._traffic.total(),
+            verified_bytes=self._store.verified_bytes,
+            at_ms=self._clock.now_ms(),
+        )
+
+    def _uptime_s(self) -> float:
+        return self._clock.monotonic_s() - self._started_s
+
+    def _add_gauges(self) -> None:
+        store, gauge = self._store, self._metrics.gauge
+        gauge("dfs_datanode_used_bytes", "Held by block files", lambda: store.used_bytes)
+        gauge("dfs_datanode_free_bytes", "Room for blocks above the reserve", self._free_bytes)
+        gauge("dfs_datanode_capacity_bytes", "Size of the disks", lambda: store.total_bytes)
+        gauge("dfs_datanode_blocks", "Blocks held", self._blocks)
+        gauge("dfs_datanode_volumes_failed", "Data folders that take no writes", self._failed)
+        gauge("dfs_datanode_verified_bytes", "Bytes re-hashed", lambda: store.verified_bytes)
+        gauge("dfs_datanode_uptime_seconds", "Since the start of the process", self._uptime_s)
+        gauge("dfs_datanode_namenodes_reached", "NameNodes that answer", self._reached)
+
+    def _free_bytes(self) -> float:
+        return self._store.free_bytes
+
+    def _blocks(self) -> float:
+        return sum(volume.blocks for volume in self.volumes())
+
+    def _failed(self) -> float:
+        return sum(volume.state is not VolumeState.ONLINE for volume in self.volumes())
+
+    def _reached(self) -> float:
+        return sum(each.reached for each in self.reachability())

@@ -1,0 +1,139 @@
+"""`dfs-datanode ls` and `verify`: what a data folder holds, read without the daemon.
+
+Nothing is changed, so both may run beside a serving DataNode.  Output is a table, or one JSON
+array with an object a block, written as it is found: memory stays flat for any folder.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from dfs.base.errors import ForeignFolder
+from dfs.base.paths import printable
+from dfs.base.records import StockEntry
+from dfs.base.states import StoredState
+from dfs.blockstore.offline import list_offline, verify_offline
+from dfs.blockstore.reader import Verdict
+from dfs.observe.exit_codes import EXIT_CORRUPT, EXIT_DONE
+
+_LIST_HEAD: Final = (
+    f"{'file':>8} {'part':>6} {'block':>16} {'gen':>8} {'bytes':>12} {'state':<8}"
+    f" {'hash':<32} {'verified':<19} path\n"
+)
+
+
+def list_folders(folders: Sequence[Path], *, as_json: bool) -> int:
+    """Print every block held.
+
+    Raises:
+        ForeignFolder: one is no data folder.
+    """
+    entries = (entry for folder in _existing(folders) for entry in list_offline(folder))
+    if as_json:
+        _write_array(_entry_facts(entry) for entry in entries)
+        return EXIT_DONE
+    count, total_bytes = 0, 0
+    sys.stdout.write(_LIST_HEAD)
+    for entry in entries:
+        sys.stdout.write(_entry_line(entry))
+        count, total_bytes = count + 1, total_bytes + entry.length_bytes
+    sys.stdout.write(f"{count} blocks, {total_bytes} bytes\n")
+    return EXIT_DONE
+
+
+def verify_folders(folders: Sequence[Path], *, as_json: bool) -> int:
+    """Read and hash every block again; the exit code says whether all are intact.
+
+    Raises:
+        ForeignFolder: one is no data folder.
+    """
+    seen = _Tally()
+    verdicts = seen.counting(v for folder in _existing(folders) for v in verify_offline(folder))
+    if as_json:
+        _write_array(_verdict_facts(verdict) for verdict in verdicts)
+    else:
+        for verdict in verdicts:
+            if not verdict.intact:
+                sys.stdout.write(_bad_line(verdict))
+        sys.stdout.write(f"{seen.count} blocks verified, {seen.bad} corrupt\n")
+    return EXIT_CORRUPT if seen.bad else EXIT_DONE
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.count = 0
+        self.bad = 0
+
+    def counting(self, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+        for verdict in verdicts:
+            self.count += 1
+            self.bad += not verdict.intact
+            yield verdict
+
+
+def _existing(folders: Sequence[Path]) -> Sequence[Path]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise ForeignFolder(f"no such folder: {folder}")
+    return folders
+
+
+def _write_array(items: Iterable[Mapping[str, object]]) -> None:
+    begin = "["
+    for item in items:
+        sys.stdout.write(f"{begin}\n{msgspec.json.encode(item, enc_hook=str).decode()}")
+        begin = ","
+    sys.stdout.write("[]\n" if begin == "[" else "\n]\n")
+
+
+def _entry_facts(entry: StockEntry) -> dict[str, object]:
+    rest = {
+        "length_bytes": entry.length_bytes,
+        "hash": entry.hash.hex(),
+        "state": entry.state.value,
+        "verified_ms": entry.verified_ms,
+        "path": entry.path,
+        "volume": entry.volume,
+    }
+    return dataclasses.asdict(entry.name) | rest
+
+
+def _verdict_facts(verdict: Verdict) -> dict[str, object]:
+    rest = {
+        "intact": verdict.intact,
+        "reason": verdict.reason,
+        "length_bytes": verdict.length_bytes,
+        "hash": verdict.hash.hex(),
+        "state": verdict.state.value,
+        "verified_ms": verdict.verified_ms,
+    }
+    return dataclasses.asdict(verdict.name) | rest
+
+
+def _entry_line(entry: StockEntry) -> str:
+    name, state = entry.name, entry.state
+    digest = "-" if state is StoredState.CORRUPT and not any(entry.hash) else entry.hash.hex()
+    return (
+        f"{name.file:>8} {name.number:>6} {name.block:>16x} {name.generation:>8}"
+        f" {entry.length_bytes:>12} {state.value:<8} {digest:<32} {_when(entry.verified_ms):<19}"
+        f" {printable(entry.path)}\n"
+    )
+
+
+def _bad_line(verdict: Verdict) -> str:
+    name = verdict.name
+    return (
+        f"corrupt ({verdict.reason}): file {name.file} part {name.number}"
+        f" block {name.block:x} generation {name.generation}\n"
+    )
+
+
+def _when(at_ms: int) -> str:
+    if not at_ms:
+        return "never"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")[:19]
