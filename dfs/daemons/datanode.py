@@ -266,7 +266,7 @@ class DatanodeProcess:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
-    asked = parse_arguments(_parser(), sys.argv[1:] if arguments is None else arguments)
+    asked = parse_arguments(build_parser(), sys.argv[1:] if arguments is None else arguments)
     if isinstance(asked, int):
         return asked
     environment = dict(os.environ)
@@ -342,7 +342,8 @@ def _urls(text: str | None) -> tuple[str, ...] | None:
     return tuple(url.strip().rstrip("/") for url in text.split(",") if url.strip())
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and flag of `dfs-datanode`."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="A DataNode of DFS: holds blocks.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

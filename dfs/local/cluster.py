@@ -296,6 +296,9 @@ class LocalCluster:
             live = {n.address.grpc_port for n in nodes if n.state is NodeState.LIVE}
             if names.keys() <= live:
                 return
+            for member in (self.folder.load().find(name) for name in names.values()):
+                if not processes.is_running(member.pid, member.started):
+                    raise self._failed(member, "ended before it joined")
             if self._clock.monotonic_s() > deadline_s:
                 missing = ", ".join(names[port] for port in names.keys() - live)
                 raise DaemonFailed(f"the NameNode does not hear {missing}", hint="see its log")
