@@ -1,4 +1,4 @@
-"""Pure: what a verb is, and how one command line becomes that verb with its arguments.
+"""What a verb is, and how one command line becomes that verb with its arguments.
 
 Only the parser of the verb that was typed is built, and a verb names its handler instead of
 importing what it needs, so that `--help` and `--version` answer at once (named tuples, not
