@@ -86,9 +86,7 @@ class DfsClient(NamespaceCalls):
 
     def close(self) -> None:
         """Stop background work and close every connection.  Open files must be closed before."""
-        if self._plane is not None:
-            self._plane.close()
-            self._plane = None
+        self.drop_plane()
         self.link.close()
 
     @property
@@ -99,6 +97,12 @@ class DfsClient(NamespaceCalls):
 
             self._plane = DataPlane(self)
         return self._plane
+
+    def drop_plane(self) -> None:
+        """End every transfer under way; the next one begins with fresh connections."""
+        plane, self._plane = self._plane, None
+        if plane is not None:
+            plane.close()
 
     # --- accounts -------------------------------------------------------------------------------
 
@@ -177,7 +181,7 @@ class DfsClient(NamespaceCalls):
 
     def put(
         self,
-        sources: Sequence[Path],
+        sources: Sequence[Path | str],
         target: str,
         *,
         options: PutOptions | None = None,

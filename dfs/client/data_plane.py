@@ -1,16 +1,73 @@
 """What one client's transfers share: channels to DataNodes, what is known of them, its leases."""
 
-from typing import TYPE_CHECKING
+import socket
+import threading
+from typing import TYPE_CHECKING, Final
+
+from dfs.base.errors import SourceChanged
+from dfs.base.ids import NodeId
+from dfs.base.records import BlockName, LocatedExtent
+from dfs.client.leases import LeaseKeeper
+from dfs.transfer.channels import Channels
+from dfs.transfer.node_memory import NodeMemory
+from dfs.transfer.replica_reader import Relocate, ReplicaReader
+from dfs.transfer.write_pipeline import BlockSender
+from dfs.wire.data_api import SuspectRequest
+from dfs.wire.routes import SUSPECT
 
 if TYPE_CHECKING:
     from dfs.client.api import DfsClient
 
+SUSPECTS_MAX: Final = 1_000  # reported by one client; a cluster that bad needs no more words
+_RENEWALS_PER_LEASE: Final = 3
+
 
 class DataPlane:
-    """Opened when the first bytes move."""
+    """Opened when the first bytes move.  Safe to share between threads."""
 
     def __init__(self, client: "DfsClient") -> None:
+        settings = client.config.client
         self._client = client
+        self.channels = Channels(clock=client.clock, stall_s=settings.stall_s)
+        self.memory = NodeMemory(clock=client.clock)
+        self.sender = BlockSender(self.channels, self.memory)
+        self.reader = ReplicaReader(
+            self.channels,
+            self.memory,
+            rng=client.rng,
+            here=frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()}),
+            suspect=self._report,
+        )
+        interval_s = client.config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
+        self.leases = LeaseKeeper(client.link, interval_s=interval_s)
+        self._lock = threading.Lock()
+        self._reported: set[tuple[BlockName, NodeId]] = set()
 
     def close(self) -> None:
-        """Stop renewing leases and close every channel."""
+        """Stop renewing leases and end every conversation; transfers under way fail."""
+        self.leases.stop()
+        self.channels.close()
+
+    def relocator(self, path: str) -> Relocate:
+        """Finds extents of the file at `path` again, as long as it is the same file."""
+
+        def relocate(old: LocatedExtent) -> LocatedExtent:
+            for extent in self._client.locate(path).extents:
+                if (extent.file_offset, extent.truth) == (old.file_offset, old.truth):
+                    return extent
+            raise SourceChanged(
+                f"{path}: was replaced while it was read", hint="read it again from its start"
+            )
+
+        return relocate
+
+    def _report(self, name: BlockName, node: NodeId, reason: str) -> None:
+        """Tell the NameNode of a bad replica, once; it will have the node check for itself."""
+        with self._lock:
+            if (name, node) in self._reported or len(self._reported) >= SUSPECTS_MAX:
+                return
+            self._reported.add((name, node))
+        body = SuspectRequest(
+            block=name.block, generation=name.generation, node=node, reason=reason[:200]
+        )
+        self._client.link.try_once(SUSPECT, body)

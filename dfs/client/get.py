@@ -1,13 +1,41 @@
-"""Copying files and trees out."""
+"""Copying files and trees out.
 
+Each file is written beside its target under a temporary name, its blocks in any order at their
+offsets, every byte verified; what its blocks hash to is compared with the file's checksum; then it
+gets its mode, its time and its name.  A failing file leaves nothing and stops no other.
+"""
+
+import contextlib
+import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
+from dfs.base.checksum import file_checksum
+from dfs.base.errors import (
+    DataUnavailable,
+    DfsError,
+    IsADirectory,
+    Stopping,
+)
+from dfs.base.records import LocatedFile
+from dfs.base.states import InodeKind
+from dfs.base.units import MiB
+from dfs.client.get_plan import GetPlan, Wanted, batches, plan_get
+from dfs.client.local_files import PartFile, check_free, make_directory
 from dfs.client.options import GetOptions, Progress, TransferReport
+from dfs.transfer.ranges import Stretch, check_extents, stretches
+from dfs.transfer.read_parallel import PlacedOutlet, local_write_error, stream
+from dfs.transfer.replica_reader import Relocate
 
 if TYPE_CHECKING:
     from dfs.client.api import DfsClient
+
+BATCH_FILES_MAX: Final = 500
+BATCH_BYTES_MAX: Final = 128 * MiB  # as for a put: the tokens must outlive the queue
+BATCH_EXTENTS_MAX: Final = 10_000  # half of what a NameNode locates in one request
 
 
 def get(
@@ -18,7 +46,8 @@ def get(
     progress: Progress,
 ) -> TransferReport:
     """See `DfsClient.get`."""
-    raise NotImplementedError
+    plan = plan_get(client, sources, target, recursive=options.recursive)
+    return _Get(client, plan, options, progress).run()
 
 
 def get_stream(
@@ -30,5 +59,224 @@ def get_stream(
     length: int | None,
     progress: Progress,
 ) -> int:
-    """See `DfsClient.get_stream`."""
-    raise NotImplementedError
+    """See `DfsClient.get_stream`.  A negative offset counts from the end.
+
+    Raises:
+        IsADirectory: there are no bytes in it.
+        DataUnavailable, BlockCorrupt: from some byte on the file cannot be read; those written
+            before are right (but see `dfs.transfer.replica_reader`, 4).
+        BrokenPipeError: nobody reads `out` any more.
+    """
+    located = client.locate(path)
+    if located.status.kind is not InodeKind.FILE:
+        raise IsADirectory(f"is a directory: {path}")
+    size = check_extents(located.extents)
+    begin = max(0, size + offset) if offset < 0 else min(offset, size)
+    wanted = size - begin if length is None else max(0, min(length, size - begin))
+    progress.started(1, wanted)
+    settings, plane = client.config.client, client.plane
+    written = 0
+    pieces = stream(
+        plane.reader,
+        located.status.path,
+        stretches(located.extents, begin, wanted),
+        relocate=plane.relocator(located.status.path),
+        blocks_ahead=settings.blocks_in_flight,
+        pieces_in_flight=settings.chunks_in_flight,
+    )
+    with contextlib.closing(pieces):
+        for piece in pieces:
+            _write_all(out, piece)
+            written += len(piece)
+            progress.advanced(len(piece))
+    progress.file_done(path, written, None)
+    return written
+
+
+def _write_all(out: BinaryIO, piece: bytes) -> None:
+    try:
+        view = memoryview(piece)
+        while view:
+            view = view[out.write(view) or 0 :]
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise local_write_error(exc, "the output") from exc
+
+
+class _Get:
+    """One get, from its plan to its report."""
+
+    def __init__(
+        self, client: "DfsClient", plan: GetPlan, options: GetOptions, progress: Progress
+    ) -> None:
+        settings = client.config.client
+        self._client = client
+        self._plane = client.plane
+        self._plan = plan
+        self._options = options
+        self._progress = progress
+        self._jobs = options.jobs or settings.jobs
+        self._in_flight = settings.blocks_in_flight
+        self._downloads = ThreadPoolExecutor(self._jobs, "dfs-get")
+        self._report = TransferReport(failed=list(plan.failed))
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self) -> TransferReport:
+        plan, progress = self._plan, self._progress
+        progress.started(len(plan.files), plan.size_bytes)
+        for path, error in plan.failed:
+            progress.file_done(path, 0, error)
+        try:
+            made = self._make_directories()
+            self._get_files(self._those_with_room(plan.files))
+            self._close_directories(made)
+        except BaseException:
+            self._stop()
+            raise
+        self._downloads.shutdown()
+        return self._report
+
+    def _make_directories(self) -> list[Wanted]:
+        """Make them, open to us for now; the new ones."""
+        made: list[Wanted] = []
+        for wanted in self._plan.directories:
+            try:
+                if make_directory(wanted.local):
+                    made.append(wanted)
+                self._report.directories += 1
+            except DfsError as exc:
+                self._fail(wanted, exc)
+        return made
+
+    def _close_directories(self, made: list[Wanted]) -> None:
+        """Modes and times, innermost first, as filling a directory changes its time."""
+        for wanted in reversed(made):
+            modified_ns = wanted.status.modified_ms * 1_000_000
+            try:
+                wanted.local.chmod(wanted.status.mode & 0o777)
+                os.utime(wanted.local, ns=(modified_ns, modified_ns))
+            except OSError as exc:
+                self._progress.note(f"{wanted.local}: mode and time not set: {exc.strerror}")
+
+    def _those_with_room(self, files: Sequence[Wanted]) -> list[Wanted]:
+        """The files whose targets are free: what is refused is refused before bytes move."""
+        left: list[Wanted] = []
+        for wanted in files:
+            try:
+                check_free(wanted.local, overwrite=self._options.overwrite)
+                left.append(wanted)
+            except DfsError as exc:
+                self._fail(wanted, exc)
+        return left
+
+    def _get_files(self, files: Sequence[Wanted]) -> None:
+        """Run the batches, the next being located while one is under way."""
+        under_way: set[Future[None]] = set()
+        cut = batches(
+            files,
+            files_max=BATCH_FILES_MAX,
+            size_bytes_max=BATCH_BYTES_MAX,
+            extents_max=BATCH_EXTENTS_MAX,
+        )
+        with ThreadPoolExecutor(self._jobs, "dfs-batch") as pool:
+            try:
+                for batch in cut:
+                    if len(under_way) >= self._jobs:
+                        under_way = _drained(under_way)
+                    under_way.add(pool.submit(self._run_batch, batch))
+                while under_way:
+                    under_way = _drained(under_way)
+            except BaseException:
+                self._stop()
+                raise
+
+    def _run_batch(self, batch: list[Wanted]) -> None:
+        try:
+            located = self._client.locate_all([wanted.status.path for wanted in batch])
+        except DfsError as exc:
+            for wanted in batch:
+                self._fail(wanted, exc)
+            return
+        futures: list[Future[None]] = []
+        for wanted, found in zip(batch, located, strict=True):
+            if isinstance(found, DfsError):
+                self._fail(wanted, found)
+            else:
+                futures.append(self._downloads.submit(self._get_one, wanted, found))
+        wait(futures)
+        for future in futures:
+            future.result()  # raises what is a bug of ours
+
+    def _get_one(self, wanted: Wanted, located: LocatedFile) -> None:
+        try:
+            if self._stopped:
+                raise Stopping("the get was ended")
+            self._download(wanted.local, located)
+        except DfsError as exc:
+            self._fail(wanted, exc)
+            return
+        with self._lock:
+            self._report.files += 1
+            self._report.size_bytes += located.status.size_bytes
+        self._progress.file_done(wanted.status.path, located.status.size_bytes, None)
+
+    def _download(self, target: Path, located: LocatedFile) -> None:
+        status = located.status
+        size = check_extents(located.extents)
+        whole = stretches(located.extents, 0, size)
+        relocate = self._plane.relocator(status.path)
+        overwrite = self._options.overwrite
+        with PartFile(target, size_bytes=size, overwrite=overwrite) as part:
+            digests = self._fetch_all(part.fd, status.path, whole, relocate)
+            lengths = [stretch.length_bytes for stretch in whole]
+            if file_checksum(zip(lengths, digests, strict=True)) != status.checksum:
+                raise DataUnavailable(
+                    f"{status.path}: its blocks are intact but do not add up to its checksum",
+                    hint="see: dfs-admin fsck PATH",
+                )
+            part.publish(mode=status.mode, modified_ms=status.modified_ms)
+
+    def _fetch_all(
+        self, fd: int, path: str, whole: Sequence[Stretch], relocate: Relocate
+    ) -> list[bytes]:
+        """Fetch every stretch to its place in the file; their hashes, in order."""
+
+        def fetch(stretch: Stretch) -> bytes:
+            if self._stopped:
+                raise Stopping("the get was ended")
+            outlet = PlacedOutlet(fd, stretch.file_offset, self._progress.advanced)
+            return self._plane.reader.read(path, stretch, outlet, relocate)
+
+        if len(whole) <= 1:
+            return [fetch(stretch) for stretch in whole]
+        with ThreadPoolExecutor(min(self._in_flight, len(whole)), "dfs-block") as pool:
+            futures = [pool.submit(fetch, stretch) for stretch in whole]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            pool.shutdown(wait=True, cancel_futures=True)
+        failed = (f.exception() for f in futures if not f.cancelled())
+        first = next((error for error in failed if error is not None), None)
+        if first is not None:
+            raise first
+        return [future.result() for future in futures]
+
+    def _fail(self, wanted: Wanted, error: DfsError) -> None:
+        with self._lock:
+            self._report.failed.append((wanted.status.path, error))
+        self._progress.file_done(wanted.status.path, 0, error)
+
+    def _stop(self) -> None:
+        """The get is ended from outside (Ctrl-C): what is under way ends and removes its parts."""
+        if not self._stopped:
+            self._stopped = True
+            self._client.drop_plane()
+            self._downloads.shutdown(wait=True)
+
+
+def _drained(under_way: set[Future[None]]) -> set[Future[None]]:
+    """Wait for one of them; a bug in one is raised here."""
+    done, left = wait(under_way, return_when="FIRST_COMPLETED")
+    for future in done:
+        future.result()
+    return left

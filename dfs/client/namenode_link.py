@@ -143,6 +143,13 @@ class NamenodeLink:
                 self._notice(f"{exc.message}; trying again in {delay_s:.1f}s")
                 self._clock.sleep(delay_s)
 
+    def try_once(self, route: Route[Q, R], body: Q) -> R | None:
+        """Ask each NameNode at most once, and make nothing of it if none does it."""
+        try:
+            return self._round(route, body, new_id())
+        except DfsError:
+            return None
+
     def cluster(self) -> ClusterReply:
         """What a client needs to know of the cluster; asked once, and its NameNodes remembered.
 

@@ -55,7 +55,7 @@ class Progress(Protocol):
         ...
 
     def advanced(self, size_bytes: int) -> None:
-        """So many bytes more are done; negative when some must be sent again."""
+        """So many bytes more are on their way; what has to be sent again counts once."""
         ...
 
     def file_done(self, path: str, size_bytes: int, error: DfsError | None) -> None:

@@ -1,28 +1,434 @@
-"""Copying local files, trees and streams in."""
+"""Copying local files, trees and streams in.
 
-from collections.abc import Sequence
+A put of many files asks the NameNode few things: directories are made in one request a depth,
+files begun and completed by the hundred, while `jobs` threads send their content.  One failing file
+stops no other; it is in the report with its reason, and nothing of it is visible.
+
+Order of effects for each file: lease (CREATE), blocks durable on DataNodes, visible (COMPLETE).
+Whatever ends the put before the last step leaves blocks that no file shows, which the NameNode
+collects when the lease is abandoned or runs out.
+"""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
+from dfs.base import crashpoint
+from dfs.base.errors import BadRequest, DfsError, ErrorKind, NotADirectory, PathNotFound, Stopping
+from dfs.base.records import WrittenBlock
+from dfs.base.states import InodeKind
+from dfs.base.units import MiB
+from dfs.client.already_there import AlreadyThere
+from dfs.client.leases import Lease
+from dfs.client.namenode_link import error_of, value_of
+from dfs.client.names import is_directory
 from dfs.client.options import Progress, PutOptions, TransferReport
+from dfs.client.put_plan import PlannedDirectory, PlannedFile, PutPlan, batches, plan_put
+from dfs.client.resume import PutState
+from dfs.client.stream_writer import StreamWriter
+from dfs.client.upload import Uploader
+from dfs.transfer.write_pipeline import WriteMode
+from dfs.wire.data_api import (
+    CompleteItem,
+    CompleteRequest,
+    CreateRequest,
+    NewFile,
+    OpenedFile,
+)
+from dfs.wire.routes import COMPLETE, CREATE
 
 if TYPE_CHECKING:
     from dfs.client.api import DfsClient
 
+BATCH_FILES_MAX: Final = 500
+# What a batch may hold so that its tokens, which live ten minutes, do not run out in the queue.
+BATCH_BYTES_MAX: Final = 128 * MiB
+STREAM_READ_BYTES: Final = 1 * MiB
+_OWNER_ENTERS: Final = 0o700
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A file of a batch."""
+
+    planned: PlannedFile
+    opened: OpenedFile
+    lease: Lease
+    state: PutState | None = None
+    blocks: list[WrittenBlock] | None = None
+    error: DfsError | None = None
+
 
 def put(
     client: "DfsClient",
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     target: str,
     options: PutOptions,
     progress: Progress,
 ) -> TransferReport:
     """See `DfsClient.put`."""
-    raise NotImplementedError
+    plan = plan_put(sources, target, _kind(client, target), recursive=options.recursive)
+    return _Put(client, plan, options, progress).run()
 
 
 def put_stream(
     client: "DfsClient", stream: BinaryIO, target: str, options: PutOptions, progress: Progress
 ) -> TransferReport:
-    """See `DfsClient.put_stream`."""
-    raise NotImplementedError
+    """See `DfsClient.put_stream`.
+
+    Raises:
+        BadRequest: the target is a directory, where a stream has no name to go by.
+        DfsError: it could not be written; nothing is visible.
+    """
+    if target.endswith("/") or _kind(client, target) is InodeKind.DIRECTORY:
+        raise BadRequest(f"{target} is a directory; a stream needs the name of a file")
+    progress.started(1, 0)
+    writer = StreamWriter(
+        client, target, options=options, permissions=0o644, moved=progress.advanced
+    )
+    try:
+        while data := stream.read(STREAM_READ_BYTES):
+            writer.write(data)
+        completed = writer.complete()
+    except BaseException:
+        writer.abandon()
+        raise
+    progress.file_done(target, writer.size_bytes, None)
+    return TransferReport(files=1, size_bytes=writer.size_bytes, owed=completed.owed)
+
+
+def _kind(client: "DfsClient", target: str) -> InodeKind | None:
+    try:
+        return client.stat(target.rstrip("/") or "/").kind
+    except PathNotFound:
+        return None
+
+
+class _Put:
+    """One put, from its plan to its report."""
+
+    def __init__(
+        self, client: "DfsClient", plan: PutPlan, options: PutOptions, progress: Progress
+    ) -> None:
+        settings = client.config.client
+        self._client = client
+        self._link = client.link
+        self._plane = client.plane
+        self._plan = plan
+        self._options = options
+        self._progress = progress
+        self._jobs = options.jobs or settings.jobs
+        mode = WriteMode(options.write_mode or settings.write_mode)
+        self._uploader = Uploader(client, mode=mode, moved=progress.advanced)
+        self._first_blocks = settings.blocks_in_flight
+        self._uploads = ThreadPoolExecutor(self._jobs, "dfs-put")
+        self._report = TransferReport(failed=list(plan.failed))
+        self._lock = threading.Lock()
+        self._open: dict[int, _Writing] = {}
+        self._stopped = False
+
+    def run(self) -> TransferReport:
+        plan, progress = self._plan, self._progress
+        progress.started(len(plan.files), plan.size_bytes)
+        for note in plan.notes:
+            progress.note(note)
+        self._report.skipped += len(plan.notes)
+        for path, error in plan.failed:
+            progress.file_done(path, 0, error)
+        try:
+            refused = self._make_directories()
+            self._put_files([f for f in plan.files if not _is_below(f.remote, refused)])
+            self._close_directories()
+        except BaseException:
+            self._stop()
+            raise
+        self._uploads.shutdown()
+        return self._report
+
+    # --- directories ----------------------------------------------------------------------------
+
+    def _make_directories(self) -> set[str]:
+        """Make them, parents first, one request for those of one depth and mode.
+
+        Returns those that could not be made; what was to go below them has failed with them.
+        """
+        refused: set[str] = set()
+        order = sorted(self._plan.directories, key=lambda d: (d.remote.count("/"), _making_mode(d)))
+        for (depth, mode), group in itertools.groupby(
+            order, key=lambda d: (d.remote.count("/"), _making_mode(d))
+        ):
+            paths = [d.remote for d in group if not _is_below(d.remote, refused)]
+            is_top = depth == order[0].remote.count("/")
+            for path, outcome in zip(paths, self._mkdir(paths, mode, is_top=is_top), strict=True):
+                if isinstance(outcome, DfsError):
+                    refused.add(path)
+                    self._fail(path, outcome)
+                else:
+                    self._report.directories += 1
+        for file in self._plan.files:
+            if _is_below(file.remote, refused):
+                above = PathNotFound(f"{file.remote}: its directory could not be made")
+                self._fail(file.local, above)
+        return refused
+
+    def _mkdir(self, paths: list[str], mode: int, *, is_top: bool) -> list[object]:
+        """The topmost directories need parents that are there, unless asked for otherwise."""
+        if not is_top or self._options.parents:
+            return [self._as_directory(each) for each in self._client.mkdir_all(paths, mode=mode)]
+        found: list[object] = []
+        for path in paths:
+            try:
+                found.append(self._client.mkdir(path, mode=mode))
+            except DfsError as exc:
+                found.append(self._existing(path, exc))
+        return found
+
+    def _existing(self, path: str, refusal: DfsError) -> object:
+        """What is there, if that is why it was refused and it is a directory."""
+        if refusal.kind is not ErrorKind.CONFLICT:
+            return refusal
+        try:
+            return self._as_directory(self._client.stat(path))
+        except DfsError:
+            return refusal
+
+    def _as_directory(self, found: object) -> object:
+        if not isinstance(found, DfsError) and not is_directory(found):  # type: ignore[arg-type]
+            return NotADirectory("a file stands where a directory is needed")
+        return found
+
+    def _close_directories(self) -> None:
+        """Give those their modes that would have kept us from filling them."""
+        closed = [d for d in self._plan.directories if d.mode != _making_mode(d)]
+        for directory in reversed(closed):
+            try:
+                self._client.chmod(directory.remote, directory.mode)
+            except DfsError as exc:
+                self._progress.note(f"{directory.remote}: mode not set: {exc.message}")
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def _put_files(self, files: list[PlannedFile]) -> None:
+        """Run the batches, as many at once as files can be sent at once."""
+        under_way: set[Future[None]] = set()
+        with ThreadPoolExecutor(self._jobs, "dfs-batch") as pool:
+            try:
+                for batch in batches(
+                    files, files_max=BATCH_FILES_MAX, size_bytes_max=BATCH_BYTES_MAX
+                ):
+                    if len(under_way) >= self._jobs:
+                        under_way = _drained(under_way)
+                    under_way.add(pool.submit(self._run_batch, batch))
+                while under_way:
+                    under_way = _drained(under_way)
+            except BaseException:
+                self._stop()
+                raise
+
+    def _run_batch(self, batch: list[PlannedFile]) -> None:
+        left = self._without_those_there(batch) if self._options.resume else batch
+        writing = [*self._resumed(left)]
+        resumed = {one.planned.remote for one in writing}
+        writing += self._begun([file for file in left if file.remote not in resumed])
+        futures = {self._uploads.submit(self._send, one): one for one in writing}
+        wait(futures)
+        for future, one in futures.items():
+            if one.error is None:
+                future.result()  # raises what is a bug of ours
+        self._complete([one for one in writing if one.error is None])
+        self._give_up([one for one in writing if one.error is not None])
+
+    def _without_those_there(self, batch: list[PlannedFile]) -> list[PlannedFile]:
+        there = AlreadyThere(self._client, batch)
+        left: list[PlannedFile] = []
+        for file in batch:
+            if not there.holds(file):
+                left.append(file)
+                continue
+            with self._lock:
+                self._report.skipped += 1
+            self._progress.advanced(file.size_bytes)
+            self._progress.file_done(file.local, file.size_bytes, None)
+        return left
+
+    def _resumed(self, batch: Sequence[PlannedFile]) -> Iterator[_Writing]:
+        """Files of which an earlier put left blocks, if they can still be used.
+
+        Without `resume`, an interrupted put of ours is given up, so that its lease does not stand
+        in the way of this one.
+        """
+        folder = self._client.state_folder
+        if folder is None:
+            return
+        for file in batch:
+            state = PutState.load(folder, file)
+            if state is None:
+                continue
+            opened = state.begun.opened
+            lease = Lease(opened.inode, opened.lease, opened.path)
+            if (
+                self._options.resume
+                and state.begun.is_of(file)
+                and self._plane.leases.is_held(lease)
+            ):
+                yield self._keep(_Writing(file, opened, lease, state))
+            else:
+                state.forget()
+                self._plane.leases.abandon([lease])
+
+    def _begun(self, batch: list[PlannedFile]) -> list[_Writing]:
+        if not batch:
+            return []
+        body = CreateRequest(
+            files=[self._new(file) for file in batch], first_blocks=self._first_blocks
+        )
+        try:
+            outcomes = self._link.call(CREATE, body).outcomes
+        except DfsError as exc:
+            for file in batch:
+                self._fail(file.local, exc)
+            return []
+        crashpoint.reach("client.file.created")
+        begun: list[_Writing] = []
+        for file, outcome in zip(batch, outcomes, strict=True):
+            if outcome.error is not None:
+                self._fail(file.local, error_of(outcome))
+                continue
+            opened = value_of(outcome)
+            lease = Lease(opened.inode, opened.lease, opened.path)
+            begun.append(self._keep(_Writing(file, opened, lease)))
+        return begun
+
+    def _new(self, file: PlannedFile) -> NewFile:
+        options = self._options
+        return NewFile(
+            path=file.remote,
+            overwrite=options.overwrite,
+            parents=options.parents,
+            replication=options.replication,
+            block_size_bytes=options.block_size_bytes,
+            mode=file.mode,
+            size_bytes=file.size_bytes,
+        )
+
+    def _keep(self, one: _Writing) -> _Writing:
+        with self._lock:
+            self._open[one.lease.inode] = one
+        self._plane.leases.keep([one.lease])
+        return one
+
+    def _send(self, one: _Writing) -> None:
+        """Have the blocks of one file durable; what goes wrong is kept with it."""
+        try:
+            if self._stopped:
+                raise Stopping("the put was ended")
+            if one.state is None and one.planned.size_bytes > one.opened.block_size_bytes:
+                one.state = self._remember(one)
+            one.blocks = self._uploader.upload(one.planned, one.opened, one.lease, one.state)
+        except DfsError as exc:
+            one.error = exc
+
+    def _remember(self, one: _Writing) -> PutState | None:
+        folder = self._client.state_folder
+        return PutState.begin(folder, one.planned, one.opened) if folder is not None else None
+
+    def _complete(self, written: list[_Writing]) -> None:
+        if not written:
+            return
+        crashpoint.reach("client.file.written")
+        items = [
+            CompleteItem(
+                inode=one.lease.inode,
+                lease=one.lease.token,
+                blocks=one.blocks or [],
+                modified_ms=one.planned.modified_ms,
+            )
+            for one in written
+        ]
+        try:
+            outcomes = self._link.call(COMPLETE, CompleteRequest(items=items)).outcomes
+        except DfsError as exc:
+            for one in written:
+                one.error = exc
+            self._give_up(written)
+            return
+        crashpoint.reach("client.file.completed")
+        for one, outcome in zip(written, outcomes, strict=True):
+            if outcome.error is not None:
+                one.error = error_of(outcome)
+            else:
+                self._count(one, value_of(outcome).owed)
+        self._let_go([one for one in written if one.error is None])
+        self._give_up([one for one in written if one.error is not None])
+
+    def _count(self, one: _Writing, owed: int) -> None:
+        if one.state is not None:
+            one.state.forget()
+        with self._lock:
+            self._report.files += 1
+            self._report.size_bytes += one.planned.size_bytes
+            self._report.owed += owed
+        self._progress.file_done(one.planned.local, one.planned.size_bytes, None)
+
+    def _give_up(self, failed: list[_Writing]) -> None:
+        """Release the leases, but of what a later `--resume` can go on with."""
+        kept = [one for one in failed if one.state is not None and _may_resume(one.error)]
+        self._let_go(kept)
+        abandoned = [one for one in failed if one not in kept]
+        self._plane.leases.abandon([one.lease for one in abandoned])
+        self._let_go(abandoned)
+        for one in abandoned:
+            if one.state is not None:
+                one.state.forget()
+        for one in failed:
+            assert one.error is not None
+            self._fail(one.planned.local, one.error)
+
+    def _let_go(self, done: list[_Writing]) -> None:
+        self._plane.leases.let_go([one.lease for one in done])
+        with self._lock:
+            for one in done:
+                self._open.pop(one.lease.inode, None)
+
+    def _fail(self, path: str, error: DfsError) -> None:
+        with self._lock:
+            self._report.failed.append((path, error))
+        self._progress.file_done(path, 0, error)
+
+    def _stop(self) -> None:
+        """The put is ended from outside (Ctrl-C): end what is under way, give up what is open."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._client.drop_plane()
+        self._uploads.shutdown(wait=False)  # what waits there sees `_stopped` and ends at once
+        with self._lock:
+            opened = [one.lease for one in self._open.values() if one.state is None]
+        with contextlib.suppress(DfsError):
+            self._plane.leases.abandon(opened)
+
+
+def _drained(under_way: set[Future[None]]) -> set[Future[None]]:
+    """Wait for one of them; a bug in one is raised here."""
+    done, left = wait(under_way, return_when="FIRST_COMPLETED")
+    for future in done:
+        future.result()
+    return left
+
+
+def _making_mode(directory: PlannedDirectory) -> int:
+    return directory.mode | _OWNER_ENTERS
+
+
+def _is_below(path: str, refused: set[str]) -> bool:
+    return bool(refused) and any(path.startswith(f"{above}/") for above in refused)
+
+
+def _may_resume(error: DfsError | None) -> bool:
+    """Whether the blocks sent so far can serve a later attempt."""
+    return error is not None and error.kind in (ErrorKind.UNAVAILABLE, ErrorKind.FENCED)

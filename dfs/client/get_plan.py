@@ -1,0 +1,140 @@
+"""What a get will do, from what was named: which directories to make, which files go where.
+
+The mirror of `put_plan`: a source goes into the target when that is a directory, else it becomes
+the target; the root directory stands for its contents.  Asks the NameNode, changes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfs.base import paths
+from dfs.base.errors import (
+    BadRequest,
+    DfsError,
+    IsADirectory,
+    LocalExists,
+    LocalNotFound,
+    PathNotFound,
+)
+from dfs.base.records import FileStatus
+from dfs.client.names import is_directory
+
+if TYPE_CHECKING:
+    from dfs.client.names import NamespaceCalls
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A remote file or directory, and where it goes."""
+
+    status: FileStatus
+    local: Path
+
+
+@dataclass(slots=True)
+class GetPlan:
+    """Everything to be done; parents come before what is in them."""
+
+    directories: list[Wanted] = field(default_factory=list)
+    files: list[Wanted] = field(default_factory=list)
+    failed: list[tuple[str, DfsError]] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.status.size_bytes for file in self.files)
+
+
+def plan_get(
+    calls: "NamespaceCalls", sources: Sequence[str], target: Path, *, recursive: bool
+) -> GetPlan:
+    """The plan.  What is wrong with one source is in `failed`, and the others stand.
+
+    Raises:
+        BadRequest: there is nothing to get.
+        LocalExists: several sources, and the target is a local file.
+        LocalNotFound: several sources, and the target is not there.
+        DfsError: the NameNode does not answer.
+    """
+    if not sources:
+        raise BadRequest("nothing to get")
+    into = target.is_dir()
+    if len(sources) > 1 and not into:
+        if target.exists():
+            raise LocalExists(f"not a directory on this computer: {target}", hint="")
+        raise LocalNotFound(f"no such directory on this computer: {target}")
+    plan = GetPlan()
+    statuses = calls.stat_all([source.rstrip("/") or "/" for source in sources])
+    for source, status in zip(sources, statuses, strict=True):
+        if isinstance(status, DfsError):
+            plan.failed.append((source, status))
+            continue
+        try:
+            _plan_source(calls, plan, status, target, into=into, recursive=recursive)
+        except DfsError as exc:
+            plan.failed.append((source, exc))
+    return plan
+
+
+def _plan_source(
+    calls: "NamespaceCalls",
+    plan: GetPlan,
+    status: FileStatus,
+    target: Path,
+    *,
+    into: bool,
+    recursive: bool,
+) -> None:
+    if is_directory(status) and not recursive:
+        raise IsADirectory(f"is a directory: {status.path}")
+    name = status.path.rstrip("/").rsplit("/", 1)[-1]
+    local = target / _local_name(name, status.path) if into and name else target
+    if not is_directory(status):
+        plan.files.append(Wanted(status, local))
+        return
+    plan.directories.append(Wanted(status, local))
+    for below in calls.walk(status.path):
+        try:
+            wanted = Wanted(below, local.joinpath(*_names_below(status.path, below.path)))
+        except DfsError as exc:
+            plan.failed.append((below.path, exc))
+            continue
+        (plan.directories if is_directory(below) else plan.files).append(wanted)
+
+
+def _names_below(top: str, path: str) -> list[str]:
+    prefix = top.rstrip("/") + "/"
+    if not path.startswith(prefix):
+        raise PathNotFound(f"the NameNode listed {path!r} below {top!r}")
+    return [_local_name(name, path) for name in path[len(prefix) :].split("/")]
+
+
+def _local_name(name: str, path: str) -> str:
+    """The same name.  A NameNode's word is not trusted to stay below the target."""
+    paths.check_name(name, path)
+    return name
+
+
+def batches(
+    files: Sequence[Wanted], *, files_max: int, size_bytes_max: int, extents_max: int
+) -> Iterator[list[Wanted]]:
+    """The files in runs of at most so many, so much and so many blocks; one file at the least."""
+    batch: list[Wanted] = []
+    size_bytes = extents = 0
+    for file in files:
+        size = file.status.size_bytes
+        blocks = 1 + size // max(1, file.status.block_size_bytes)
+        is_full = (
+            len(batch) >= files_max
+            or size_bytes + size > size_bytes_max
+            or extents + blocks > extents_max
+        )
+        if batch and is_full:
+            yield batch
+            batch, size_bytes, extents = [], 0, 0
+        batch.append(file)
+        size_bytes, extents = size_bytes + size, extents + blocks
+    if batch:
+        yield batch

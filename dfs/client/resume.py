@@ -1,0 +1,129 @@
+"""What is remembered of the put of one large file, so that it can go on after an interruption.
+
+One file a put, in the state folder: a first line saying what is being written (source, its size
+and time, target, lease), then a line for every block that is durable, with its hash and receipts.
+Each line is fsynced before the next block counts.  It is good for as long as the NameNode renews
+the lease and the source is as it was; a cut last line is one block less.
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from dfs.base import crashpoint
+from dfs.base.errors import LocalIoError
+from dfs.base.records import WrittenBlock
+from dfs.client.put_plan import PlannedFile
+from dfs.wire.data_api import OpenedFile
+
+
+class PutBegun(msgspec.Struct, frozen=True):
+    """The first line."""
+
+    local: str
+    remote: str
+    size_bytes: int
+    mtime_ns: int
+    opened: OpenedFile
+
+    def is_of(self, file: PlannedFile) -> bool:
+        """Whether it is this very put of this very source."""
+        return (self.remote, self.size_bytes, self.mtime_ns) == (
+            file.remote,
+            file.size_bytes,
+            file.mtime_ns,
+        )
+
+
+class BlockDone(msgspec.Struct, frozen=True):
+    """Every further line."""
+
+    number: int
+    block: WrittenBlock
+
+
+class PutState:
+    """The state of one put, being kept.  Made by `begin` or `load`."""
+
+    def __init__(self, file: Path, begun: PutBegun, done: dict[int, WrittenBlock]) -> None:
+        self._file = file
+        self.begun = begun
+        self.done = done
+
+    @classmethod
+    def begin(cls, folder: Path, planned: PlannedFile, opened: OpenedFile) -> Self:
+        """Remember that this put began.
+
+        Raises:
+            LocalIoError: it cannot be written down.
+        """
+        begun = PutBegun(
+            os.path.abspath(planned.local),  # noqa: PTH100 - lexical, links stay as they are
+            planned.remote,
+            planned.size_bytes,
+            planned.mtime_ns,
+            opened,
+        )
+        file = _state_file(folder, planned)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(file, msgspec.json.encode(begun), os.O_TRUNC)
+        except OSError as exc:
+            raise LocalIoError(f"cannot remember this put in {file}: {exc}") from exc
+        crashpoint.reach("client.state.begun")
+        return cls(file, begun, {})
+
+    @classmethod
+    def load(cls, folder: Path, planned: PlannedFile) -> Self | None:
+        """What is remembered of an earlier put of that source to that target, if anything."""
+        file = _state_file(folder, planned)
+        try:
+            first, *rest = file.read_bytes().split(b"\n")
+            begun = msgspec.json.decode(first, type=PutBegun)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        done: dict[int, WrittenBlock] = {}
+        for line in rest:
+            with contextlib.suppress(msgspec.MsgspecError):
+                one = msgspec.json.decode(line, type=BlockDone)
+                done[one.number] = one.block
+        return cls(file, begun, done)
+
+    def add(self, number: int, block: WrittenBlock) -> None:
+        """That block is durable.
+
+        Raises:
+            LocalIoError: it cannot be written down.
+        """
+        try:
+            # The newline before ends a line that a crash may have cut.
+            line = b"\n" + msgspec.json.encode(BlockDone(number, block))
+            _write(self._file, line, os.O_APPEND)
+        except OSError as exc:
+            raise LocalIoError(f"cannot remember a block in {self._file}: {exc}") from exc
+        crashpoint.reach("client.state.block")
+        self.done[number] = block
+
+    def forget(self) -> None:
+        """The put is complete, or cannot be gone on with."""
+        with contextlib.suppress(OSError):
+            self._file.unlink()
+
+
+def _state_file(folder: Path, planned: PlannedFile) -> Path:
+    local = os.path.abspath(planned.local)  # noqa: PTH100 - lexical, links stay as they are
+    key = f"{local}\0{planned.remote}".encode("utf-8", "surrogateescape")
+    return folder / f"put-{hashlib.sha256(key).hexdigest()[:32]}.jsonl"
+
+
+def _write(file: Path, line: bytes, flag: int) -> None:
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag, 0o600)
+    try:
+        os.write(fd, line + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)

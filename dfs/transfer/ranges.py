@@ -1,0 +1,75 @@
+"""Pure: from a range of a file to stretches of blocks, and from a length to pieces of a message."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dfs.base.errors import MetadataCorrupt
+from dfs.base.records import LocatedExtent
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some bytes of one extent.
+
+    Args:
+        file_offset: of the first byte, in the file.
+        block_offset: of the first byte, in the block.
+    """
+
+    extent: LocatedExtent
+    file_offset: int
+    block_offset: int
+    length_bytes: int
+
+    @property
+    def is_whole_block(self) -> bool:
+        """Whether it is all of its block, so that the NameNode's hash can judge it."""
+        return self.block_offset == 0 and self.length_bytes == self.extent.truth.length_bytes
+
+
+def stretches(extents: Sequence[LocatedExtent], offset: int, length_bytes: int) -> list[Stretch]:
+    """The stretches that make up `[offset, offset + length_bytes)` of a file, in order.
+
+    What lies beyond the last extent is left out, as reads beyond the end of a file are short.
+
+    Raises:
+        MetadataCorrupt: the extents do not follow each other without a gap from 0.
+    """
+    assert offset >= 0
+    assert length_bytes >= 0
+    check_extents(extents)
+    end = offset + length_bytes
+    found: list[Stretch] = []
+    for extent in extents:
+        first = max(offset, extent.file_offset)
+        last = min(end, extent.file_offset + extent.length_bytes)
+        if first < last:
+            inside = first - extent.file_offset
+            found.append(Stretch(extent, first, extent.block_offset + inside, last - first))
+    return found
+
+
+def check_extents(extents: Sequence[LocatedExtent]) -> int:
+    """The length of a file that has those extents.
+
+    Raises:
+        MetadataCorrupt: they leave a gap, overlap, or reach out of their blocks.
+    """
+    reached = 0
+    for extent in extents:
+        if extent.file_offset != reached or extent.length_bytes <= 0:
+            raise MetadataCorrupt(
+                f"extents do not follow each other: one begins at {extent.file_offset}, "
+                f"not at {reached}"
+            )
+        if extent.block_offset + extent.length_bytes > extent.truth.length_bytes:
+            raise MetadataCorrupt(f"an extent reaches out of block {extent.truth.block}")
+        reached += extent.length_bytes
+    return reached
+
+
+def pieces(length_bytes: int, piece_bytes: int) -> Iterator[tuple[int, int]]:
+    """`(offset, length)` of the pieces in which so many bytes travel; only the last is shorter."""
+    assert piece_bytes > 0
+    for offset in range(0, length_bytes, piece_bytes):
+        yield offset, min(piece_bytes, length_bytes - offset)

@@ -1,0 +1,281 @@
+"""Reading a stretch of a block from whichever replicas give it, and nothing but right bytes.
+
+What makes a byte right
+-----------------------
+The NameNode knows one hash a block, over all of it.  The DataNode checks each 256 KiB chunk
+against the hashes in the block's label and sends hashes along; the label was sealed, under the
+block's own hash, by a DataNode that had compared that hash with the writer's.  So:
+
+1  every piece is compared with the hashes sent with it, before anybody sees it;
+2  a whole block is compared with the NameNode's hash.  Who can take bytes back (a file under a
+   temporary name, a stream not yet let go of) starts over from another replica when it differs;
+3  bytes that must be handed on before the whole block has been seen - a long block in a stream, a
+   part of a block - come only from a replica whose seal equals the NameNode's hash, asked for
+   first by a probe.  The chain writer -> seal -> chunk hashes then stands for the block hash;
+4  should a long stream still end with another hash than the NameNode's, which takes a DataNode
+   that lies consistently, its last bytes are kept back and the read ends in `BlockCorrupt`: the
+   reader has a short result and an error, never a complete one.
+
+A replica that fails in mid-block is followed by the next at the offset reached.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dfs.base.checksum import BlockHasher
+from dfs.base.entropy import Random
+from dfs.base.errors import (
+    BlockCorrupt,
+    BlockNotFound,
+    DataUnavailable,
+    DfsError,
+    ErrorKind,
+    TokenRefused,
+)
+from dfs.base.ids import NodeId, node_name
+from dfs.base.records import BlockName, Holder, LocatedExtent
+from dfs.transfer.block_channel import BlockAccess
+from dfs.transfer.channels import Channels
+from dfs.transfer.node_memory import NodeMemory
+from dfs.transfer.ranges import Stretch
+from dfs.transfer.source_choice import order_sources
+
+SuspectSink = Callable[[BlockName, NodeId, str], None]
+Relocate = Callable[[LocatedExtent], LocatedExtent]
+
+
+class Outlet(Protocol):
+    """Where verified bytes go."""
+
+    @property
+    def keeps_bytes(self) -> int:
+        """How much of a stretch can still be taken back; a block up to this long needs no seal."""
+        ...
+
+    def take(self, offset: int, data: bytes) -> None:
+        """Bytes at that offset of the stretch; they follow what was taken before."""
+        ...
+
+    def restart(self) -> bool:
+        """Forget what was taken, if it can be; whether it could."""
+        ...
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """How far the reading of one stretch has come."""
+
+    path: str
+    stretch: Stretch
+    queue: deque[Holder]
+    done: int = 0
+    hasher: BlockHasher = field(default_factory=BlockHasher)
+    givers: list[Holder] = field(default_factory=list)
+    reasons: dict[NodeId, DfsError] = field(default_factory=dict)
+    alone: bool = False  # from now on, each replica has to give all of it by itself
+    relocated: bool = False
+
+    def reset(self) -> None:
+        self.done, self.hasher, self.givers = 0, BlockHasher(), []
+
+
+class ReplicaReader:
+    """Reads stretches.  Safe to share between threads.
+
+    Args:
+        here: names and addresses of this computer, whose replicas are preferred.
+        suspect: told of every replica that gave wrong bytes, or none where it should have some.
+        relocate: asks the NameNode again where an extent is, with a fresh token; raises if the
+            file is another one by now.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        memory: NodeMemory,
+        *,
+        rng: Random,
+        here: frozenset[str],
+        suspect: SuspectSink,
+    ) -> None:
+        self._channels = channels
+        self._memory = memory
+        self._rng = rng
+        self._here = here
+        self._suspect = suspect
+
+    def read(self, path: str, stretch: Stretch, outlet: Outlet, relocate: Relocate) -> bytes:
+        """Give the outlet all bytes of the stretch; their xxh3_128.
+
+        Raises:
+            DataUnavailable: no replica gives them all; names each and why.
+            BlockCorrupt: bytes that cannot be taken back turned out wrong.
+            DfsError: what the outlet or `relocate` raised.
+        """
+        attempt = _Attempt(path, stretch, self._ordered(stretch.extent.holders))
+        while True:
+            while attempt.queue:
+                holder = attempt.queue.popleft()
+                failure = self._pass(attempt, holder, outlet)
+                if failure is None and self._is_right(attempt):
+                    return attempt.hasher.digest()
+                self._after(attempt, holder, failure, outlet)
+                if isinstance(failure, TokenRefused) and not attempt.relocated:
+                    break
+            if attempt.relocated:
+                raise _unavailable(attempt)
+            self._relocate(attempt, relocate)
+
+    def _ordered(self, holders: Sequence[Holder]) -> deque[Holder]:
+        return deque(
+            order_sources(
+                holders,
+                here=self._here,
+                failures=self._memory.failures(),
+                load=self._memory.load(),
+                rng=self._rng,
+            )
+        )
+
+    def _relocate(self, attempt: _Attempt, relocate: Relocate) -> None:
+        """Ask once more where the block is: tokens expire, and copies move while one reads."""
+        attempt.relocated = True
+        old = attempt.stretch
+        extent = relocate(old.extent)
+        attempt.stretch = Stretch(extent, old.file_offset, old.block_offset, old.length_bytes)
+        condemned = {n for n, why in attempt.reasons.items() if why.kind is ErrorKind.CORRUPT}
+        attempt.queue = self._ordered(
+            [each for each in extent.holders if each.address.node not in condemned]
+        )
+
+    def _pass(self, attempt: _Attempt, holder: Holder, outlet: Outlet) -> DfsError | None:
+        """Read on from one replica; why it did not give the rest, or None when it did.
+
+        Errors of the outlet are raised; they are no replica's fault.
+        """
+        begun = attempt.done
+        with (
+            self._memory.busy(holder.address.node),
+            contextlib.closing(self._pieces(attempt, holder, outlet)) as pieces,
+        ):
+            while True:
+                try:
+                    piece = next(pieces, None)
+                except DfsError as exc:
+                    if self._channels.closed:
+                        raise
+                    failure: DfsError | None = exc
+                    break
+                if piece is None:
+                    failure = None
+                    break
+                attempt.hasher.update(piece)
+                outlet.take(attempt.done, piece)
+                attempt.done += len(piece)
+        if attempt.done > begun or failure is None:
+            attempt.givers.append(holder)
+        return failure
+
+    def _pieces(
+        self, attempt: _Attempt, holder: Holder, outlet: Outlet
+    ) -> Generator[bytes, None, None]:
+        stretch = attempt.stretch
+        access = BlockAccess(stretch.extent.name, attempt.path, stretch.extent.token)
+        left = stretch.length_bytes - attempt.done
+        with self._channels.to(holder.address) as channel:
+            can_wait = stretch.is_whole_block and stretch.length_bytes <= outlet.keeps_bytes
+            if not can_wait and not channel.probe(access).matches(stretch.extent.truth):
+                raise BlockCorrupt(
+                    f"{node_name(holder.address.node)}: its copy is not sealed with the hash "
+                    "that the NameNode has"
+                )
+            yield from channel.download(
+                access, offset=stretch.block_offset + attempt.done, length_bytes=left
+            )
+
+    def _is_right(self, attempt: _Attempt) -> bool:
+        truth = attempt.stretch.extent.truth
+        if attempt.stretch.is_whole_block and attempt.hasher.digest() != truth.hash:
+            return False
+        for giver in attempt.givers:
+            self._memory.succeeded(giver.address.node)
+        return True
+
+    def _after(
+        self, attempt: _Attempt, holder: Holder, failure: DfsError | None, outlet: Outlet
+    ) -> None:
+        """Draw the consequence of a replica that did not bring the stretch to a good end."""
+        if failure is not None:
+            self._blame(attempt, holder, failure)
+            if attempt.alone and attempt.done:
+                self._start_over(attempt, outlet)
+            return
+        givers = attempt.givers
+        if len(givers) == 1:
+            wrong = BlockCorrupt(
+                f"{node_name(holder.address.node)}: its bytes do not have the hash of block "
+                f"{attempt.stretch.extent.truth.block}"
+            )
+            self._blame(attempt, holder, wrong)
+        else:
+            # Several replicas gave parts; each must now show that it is not the one.
+            attempt.alone = True
+            waiting = {each.address.node for each in attempt.queue}
+            attempt.queue.extend(
+                each
+                for each in givers
+                if each.address.node not in waiting
+                and not _is_proof(attempt.reasons.get(each.address.node))
+            )
+        self._start_over(attempt, outlet)
+
+    def _start_over(self, attempt: _Attempt, outlet: Outlet) -> None:
+        truth = attempt.stretch.extent.truth
+        if not outlet.restart():
+            raise BlockCorrupt(
+                f"{attempt.path}: block {truth.block} read from "
+                f"{', '.join(node_name(g.address.node) for g in attempt.givers)} "
+                "does not have the hash the NameNode knows; "
+                "bytes of it were already delivered and must not be trusted",
+                details={
+                    "path": attempt.path,
+                    "block": truth.block,
+                    "file_offset": attempt.stretch.file_offset,
+                    "length": attempt.done,
+                },
+            )
+        attempt.reset()
+
+    def _blame(self, attempt: _Attempt, holder: Holder, failure: DfsError) -> None:
+        node = holder.address.node
+        attempt.reasons[node] = failure
+        if isinstance(failure, TokenRefused):
+            return
+        self._memory.failed(node, failure)
+        if _is_proof(failure) or isinstance(failure, BlockNotFound):
+            self._suspect(attempt.stretch.extent.name, node, failure.message)
+
+
+def _is_proof(failure: DfsError | None) -> bool:
+    """Whether it says that the copy is bad, not just out of reach."""
+    return failure is not None and failure.kind is ErrorKind.CORRUPT
+
+
+def _unavailable(attempt: _Attempt) -> DataUnavailable:
+    extent = attempt.stretch.extent
+    reasons = {node_name(node): why.message for node, why in attempt.reasons.items()}
+    said = "; ".join(f"{node}: {why}" for node, why in reasons.items())
+    return DataUnavailable(
+        f"{attempt.path}: block {extent.truth.block} (bytes {extent.file_offset} to "
+        f"{extent.file_offset + extent.length_bytes}) cannot be read: "
+        + (said or "no DataNode holds a copy of it"),
+        details={
+            "path": attempt.path,
+            "block": extent.truth.block,
+            "generation": extent.truth.generation,
+            "replicas": reasons,
+        },
+    )
