@@ -23,7 +23,6 @@ class _Line:
         self.channel: grpc.Channel = open_channel(address)
         self.stub = DataNodeStub(self.channel)
         self.users = 0
-        self.broken = False
 
 
 class Peers:
@@ -40,11 +39,16 @@ class Peers:
         try:
             yield line.stub
         except grpc.RpcError:
-            line.broken = True
+            self.forget(address)
             raise
         finally:
             for done in self._give_back(address, line):
                 done.channel.close()
+
+    def forget(self, address: str) -> None:
+        """A call there failed: the next one gets a new channel; those under way keep theirs."""
+        with self._lock:
+            self._lines.pop(address, None)
 
     def close(self) -> None:
         """Close every channel; calls under way over them end."""
@@ -64,8 +68,6 @@ class Peers:
         """The lines to close now, outside the lock."""
         with self._lock:
             line.users -= 1
-            if line.broken and self._lines.get(address) is line:
-                del self._lines[address]
             idle = [(key, each) for key, each in self._lines.items() if each.users == 0]
             too_many = idle[: max(0, len(idle) - IDLE_CHANNELS_MAX)]
             for key, _ in too_many:

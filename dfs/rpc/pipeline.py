@@ -82,6 +82,7 @@ class Downstream:
             answer = self._answer(self._call)
             _agree(answer, truth, self._targets)
         except DfsError as err:
+            self._peers.forget(self._targets[0].address)
             return [], self._all_failed(err)
         crashpoint.reach("dn.pipeline.answered")
         further, failures = list(answer.downstream), list(answer.failures)

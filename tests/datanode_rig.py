@@ -1,0 +1,189 @@
+"""DataNodes without a NameNode: real store, real gRPC server, and a ring to sign with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dfs.base.checksum import block_hash, chunk_hashes
+from dfs.base.clock import SystemClock
+from dfs.base.events import Event
+from dfs.base.ids import BlockId, Generation, InodeId, NodeId
+from dfs.base.records import BlockKey, BlockName
+from dfs.blockstore.identity import NodeIdentity
+from dfs.blockstore.store import BlockStore
+from dfs.nodes.standing import Standing
+from dfs.observe.metrics import Metrics
+from dfs.rpc.block_service import BlockService, Desk
+from dfs.rpc.copy import Copies
+from dfs.rpc.gate import Gate
+from dfs.rpc.peers import Peers
+from dfs.rpc.server import BlockServer
+from dfs.rpc.stall import StallWatch
+from dfs.rpc.traffic import Traffic
+from dfs.rpc.upload import Uploads
+from dfs.settings.sections import DatanodeConfig
+from dfs.wire import dataNode_pb2 as pb
+from dfs.wire.channel import PIECE_BYTES, open_channel
+from dfs.wire.codec import block_ref
+from dfs.wire.dataNode_pb2_grpc import DataNodeStub
+from dfs.wire.nodes_api import BeatReply, KeyItem
+from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, sign_token
+
+CLUSTER = "c" * 32
+KEY = BlockKey(1, b"k" * 32, 0, 4_000_000_000_000)
+RING = KeyRing([KEY])
+NOW_MS = SystemClock().now_ms()
+PATH = "/user/anna/file"
+NAME = BlockName(InodeId(21), 0, BlockId(7), Generation(9))
+
+
+class BugsFail:
+    """A log that remembers; `bugs` must stay empty."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Event, dict[str, object]]] = []
+        self.bugs: list[str] = []
+
+    def emit(self, event: Event, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    def exception(self, where: str, exc: BaseException) -> None:
+        self.bugs.append(f"{where}: {exc!r}")
+
+
+class RigNode:
+    """One DataNode that serves blocks."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        node: int = 1,
+        port: int = 0,
+        stall_s: float = 10.0,
+        tokens: bool = True,
+        transfers_max: int = 16,
+        reserve_percent: float = 0,
+    ) -> None:
+        clock = SystemClock()
+        config = DatanodeConfig(reserve_bytes=0, reserve_percent=reserve_percent, stall_s=stall_s)
+        self.log = BugsFail()
+        self.store = BlockStore.open([folder], config=config, clock=clock, emit=self.log)
+        self.store.adopt(NodeIdentity(CLUSTER, self.store.uuid, node, "secret"))
+        self.standing = Standing(memory=self.store, clock=clock)
+        self.standing.settle(CLUSTER, NodeId(node))
+        self.node = node
+        self.hear(epoch=1, tokens=tokens)
+        self.metrics = Metrics()
+        self.traffic = Traffic(self.metrics)
+        self.peers = Peers()
+        self.watch = StallWatch(stall_s=stall_s, clock=clock)
+        self.watch.start()
+        gate = Gate(self.standing, block_bytes_max=1 << 32)
+        shared = {
+            "disk": self.store,
+            "gate": gate,
+            "standing": self.standing,
+            "peers": self.peers,
+            "traffic": self.traffic,
+            "stall_s": stall_s,
+        }
+        service = BlockService(
+            disk=self.store,
+            gate=gate,
+            standing=self.standing,
+            uploads=Uploads(**shared, log=self.log),
+            copies=Copies(**shared),
+            watch=self.watch,
+            desk=Desk(self.log, self.traffic, stall_s),
+        )
+        self.server = BlockServer(service, host="127.0.0.1", port=port, transfers_max=transfers_max)
+        self.server.start()
+        self.address = f"127.0.0.1:{self.server.port}"
+        self.channel = open_channel(self.address)
+        self.stub = DataNodeStub(self.channel)
+        self._open = True
+
+    def hear(self, *, epoch: int, tokens: bool = True, now_ms: int = 0) -> None:
+        """Learn what a beat would have told."""
+        key = KeyItem(KEY.key_id, KEY.secret, KEY.created_ms, KEY.expires_ms)
+        at_ms = SystemClock().now_ms()
+        reply = BeatReply(
+            epoch=epoch,
+            now_ms=now_ms or at_ms,
+            registered=True,
+            block_tokens=tokens,
+            keys=[key],
+        )
+        self.standing.learn(reply, sent_ms=at_ms, received_ms=at_ms)
+
+    def target(self) -> pb.Target:
+        return pb.Target(node=self.node, address=self.address)
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self.channel.close()
+        self.server.stop(0)
+        self.peers.close()
+        self.watch.stop()
+        self.store.close()
+        assert self.log.bugs == [], self.log.bugs
+
+
+def token(
+    mode: Mode = Mode.WRITE,
+    name: BlockName = NAME,
+    *,
+    path: str = PATH,
+    length_max: int = 1 << 30,
+    expires_ms: int = NOW_MS + 600_000,
+    cluster: str = CLUSTER,
+    key: BlockKey = KEY,
+) -> bytes:
+    """What a NameNode would sign."""
+    return sign_token(
+        BlockToken(
+            key.key_id,
+            expires_ms,
+            cluster,
+            "anna",
+            mode,
+            name.block,
+            name.generation,
+            name.file,
+            name.number,
+            length_max,
+            digest_path(path),
+        ),
+        key,
+    )
+
+
+def ref(mode: Mode = Mode.WRITE, name: BlockName = NAME, *, size: int = 0) -> pb.BlockRef:
+    return block_ref(name, path=PATH, token=token(mode, name), size_bytes=size)
+
+
+def upload_messages(
+    data: bytes,
+    *,
+    block: pb.BlockRef | None = None,
+    pipeline: tuple[pb.Target, ...] = (),
+    pack: bytes = b"",
+    piece_bytes: int = PIECE_BYTES,
+    digest: bytes | None = None,
+) -> Iterator[pb.BlockChunk]:
+    """An upload as a client sends it."""
+    header = pb.UploadHeader(block=block or ref(), pipeline=pipeline, pack=pack)
+    yield pb.BlockChunk(header=header)
+    for offset in range(0, len(data), piece_bytes):
+        piece = data[offset : offset + piece_bytes]
+        yield pb.BlockChunk(offset=offset, data=piece, hashes=chunk_hashes(piece))
+    footer = pb.UploadFooter(length=len(data), hash=digest or block_hash(data))
+    yield pb.BlockChunk(footer=footer)
+
+
+def download(node: RigNode, request: pb.BlockRange | None = None) -> bytes:
+    """The bytes of a block, joined."""
+    request = request or pb.BlockRange(block=ref(Mode.READ))
+    return b"".join(chunk.data for chunk in node.stub.DownloadBlock(request))
