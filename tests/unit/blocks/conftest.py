@@ -1,0 +1,47 @@
+"""A real metadata database for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfs.base.clock import ManualClock
+from dfs.base.events import SilentEmitter
+from dfs.meta.schema import Base
+from dfs.meta.session import DATABASE_FILE, Reader, reader_engine, writer_engine
+from dfs.meta.writer import Writer
+from dfs.settings.sections import LimitsConfig, NamenodeConfig
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / DATABASE_FILE
+
+
+@pytest.fixture
+def writer(database: Path, clock: ManualClock) -> Iterator[Writer]:
+    engine = writer_engine(database)
+    Base.metadata.create_all(engine)
+    made = Writer(
+        engine,
+        database,
+        clock=clock,
+        emit=SilentEmitter(),
+        config=NamenodeConfig(),
+        limits=LimitsConfig(),
+        on_fatal=pytest.fail,
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(database: Path, writer: Writer) -> Iterator[Reader]:
+    made = Reader(reader_engine(database, connections=4))
+    yield made
+    made.close()
