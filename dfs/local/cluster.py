@@ -31,6 +31,7 @@ from dfs.wire.shapes import Nothing
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 40.0  # a DataNode drains for 20 s by default
 DATANODES_MAX: Final = 100
+DATANODES_DEFAULT: Final = 3
 _POLL_S: Final = 0.05
 _HEALTH_TIMEOUT_S: Final = 2.0
 # What a shell may have set for another cluster must not reach these daemons.
@@ -89,11 +90,13 @@ class LocalCluster:
             BadRequest: more than `DATANODES_MAX` are wanted.
             DaemonFailed, PortInUse: a daemon did not come up; the others stay as they are.
         """
-        if datanodes is not None and not 1 <= datanodes <= DATANODES_MAX:
-            raise BadRequest(f"--datanodes takes 1 to {DATANODES_MAX}")
+        if datanodes is not None and not 0 <= datanodes <= DATANODES_MAX:
+            raise BadRequest(f"--datanodes takes 0 to {DATANODES_MAX}")
         with self.folder.lock():
             roster = self.folder.load()
-            self._found(roster, datanodes or (3 if not roster.members else 0))
+            if datanodes is None:
+                datanodes = 0 if roster.members else DATANODES_DEFAULT
+            self._found(roster, datanodes)
             for member in self.folder.load().of(NAMENODE):
                 self._ensure_running(member)
             self._bring_datanodes()

@@ -1,0 +1,121 @@
+"""Metadata at a million files: how long it takes, how large it is, how fast it answers.
+
+    python -m bench.million [--files 1000000]
+
+One real NameNode, and DataNodes of paper (`paper_node.py`) that sign for one block of each file on
+two copies: a million inodes, names, extents and blocks, two million replicas.  Then the NameNode is
+stopped and started, and asked.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+from bench.figures import Figures
+from bench.memory import peak_bytes
+from bench.names import stats_per_second
+from bench.paper_node import PaperNode
+from bench.run import a_cluster
+from dfs.base.checksum import block_hash
+from dfs.base.records import BlockTruth, WrittenBlock
+from dfs.base.units import MiB
+from dfs.client import DfsClient, connect
+from dfs.local.cluster import LocalCluster
+from dfs.wire import data_api as d
+from dfs.wire import routes
+
+BATCH = 1_000
+CONTENT = b"x" * 1_024
+HASH = block_hash(CONTENT)
+ROUNDS = 3
+
+
+def fill(client: DfsClient, nodes: dict[int, PaperNode], folder: int) -> None:
+    """A folder of a thousand files with a block each."""
+    files = [
+        d.NewFile(path=f"/million/{folder:04}/file-{number:04}", size_bytes=len(CONTENT))
+        for number in range(BATCH)
+    ]
+    opened = client.link.call(routes.CREATE, d.CreateRequest(files=files))
+    items = []
+    for one in opened.outcomes:
+        assert one.value is not None, one.error
+        (block,) = one.value.blocks
+        truth = BlockTruth(block.name.block, block.name.generation, len(CONTENT), HASH)
+        receipts = tuple(nodes[target.node].sign(truth) for target in block.targets)
+        written = [WrittenBlock(truth, receipts)]
+        items.append(d.CompleteItem(inode=one.value.inode, lease=one.value.lease, blocks=written))
+    done = client.link.call(routes.COMPLETE, d.CompleteRequest(items=items))
+    assert all(one.error is None for one in done.outcomes)
+
+
+def build(cluster: LocalCluster, client: DfsClient, files: int, figures: Figures) -> None:
+    """All of them, a thousand at a time."""
+    session = cluster.session()
+    session.open()
+    nodes = [PaperNode(client.link.namenodes[0], session.join_token(uses=1)) for _ in range(2)]
+    session.close()
+    try:
+        client.mkdir("/million")
+        client.mkdir_all([f"/million/{folder:04}" for folder in range(files // BATCH)])
+        rate = figures.series("files created", "1/s", "create + complete, 1,000 a request")
+        for folder in range(files // BATCH):
+            start_s = time.perf_counter()
+            fill(client, {int(node.node): node for node in nodes}, folder)
+            rate.values.append(BATCH / (time.perf_counter() - start_s))
+    finally:
+        for node in nodes:
+            node.close()
+
+
+def ask(cluster: LocalCluster, client: DfsClient, files: int, figures: Figures) -> None:
+    """What a NameNode that holds them does."""
+    name = cluster.folder.load().members[0].name
+    for _ in range(ROUNDS):
+        cluster.stop(name)
+        with figures.series("start-up until /health answers").timed():
+            cluster.start(name)
+        with figures.series("list a folder of 1,000").timed():
+            assert sum(1 for _ in client.listdir("/million/0000")) == BATCH
+        with figures.series("du of everything").timed():
+            assert client.du("/million").files == files
+        stats_per_second(client, "/million/0000/file-0500", figures, "stat")
+    with figures.series("walk everything").timed():
+        assert sum(1 for _ in client.walk("/million")) == files + files // BATCH
+
+
+def sizes(cluster: LocalCluster, figures: Figures) -> None:
+    """On disk and in memory."""
+    member = cluster.folder.load().members[0]
+    data = cluster.folder.data(member)
+    total = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
+    figures.series("NameNode's folder", "MiB").values.append(total / MiB)
+    peak = peak_bytes(cluster.status()[0].pid) / MiB
+    figures.series("peak memory of the NameNode", "MiB", "since its last start").values.append(peak)
+
+
+def main() -> None:
+    """Fill, restart, ask, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.million", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(".dfs-bench"), help="a folder to make")
+    parser.add_argument("--files", type=int, default=1_000_000, help="a multiple of 1,000")
+    args = parser.parse_args()
+    folder = args.data.absolute()
+    folder.mkdir()
+    figures = Figures()
+    try:
+        with (
+            a_cluster(folder / "cluster", datanodes=0) as cluster,
+            connect(config=cluster.config()) as client,
+        ):
+            build(cluster, client, args.files, figures)
+            ask(cluster, client, args.files, figures)
+            sizes(cluster, figures)
+        figures.show(f"{args.files:,} files of one block, two copies")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
