@@ -16,7 +16,7 @@ raises the same class again.
       FENCED           StaleEpoch  StaleGeneration
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
                        VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
-                       SchemaMismatch  Stopping  DaemonFailed
+                       SchemaMismatch  Stopping  DaemonFailed  ProgramFault
                        LocalDiskFull  LocalIoError  WaitTimedOut
       CORRUPT          BlockCorrupt  DataUnavailable  MetadataCorrupt
 """
@@ -399,6 +399,13 @@ class DaemonFailed(DfsError):
     """A daemon that was started on this computer ended, or did not serve in time."""
 
     kind, code = ErrorKind.UNAVAILABLE, "daemon_failed"
+
+
+class ProgramFault(DfsError):
+    """A daemon met a bug of its own while it answered; its log has the stack."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "bug"
+    default_hint = "please report it, with the daemon's log"
 
 
 class LocalDiskFull(DfsError):

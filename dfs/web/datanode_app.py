@@ -15,10 +15,11 @@ from dfs.base.errors import BadRequest, DfsError
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, Generation, InodeId
 from dfs.base.records import BlockName, StockEntry, VolumeStatus
+from dfs.observe.logs import current_request
 from dfs.observe.metrics import CONTENT_TYPE
-from dfs.web.errors import error_body, http_status
+from dfs.web.errors import bug, http_status, protocol_error
 from dfs.wire.codec import block_file_name
-from dfs.wire.shapes import ErrorBody, ErrorReply
+from dfs.wire.shapes import ErrorReply, error_body
 
 PAGE_DEFAULT: Final = 1_000
 PAGE_MAX: Final = 10_000
@@ -130,14 +131,15 @@ def create_app(shown: Shown, log: WebLog) -> Flask:
 
     @app.errorhandler(HTTPException)
     def not_served(exc: HTTPException) -> Response:
-        body = ErrorBody("bad_request", f"{request.path}: {exc.name}", "see docs/rest.md")
-        return _json(ErrorReply(body), exc.code or 500)
+        status = exc.code or 400
+        err = protocol_error(status, request.method, request.path, exc.name)
+        return _json(ErrorReply(error_body(err)), status)
 
     @app.errorhandler(Exception)
     def failed(exc: Exception) -> Response:
         log.exception(request.path, exc)
-        body = ErrorBody("internal_error", "internal error; its stack is in the log")
-        return _json(ErrorReply(body), 500)
+        err = bug(current_request())
+        return _json(ErrorReply(error_body(err)), http_status(err))
 
     return app
 
