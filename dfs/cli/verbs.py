@@ -73,26 +73,45 @@ class VerbParser(argparse.ArgumentParser):
         Raises:
             BadRequest: they do not fit the verb.
         """
+        options, positionals = self._sorted_out(words)
         try:
-            return self.parse_intermixed_args(self._join_values(words))
+            return self.parse_args([*options, *(("--", *positionals) if positionals else ())])
         except argparse.ArgumentError as exc:
             self.error(str(exc))
 
-    def _join_values(self, words: Sequence[str]) -> list[str]:
-        """`--size -10M` as `--size=-10M`: a value may begin with a dash if it is no option."""
-        valued = {flag for flag, action in self.flags().items() if action.nargs is None}
-        joined: list[str] = []
-        for at, word in enumerate(words):
-            if word == "--":
-                return joined + list(words[at:])
-            if joined and joined[-1] in valued and self._is_dashed_value(word):
-                joined[-1] += ("=" if len(joined[-1]) > 2 else "") + word
-            else:
-                joined.append(word)
-        return joined
+    def _sorted_out(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Options with their values, and the rest.
 
-    def _is_dashed_value(self, word: str) -> bool:
-        return len(word) > 1 and word.startswith("-") and word not in self.flags()
+        `parse_intermixed_args` would do, but forgets `--` and takes `-1k` for an option.
+        """
+        options: list[str] = []
+        positionals: list[str] = []
+        left = list(words)
+        while left:
+            word = left.pop(0)
+            if word == "--":
+                return options, positionals + left
+            if not word.startswith("-") or word == "-":
+                positionals.append(word)
+            elif left and self._wants_value(word):
+                joint = "=" if word in self.flags() and len(word) > 2 else ""
+                options.append(word + joint + left.pop(0))
+            else:
+                options.append(word)
+        return options, positionals
+
+    def _wants_value(self, word: str) -> bool:
+        """Whether the next word is this option's value: `-n`, `--lines`, `-rn`, but not `-n5`."""
+        flags = self.flags()
+        if word in flags:
+            return flags[word].nargs is None
+        if word.startswith("--"):
+            return False
+        for at, letter in enumerate(word[1:], start=1):
+            action = flags.get(f"-{letter}")
+            if action is None or action.nargs is None:
+                return action is not None and at == len(word) - 1
+        return False
 
     def flags(self) -> dict[str, argparse.Action]:
         """Every option string and its action."""
