@@ -12,12 +12,15 @@ from typing import Any, Final
 
 from flask import Flask
 from waitress import wasyncore
-from waitress.server import create_server
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ErrorTask
 from waitress.trigger import trigger as Trigger  # noqa: N812 - it is a class
 
 from dfs.base.clock import Clock
 from dfs.base.errors import BadConfig, PortInUse
 from dfs.base.units import KiB
+from dfs.web.errors import error_json, protocol_error
 
 IDLE_S: Final = 30
 _POLL_S: Final = 0.02
@@ -31,6 +34,25 @@ class HttpLimits:
     connections_max: int = 100
     body_bytes_max: int = 64 * KiB
     header_bytes_max: int = 16 * KiB
+
+
+class _RefusalTask(ErrorTask):
+    """What waitress itself refuses (too large, not HTTP), said in our shape."""
+
+    def execute(self) -> None:
+        """Answer and close."""
+        parsed: Any = self.request  # the stubs name another class
+        error, path, method = parsed.error, parsed.path or "/", parsed.command or "request"
+        body = error_json(protocol_error(error.code, method, path, f"{error.reason}: {error.body}"))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers = [("Content-Type", "application/json")]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):
+    error_task_class = _RefusalTask
 
 
 class HttpServer:
@@ -70,6 +92,9 @@ class HttpServer:
             if exc.errno == errno.EADDRINUSE:
                 raise PortInUse(f"another process listens on {host}:{port}") from exc
             raise BadConfig(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+        for each in self._sockets.values():
+            if isinstance(each, BaseWSGIServer):
+                each.channel_class = _Channel
         self.port = self._bound_port()
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 
