@@ -9,6 +9,8 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from dfs.base.errors import DfsError, from_code
+
 T = TypeVar("T")
 Paths = Annotated[list[str], msgspec.Meta(min_length=1)]
 
@@ -63,3 +65,13 @@ class NameRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The account, group or node meant."""
 
     name: str
+
+
+def error_body(error: DfsError) -> ErrorBody:
+    """A refusal as it travels."""
+    return ErrorBody(error.code, error.message, error.hint, error.details)
+
+
+def raised(body: ErrorBody) -> DfsError:
+    """The refusal that travelled, as an error to raise."""
+    return from_code(body.code, body.message, body.hint, body.details)

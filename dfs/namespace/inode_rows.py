@@ -1,0 +1,190 @@
+"""Inodes and dirents as records, and the statements that find them."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select
+
+from dfs.base.ids import DirentId, GroupId, InodeId, UserId
+from dfs.base.states import InodeKind
+from dfs.meta.tables import DIRENT, INODE
+from dfs.meta.txn import Txn
+
+IN_MAX: Final = 500  # values in one IN (...)
+
+
+@dataclass(frozen=True, slots=True)
+class Inode:
+    """A row of `inode`; see `InodeRow` for what is always true of it."""
+
+    id: InodeId
+    kind: str
+    owner: UserId
+    group: GroupId
+    mode: int
+    size_bytes: int
+    replication: int
+    block_size_bytes: int
+    created_ms: int
+    modified_ms: int
+    changed_ms: int
+    checksum: bytes
+    version: int
+    under_construction: int
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it has entries rather than content."""
+        return self.kind == InodeKind.DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Dirent:
+    """A row of `dirent`; see `DirentRow`."""
+
+    id: DirentId
+    parent: InodeId
+    name: str
+    inode: InodeId
+    born_tx: int
+    died_tx: int | None = None
+    died_ms: int | None = None
+    died_by: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name and what it names.  The root's dirent is id 0 with no name."""
+
+    dirent: Dirent
+    inode: Inode
+
+
+_INODE_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Inode))
+_DIRENT_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Dirent))
+_DIRENT_WIDTH: Final = len(_DIRENT_FIELDS)
+assert tuple(column.key for column in INODE.columns) == _INODE_FIELDS
+assert tuple(column.key for column in DIRENT.columns) == _DIRENT_FIELDS
+
+_LIVE: Final = DIRENT.c.died_tx.is_(None)
+_ENTRIES: Final = select(DIRENT, INODE).join(INODE, INODE.c.id == DIRENT.c.inode)
+_CHILD: Final = _ENTRIES.where(
+    DIRENT.c.parent == bindparam("parent"), DIRENT.c.name == bindparam("name")
+)
+_CHILD_LIVE: Final = _CHILD.where(_LIVE)
+_PAGE: Final = (
+    _ENTRIES.where(DIRENT.c.parent == bindparam("parent"), DIRENT.c.name > bindparam("after"))
+    .order_by(DIRENT.c.name)
+    .limit(bindparam("count"))
+)
+_PAGE_LIVE: Final = _PAGE.where(_LIVE)
+_INODE: Final = select(INODE).where(INODE.c.id == bindparam("id"))
+
+
+def _as_of(statement: Select[Any], txid: int) -> Select[Any]:
+    return statement.where(and_(DIRENT.c.born_tx <= txid, or_(_LIVE, DIRENT.c.died_tx > txid)))
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    return Entry(Dirent(*row[:_DIRENT_WIDTH]), Inode(*row[_DIRENT_WIDTH:]))
+
+
+def inode_row(inode: Inode) -> dict[str, Any]:
+    """The row to put."""
+    return {name: getattr(inode, name) for name in _INODE_FIELDS}
+
+
+def dirent_row(dirent: Dirent) -> dict[str, Any]:
+    """The row to put."""
+    return {name: getattr(dirent, name) for name in _DIRENT_FIELDS}
+
+
+def put_inodes(txn: Txn, *inodes: Inode) -> None:
+    """Write inodes whole."""
+    txn.put(INODE, *(inode_row(inode) for inode in inodes))
+
+
+def put_dirents(txn: Txn, *dirents: Dirent) -> None:
+    """Write dirents whole."""
+    txn.put(DIRENT, *(dirent_row(dirent) for dirent in dirents))
+
+
+def find_inode(connection: Connection, inode: InodeId) -> Inode | None:
+    """The inode of that id."""
+    row = connection.execute(_INODE, {"id": inode}).first()
+    return None if row is None else Inode(*row)
+
+
+def find_inodes(connection: Connection, inodes: Sequence[InodeId]) -> dict[InodeId, Inode]:
+    """Those inodes that exist, by id."""
+    found: dict[InodeId, Inode] = {}
+    for part in in_parts(inodes):
+        rows = connection.execute(select(INODE).where(INODE.c.id.in_(part)))
+        found.update((row[0], Inode(*row)) for row in rows)
+    return found
+
+
+def find_child(
+    connection: Connection, parent: InodeId, name: str, *, as_of: int | None = None
+) -> Entry | None:
+    """The entry of that name in a directory: the live one, or the one alive after `as_of`."""
+    statement = _CHILD_LIVE if as_of is None else _as_of(_CHILD, as_of)
+    row = connection.execute(statement, {"parent": parent, "name": name}).first()
+    return None if row is None else _entry(row)
+
+
+def find_children(
+    connection: Connection, parent: InodeId, names: Sequence[str]
+) -> dict[str, Entry]:
+    """Those live entries of a directory that have one of the names."""
+    found: dict[str, Entry] = {}
+    for part in in_parts(names):
+        wanted = _ENTRIES.where(DIRENT.c.parent == parent, DIRENT.c.name.in_(part), _LIVE)
+        found.update(
+            (entry.dirent.name, entry) for entry in map(_entry, connection.execute(wanted))
+        )
+    return found
+
+
+def page_of_children(
+    connection: Connection,
+    parent: InodeId,
+    *,
+    after: str = "",
+    limit: int,
+    as_of: int | None = None,
+) -> list[Entry]:
+    """The next entries of a directory in name order (by code point)."""
+    statement = _PAGE_LIVE if as_of is None else _as_of(_PAGE, as_of)
+    rows = connection.execute(statement, {"parent": parent, "after": after, "count": limit})
+    return [_entry(row) for row in rows]
+
+
+def find_dirent(connection: Connection, dirent: DirentId) -> Entry | None:
+    """A name by its id, alive or dead."""
+    row = connection.execute(_ENTRIES.where(DIRENT.c.id == dirent)).first()
+    return None if row is None else _entry(row)
+
+
+def entries(connection: Connection, statement_filter: Any, *, limit: int) -> list[Entry]:
+    """Names that match, with what they name, in the filter's own order."""
+    return [_entry(row) for row in connection.execute(statement_filter(_ENTRIES).limit(limit))]
+
+
+def newest_dirent_of(connection: Connection, inode: InodeId) -> Dirent | None:
+    """The name an inode has, or had last: the live one first, then the one removed last."""
+    wanted = (
+        select(DIRENT)
+        .where(DIRENT.c.inode == inode)
+        .order_by(DIRENT.c.died_tx.is_not(None), DIRENT.c.died_tx.desc(), DIRENT.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(wanted).first()
+    return None if row is None else Dirent(*row)
+
+
+def in_parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The values in pieces that fit one statement."""
+    return (values[start : start + IN_MAX] for start in range(0, len(values), IN_MAX))

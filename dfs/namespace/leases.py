@@ -1,0 +1,154 @@
+"""Leases: one client writes a path at a time, and an abandoned write ends by itself.
+
+A lease's row is durable; when it was last heard of is not, and counts from the start of this
+process, so a restart or a clock that jumps cannot end every write at once.  After the soft limit
+another client may take the path over; after the hard limit the expiry job gives the write up.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select, tuple_
+
+from dfs.base.clock import Clock
+from dfs.base.errors import LeaseLost
+from dfs.base.events import Emitter, Event
+from dfs.base.ids import BlockId, InodeId, UserId
+from dfs.base.records import Principal
+from dfs.blocks.blockmap import allocated, discard
+from dfs.meta.tables import INODE, LEASE
+from dfs.meta.txn import Txn
+from dfs.meta.writer import Writer
+from dfs.namespace.inode_rows import in_parts
+from dfs.settings.sections import NamenodeConfig
+
+EXPIRE_MAX: Final = 500  # writes given up in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A row of `lease`; see `LeaseRow`."""
+
+    inode: InodeId
+    secret: str
+    parent: InodeId
+    name: str
+    path: str
+    user: UserId
+    overwrite: int
+    created_ms: int
+
+
+class LeaseClock:
+    """When each write was last heard of, in seconds of this process.  Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._start_s = clock.monotonic_s()
+        self._heard: dict[InodeId, float] = {}
+        self._lock = threading.Lock()
+
+    def hear(self, inodes: Iterable[InodeId]) -> None:
+        """Their clients spoke now."""
+        now_s = self._clock.monotonic_s()
+        with self._lock:
+            self._heard.update((inode, now_s) for inode in inodes)
+
+    def forget(self, inodes: Iterable[InodeId]) -> None:
+        """Their writes are over."""
+        with self._lock:
+            for inode in inodes:
+                self._heard.pop(inode, None)
+
+    def silent_s(self, inode: InodeId) -> float:
+        """How long its client has been silent."""
+        return self._clock.monotonic_s() - self._heard.get(inode, self._start_s)
+
+
+def find_leases(txn: Txn, inodes: Sequence[InodeId]) -> dict[InodeId, Lease]:
+    """The leases of those inodes."""
+    found: dict[InodeId, Lease] = {}
+    for part in in_parts(inodes):
+        rows = txn.connection.execute(select(LEASE).where(LEASE.c.inode.in_(part)))
+        found.update((row[0], Lease(*row)) for row in rows)
+    return found
+
+
+def find_leases_of_names(
+    txn: Txn, names: Sequence[tuple[InodeId, str]]
+) -> dict[tuple[InodeId, str], Lease]:
+    """The leases of writes to those (directory, name) pairs."""
+    found: dict[tuple[InodeId, str], Lease] = {}
+    for part in in_parts(names):
+        wanted = select(LEASE).where(tuple_(LEASE.c.parent, LEASE.c.name).in_(part))
+        for row in txn.connection.execute(wanted):
+            lease = Lease(*row)
+            found[lease.parent, lease.name] = lease
+    return found
+
+
+def check_lease(lease: Lease | None, secret: str, who: Principal) -> Lease:
+    """The lease, if it is the caller's.
+
+    Raises:
+        LeaseLost: it ended, was taken over, or is somebody else's.
+    """
+    if lease is None or lease.secret != secret or lease.user != who.user:
+        raise LeaseLost("the write is over: completed, given up, or taken over by another client")
+    return lease
+
+
+def give_up(txn: Txn, inodes: Sequence[InodeId], *, keep_ms: int) -> None:
+    """End writes that will not complete: nothing of them was visible, their blocks are garbage.
+
+    Args:
+        keep_ms: how long replicas stay: as long as somebody may hold a token to write them, so
+            that a late copy is known by the time the garbage is collected.
+    """
+    blocks: list[BlockId] = [block for rows in allocated(txn, inodes).values() for block in rows]
+    discard(txn, blocks, reason="write given up", not_before_ms=txn.now_ms + keep_ms)
+    txn.drop(LEASE, *((inode,) for inode in inodes))
+    txn.drop(INODE, *((inode,) for inode in inodes))
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryReport:
+    """What one pass did."""
+
+    open_writes: int
+    given_up: int
+
+
+class LeaseExpiry:
+    """The job that ends writes whose clients have been silent beyond the hard limit."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        heard: LeaseClock,
+        *,
+        config: NamenodeConfig,
+        emit: Emitter,
+    ) -> None:
+        self._writer = writer
+        self._heard = heard
+        self._hard_s = config.lease_hard_s
+        self._keep_ms = int(config.block_token_life_s * 1000)
+        self._emit = emit
+
+    def run_once(self) -> ExpiryReport:
+        """One bounded pass."""
+        return self._writer.submit(self._expire)
+
+    def _expire(self, txn: Txn) -> ExpiryReport:
+        rows = txn.connection.execute(select(LEASE).order_by(LEASE.c.inode)).all()
+        leases = [Lease(*row) for row in rows]
+        silent = [each for each in leases if self._heard.silent_s(each.inode) > self._hard_s]
+        ended = [each.inode for each in silent[:EXPIRE_MAX]]
+        give_up(txn, ended, keep_ms=self._keep_ms)
+        txn.after_commit(lambda: self._heard.forget(ended))
+        for lease in silent[:EXPIRE_MAX]:
+            self._emit.emit(Event.LEASE_EXPIRED, inode=lease.inode, path=lease.path)
+        return ExpiryReport(open_writes=len(leases), given_up=len(ended))

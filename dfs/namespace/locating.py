@@ -1,0 +1,148 @@
+"""Where files are, and the right to read them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from dfs.accounts.block_keys import BlockKeys, TokenWish
+from dfs.accounts.permissions import Access
+from dfs.base.errors import DfsError, IsADirectory, LimitExceeded
+from dfs.base.ids import BlockId, InodeId
+from dfs.base.records import LocatedExtent, LocatedFile, NodeView, Principal
+from dfs.blocks.blockmap import LocatedBlock, locate
+from dfs.meta.tables import EXTENT
+from dfs.namespace.batch import attempt
+from dfs.namespace.inode_rows import in_parts
+from dfs.namespace.resolve import Place, Resolver
+from dfs.namespace.status import StatusView
+from dfs.settings.sections import LimitsConfig
+from dfs.wire.files_api import PathsRequest
+from dfs.wire.shapes import Outcome, Outcomes, error_body
+from dfs.wire.tokens import Mode
+
+
+class Locating:
+    """Answers where the bytes of files are.
+
+    Args:
+        nodes: every DataNode as of now.
+        keys: signs the tokens with which clients read.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: Callable[[], Sequence[NodeView]],
+        keys: BlockKeys,
+        limits: LimitsConfig,
+    ) -> None:
+        self._nodes = nodes
+        self._keys = keys
+        self._extents_max = limits.locate_extents_max
+        self._status = StatusView()
+
+    def locate(
+        self, connection: Connection, who: Principal, body: PathsRequest
+    ) -> Outcomes[LocatedFile]:
+        """The extents of each file, who holds them, and tokens to read them."""
+        resolver = Resolver(connection, who, as_of=body.as_of)
+        places: list[Outcome[Place]] = [
+            attempt(lambda path=path: _readable(resolver, path))  # type: ignore[misc]
+            for path in body.paths
+        ]
+        found = [each.value for each in places if each.value is not None]
+        extents = _extents(connection, [place.inode.id for place in found], as_of=body.as_of)
+        allowed = self._within_limit(found, extents)
+        located = self._located(connection, who, allowed, extents)
+        return Outcomes(outcomes=[_answer(each, located, self._too_many()) for each in places])
+
+    def _within_limit(
+        self, places: Sequence[Place], extents: dict[InodeId, list[Any]]
+    ) -> list[Place]:
+        """As many files, in order, as one answer may hold."""
+        allowed: list[Place] = []
+        room = self._extents_max
+        for place in places:
+            room -= len(extents[place.inode.id])
+            if room < 0 and allowed:
+                break
+            allowed.append(place)
+        return allowed
+
+    def _too_many(self) -> DfsError:
+        return LimitExceeded(
+            f"one answer holds {self._extents_max} extents", hint="ask for fewer files at once"
+        )
+
+    def _located(
+        self,
+        connection: Connection,
+        who: Principal,
+        places: Sequence[Place],
+        extents: dict[InodeId, list[Any]],
+    ) -> dict[str, LocatedFile]:
+        wanted = [BlockId(row.block) for place in places for row in extents[place.inode.id]]
+        nodes = {view.node: view for view in self._nodes()}
+        blocks = locate(connection, wanted, nodes)
+        wishes = [
+            TokenWish(blocks[BlockId(row.block)].name, 0, place.path)
+            for place in places
+            for row in extents[place.inode.id]
+        ]
+        tokens = iter(self._keys.mint_many(user=who.name, mode=Mode.READ, wishes=wishes))
+        statuses = self._status.many(connection, [(place.path, place.inode) for place in places])
+        return {
+            place.path: LocatedFile(
+                status,
+                tuple(
+                    _extent(row, blocks[BlockId(row.block)], next(tokens))
+                    for row in extents[place.inode.id]
+                ),
+            )
+            for place, status in zip(places, statuses, strict=True)
+        }
+
+
+def _readable(resolver: Resolver, path: str) -> Place:
+    place = resolver.place(path)
+    if place.inode.is_directory:
+        raise IsADirectory(f"is a directory: {place.path}")
+    resolver.require(place.inode, Access.READ, place.path)
+    return place
+
+
+def _extents(
+    connection: Connection, inodes: Sequence[InodeId], *, as_of: int | None
+) -> dict[InodeId, list[Any]]:
+    found: dict[InodeId, list[Any]] = {inode: [] for inode in inodes}
+    alive: ColumnElement[bool] = EXTENT.c.died_tx.is_(None)
+    if as_of is not None:
+        alive = (EXTENT.c.born_tx <= as_of) & (alive | (EXTENT.c.died_tx > as_of))
+    for part in in_parts(list(found)):
+        wanted = select(EXTENT).where(EXTENT.c.inode.in_(part), alive)
+        for row in connection.execute(wanted.order_by(EXTENT.c.inode, EXTENT.c.file_offset)):
+            found[row.inode].append(row)
+    return found
+
+
+def _extent(row: Any, block: LocatedBlock, token: bytes) -> LocatedExtent:
+    return LocatedExtent(
+        file_offset=row.file_offset,
+        length_bytes=row.length_bytes,
+        block_offset=row.block_offset,
+        truth=block.truth,
+        name=block.name,
+        holders=block.holders,
+        token=token,
+    )
+
+
+def _answer(
+    place: Outcome[Place], located: dict[str, LocatedFile], too_many: DfsError
+) -> Outcome[LocatedFile]:
+    if place.value is None:
+        return Outcome(error=place.error)
+    found = located.get(place.value.path)
+    return Outcome(value=found) if found else Outcome(error=error_body(too_many))
