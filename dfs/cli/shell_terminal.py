@@ -79,10 +79,11 @@ def words_before(text: str) -> tuple[list[str], str]:
     at = _last_break(text) + 1
     typed = text[at:]
     before = shlex.split(text[:at])
-    for close in ("", "'", '"'):
+    # A quote may still be open, a backslash may have nothing behind it yet.
+    for whole in (typed, typed.removesuffix("\\"), typed + "'", typed + '"'):
         with contextlib.suppress(ValueError):
-            return before + (shlex.split(typed + close) or [""]), typed
-    return [*before, typed.rstrip("\\")], typed  # a backslash with nothing behind it yet
+            return before + (shlex.split(whole) or [""]), typed
+    return [*before, typed], typed
 
 
 def _last_break(text: str) -> int:
@@ -121,6 +122,7 @@ def open_session(
     return PromptSession(
         history=_history(shell),
         completer=ShellCompleter(shell),
+        complete_in_thread=True,
         complete_while_typing=False,  # remote names are looked up when asked for, not at each key
         auto_suggest=AutoSuggestFromHistory(),
         input=source,

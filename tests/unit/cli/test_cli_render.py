@@ -37,8 +37,8 @@ def test_permissions_read_as_ls_writes_them(mode: int, text: str) -> None:
 def test_mode_changes_as_posix_chmod_does(
     change: str,
     before: int,
-    directory: bool,
-    after: int,  # noqa: FBT001 - a table's column
+    directory: bool,  # noqa: FBT001 - a column of the table
+    after: int,
 ) -> None:
     assert parse_mode(change).apply(before, directory=directory) == after
 
