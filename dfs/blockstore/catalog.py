@@ -205,10 +205,10 @@ class Catalog:
         """Commit what is queued, fold the WAL into the file and stop the writer."""
         with self._gate:
             self._is_closed = True
-            self._queue.put(None)
-        self._thread.join()
-        while not self._readers.empty():
+        while not self._readers.empty():  # first: the last connection to close removes the WAL
             self._readers.get_nowait().close()
+        self._queue.put(None)
+        self._thread.join()
 
     def _select(self, tail: str, values: tuple[object, ...]) -> list[CatalogRow]:
         with self._reading() as connection:
@@ -251,6 +251,8 @@ class Catalog:
             if not batch or self._unchecked >= CHECKPOINT_WRITES:
                 self._checkpoint()
         with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
     def _next_batch(self) -> tuple[list["_Write"], bool]:
@@ -273,8 +275,11 @@ class Catalog:
             with _sqlite_errors(self._file):
                 self._transact(batch)
         except DfsError as exc:
-            for write in batch:
-                write.done.set_exception(exc)
+            if len(batch) > 1:  # one bad write must not refuse the others
+                for write in batch:
+                    self._commit([write])
+            else:
+                batch[0].done.set_exception(exc)
             return
         crashpoint.reach("dn.catalog.committed")
         self._unchecked += len(batch)

@@ -215,16 +215,6 @@ class BlockStore:
         with self._holdings.open_file(volume, row) as file:
             return file.label
 
-    def label(self, name: BlockName) -> Label:
-        """What the block file says of itself: the path it was written for, its pack, its chunks.
-
-        Raises:
-            BlockNotFound: it is not here.
-            BlockCorrupt: it is in quarantine, or goes there now.
-        """
-        with self._holdings.open_file(*self._holdings.find_readable(name)) as file:
-            return file.label
-
     def entry(self, name: BlockName) -> StockEntry | None:
         """The block as it is reported, in whatever state; None if it is not here."""
         found = self._holdings.find(name)

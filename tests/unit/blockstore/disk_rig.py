@@ -47,6 +47,9 @@ class DiskRig:
         self.store.close(clean=clean)
         return self.open()
 
+    def names_in(self, folder: str) -> list[str]:
+        return sorted(path.name for path in (self.folder / folder).iterdir())
+
     def path(self, name: BlockName) -> Path:
         folder = f"{name.file:016x}"
         file = f"{name.number:06d}.{name.block:016x}.{name.generation:016x}"

@@ -28,7 +28,7 @@ CHUNK = CHUNK_SIZE_BYTES
 
 
 def leftovers(rig: DiskRig) -> list[str]:
-    return sorted(os.listdir(rig.folder / "tmp"))
+    return rig.names_in("tmp")
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -90,9 +90,11 @@ def test_abandoned_block_leaves_nothing(rig: DiskRig) -> None:
 
 
 def test_piece_damaged_on_its_way_is_refused(rig: DiskRig) -> None:
-    with rig.store.begin(block_name(1), path="/x", length_max=9, length=5) as writer:
-        with pytest.raises(BlockCorrupt):
-            writer.write(0, b"hellO", chunk_hashes(b"hello"))
+    with (
+        rig.store.begin(block_name(1), path="/x", length_max=9, length=5) as writer,
+        pytest.raises(BlockCorrupt),
+    ):
+        writer.write(0, b"hellO", chunk_hashes(b"hello"))
     assert leftovers(rig) == []
 
 
@@ -113,15 +115,19 @@ def test_only_the_last_piece_may_end_inside_a_chunk(rig: DiskRig) -> None:
 
 
 def test_piece_without_all_its_hashes_is_refused(rig: DiskRig) -> None:
-    with rig.store.begin(block_name(1), path="/x", length_max=MiB, length=None) as writer:
-        with pytest.raises(LengthMismatch):
-            writer.write(0, bytes(2 * CHUNK), chunk_hashes(bytes(CHUNK)))
+    with (
+        rig.store.begin(block_name(1), path="/x", length_max=MiB, length=None) as writer,
+        pytest.raises(LengthMismatch),
+    ):
+        writer.write(0, bytes(2 * CHUNK), chunk_hashes(bytes(CHUNK)))
 
 
 def test_more_than_announced_is_refused(rig: DiskRig) -> None:
-    with rig.store.begin(block_name(1), path="/x", length_max=100, length=3) as writer:
-        with pytest.raises(LengthMismatch):
-            writer.write(0, b"four", chunk_hashes(b"four"))
+    with (
+        rig.store.begin(block_name(1), path="/x", length_max=100, length=3) as writer,
+        pytest.raises(LengthMismatch),
+    ):
+        writer.write(0, b"four", chunk_hashes(b"four"))
     with pytest.raises(LengthMismatch):
         rig.store.begin(block_name(1), path="/x", length_max=2, length=3)
 
