@@ -1,5 +1,7 @@
 """A NameNode as a DataNode sees it: answers join, register, beat and stock, and remembers."""
 
+import contextlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -43,6 +45,7 @@ class FakeNamenode:
         self.stock_refusals = 0
         self.full_wanted = False
         self.acknowledged: list[int] = []
+        self._connections: set[socket.socket] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
@@ -55,6 +58,9 @@ class FakeNamenode:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        for connection in list(self._connections):  # kept alive, they would be answered for ever
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def wait(self, holds, timeout_s: float = 20.0) -> None:
         """Wait until `holds()`; it is looked at after each request."""
@@ -106,6 +112,14 @@ class FakeNamenode:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                fake._connections.add(self.connection)
+
+            def finish(self) -> None:
+                fake._connections.discard(self.connection)
+                super().finish()
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
