@@ -25,11 +25,11 @@ READ_BYTES: Final = 1 * MiB
 SAME: Final = "same"
 
 
-def compare(context: Context, remote: str, local: Path) -> int:
+def compare(context: Context, remote: str, local: str) -> int:
     """Compare a file with a file, or a directory with a directory; say what differs."""
     files = same = 0
     with context.out.table(columns=2) as table:
-        for path, verdict in _verdicts(context, remote, local):
+        for path, verdict in _verdicts(context, remote, Path(local)):
             files, same = files + 1, same + (verdict == SAME)
             document = {"path": path, "verdict": verdict}
             if verdict != SAME or context.out.verbose:

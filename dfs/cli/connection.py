@@ -6,7 +6,6 @@ loaded here and not before, because loading it takes longer than answering `--he
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +65,8 @@ class Connection:
         config = read_config(file=file, environment=self.environment)
         if not self._hurried:
             return config
+        import dataclasses  # noqa: PLC0415 - start-up time
+
         hurried = dataclasses.replace(config.client, retries_max=0, timeout_s=HURRIED_TIMEOUT_S)
         return dataclasses.replace(config, client=hurried)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dfs.base.errors import BadRequest, LocalNotFound
@@ -14,11 +13,11 @@ from dfs.cli.context import Context
 from dfs.cli.errors import error_json
 from dfs.cli.file_commands import GROUP, READS
 from dfs.cli.name_commands import CHANGES, need_directory
-from dfs.cli.progress import Watch, report_line, watching
 from dfs.cli.verbs import Example, Verb
 from dfs.observe.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
+    from dfs.cli.progress import Watch
     from dfs.client import GetOptions, PutOptions, TransferReport
 
 STREAM: Final = "-"
@@ -64,6 +63,10 @@ def _transfer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _put(context: Context) -> int:
+    from pathlib import Path  # noqa: PLC0415 - start-up time
+
+    from dfs.cli.progress import watching  # noqa: PLC0415 - start-up time
+
     sources, target = context.args.sources, context.remote(context.args.target)
     if len(sources) > 1 or context.args.target.endswith("/"):
         need_directory(context, target)
@@ -121,6 +124,10 @@ def _get_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _get(context: Context) -> int:
+    from pathlib import Path  # noqa: PLC0415 - start-up time
+
+    from dfs.cli.progress import watching  # noqa: PLC0415 - start-up time
+
     sources = list(context.remotes(context.args.sources))
     if context.args.target == STREAM:
         return _get_stream(context, sources)
@@ -157,6 +164,8 @@ def _conclude(context: Context, watch: Watch, report: TransferReport) -> int:
     """Failures not said yet, one line or one document, and the code of the first failure."""
     for path, error in report.failed:
         watch.fail(path, error)
+    from dfs.cli.progress import report_line  # noqa: PLC0415 - start-up time
+
     context.out.document(_report_json(watch, report))
     context.out.line(report_line(watch, report))
     if report.owed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from dfs.base.errors import BadRequest
@@ -140,6 +139,8 @@ def time_ms(text: str) -> int:
     Raises:
         BadRequest: not a time.
     """
+    from datetime import datetime  # noqa: PLC0415 - start-up time
+
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dfs.base.errors import BadRequest, BlockCorrupt, DataUnavailable
@@ -12,7 +11,6 @@ from dfs.base.states import InodeKind, NodeState, ReplicaState
 from dfs.base.units import format_size
 from dfs.cli import render
 from dfs.cli.arguments import Offer, offering, remote_paths
-from dfs.cli.comparison import compare
 from dfs.cli.context import Context
 from dfs.cli.verbs import ONLINE, Example, Verb
 from dfs.observe.exit_codes import EXIT_CORRUPT, EXIT_FAILED, EXIT_NOT_FOUND
@@ -204,7 +202,9 @@ def _checksum(context: Context) -> int:
     if context.args.compare is not None:
         if len(paths) != 1:
             raise BadRequest("--compare takes one path in DFS and one local")
-        return compare(context, paths[0], Path(context.args.compare))
+        from dfs.cli.comparison import compare  # noqa: PLC0415 - start-up time
+
+        return compare(context, paths[0], context.args.compare)
     asked = context.ask_many(CHECKSUM, paths, lambda some: PathsRequest(paths=some))
     with context.out.table(columns=2) as table:
         for path, found in asked:

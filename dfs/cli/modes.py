@@ -8,8 +8,7 @@ of `ugo` to copy from.  `X` is execute for directories and for files someone can
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dfs.base.errors import BadRequest
 
@@ -22,8 +21,7 @@ _CLAUSE: Final = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXt]*))+)")
 _ACTION: Final = re.compile(r"([-+=])([ugo]|[rwxXt]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One change: who (`ugo`), how (`+-=`), what (`rwxXt`, or one of `ugo` to copy)."""
 
     who: str
@@ -31,8 +29,7 @@ class Action:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModeChange:
+class ModeChange(NamedTuple):
     """What a mode argument asks for.  `fixed` when it does not depend on the mode before."""
 
     fixed: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dfs.base.errors import BadRequest, DfsError, NotADirectory, PathNotFound
 from dfs.base.states import InodeKind
@@ -12,6 +12,9 @@ from dfs.cli.arguments import Offer, count_argument, offering, remote_paths
 from dfs.cli.context import Context
 from dfs.cli.verbs import ONLINE, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_NOT_FOUND
+
+if TYPE_CHECKING:
+    from dfs.wire.files_api import Removed
 
 GROUP: Final = "moving and removing"
 CHANGES: Final = (*ONLINE, EXIT_NOT_FOUND, EXIT_CONFLICT)
@@ -122,9 +125,15 @@ def _rm(context: Context) -> int:
                 _note_unless_gone(context, removed)
                 continue
             table.silent_row(removed)
-            way_back = f"; back until {render.local_time(removed.purge_ms)}: dfs undelete {path}"
-            context.out.line(f"removed {path}{'' if args.skip_trash else way_back}")
+            context.out.line(f"removed {path}{'' if args.skip_trash else _way_back(removed)}")
     return context.code()
+
+
+def _way_back(removed: Removed) -> str:
+    import shlex  # noqa: PLC0415 - start-up time
+
+    until = render.local_time(removed.purge_ms)
+    return f"; until {until} back with: dfs undelete {shlex.quote(removed.path)}"
 
 
 def _note_unless_gone(context: Context, error: DfsError) -> None:

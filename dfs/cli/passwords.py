@@ -31,7 +31,7 @@ def read_password(context: Context, prompt: str) -> str:
         line = context.stdin.readline(PASSWORD_CHARACTERS_MAX)
         password = line.rstrip("\r\n")
     elif is_terminal(context.stdin):
-        password = _prompted(context, prompt)
+        password = _prompted(prompt)
     else:
         raise BadRequest(
             "no terminal to ask for the password", hint="pipe it in with --password-stdin"
@@ -48,15 +48,15 @@ def read_new_password(context: Context, prompt: str) -> str:
         BadRequest: as `read_password`, or the two differ.
     """
     password = read_password(context, prompt)
-    if not context.args.password_stdin and password != _prompted(context, "Again: "):
+    if not context.args.password_stdin and password != _prompted("Again: "):
         raise BadRequest("the two passwords differ; nothing was changed")
     return password
 
 
-def _prompted(context: Context, prompt: str) -> str:
+def _prompted(prompt: str) -> str:
     from getpass import getpass  # noqa: PLC0415 - start-up time
 
     try:
-        return getpass(prompt, stream=context.out.stderr)
+        return getpass(prompt)
     except EOFError:
         raise BadRequest("no password given") from None
