@@ -35,6 +35,44 @@ class HashCost:
     lanes: int = 4
 
 
+class Turns:
+    """Places to work in, and places to wait for one.
+
+    Args:
+        at_once: how many work together.
+        waiting_max: how many wait; who comes beyond is refused.
+    """
+
+    def __init__(self, *, at_once: int, waiting_max: int) -> None:
+        self._places = threading.BoundedSemaphore(at_once)
+        self._inside_max = at_once + waiting_max
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @property
+    def inside(self) -> int:
+        """How many work or wait now."""
+        return self._inside
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold a place, once one is free.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        with self._lock:
+            if self._inside >= self._inside_max:
+                raise Overloaded("too many logins at once")
+            self._inside += 1
+        try:
+            with self._places:
+                yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+
 class Passwords:
     """Hashes and verifies.
 
@@ -47,8 +85,7 @@ class Passwords:
         self._hasher = PasswordHasher(
             time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=cost.lanes
         )
-        self._running = threading.BoundedSemaphore(hashes_at_once)
-        self._admitted = threading.BoundedSemaphore(hashes_at_once * (1 + WAITING_PER_HASH))
+        self._turns = Turns(at_once=hashes_at_once, waiting_max=hashes_at_once * WAITING_PER_HASH)
         self._nobodys = self._hasher.hash(new_token("nobody"))
 
     def hash(self, password: str) -> str:
@@ -57,7 +94,7 @@ class Passwords:
         Raises:
             Overloaded: too many wait already, or memory ran out.
         """
-        with self._turn():
+        with self._turns.turn(), _hashing_errors():
             return self._hasher.hash(password_bytes(password))
 
     def matches(self, kept: str | None, password: str) -> bool:
@@ -72,7 +109,7 @@ class Passwords:
         """
         raw = password_bytes(password)
         possible = kept is not None and len(raw) <= PASSWORD_BYTES_MAX
-        with self._turn():
+        with self._turns.turn(), _hashing_errors():
             found = self._verify(kept or self._nobodys, raw[:PASSWORD_BYTES_MAX])
         return found and possible
 
@@ -88,15 +125,11 @@ class Passwords:
         except InvalidHashError:
             raise MetadataCorrupt("a password hash in the database is unreadable") from None
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for one of the few places to hash in, or be refused when too many wait."""
-        if not self._admitted.acquire(blocking=False):
-            raise Overloaded("too many logins at once")
-        try:
-            with self._running:
-                yield
-        except (HashingError, VerificationError) as exc:
-            raise Overloaded(f"a password could not be hashed: {exc}") from exc
-        finally:
-            self._admitted.release()
+
+@contextlib.contextmanager
+def _hashing_errors() -> Iterator[None]:
+    """Argon2 fails when memory runs out: that passes."""
+    try:
+        yield
+    except (HashingError, VerificationError) as exc:
+        raise Overloaded(f"a password could not be hashed: {exc}") from exc
