@@ -1,6 +1,7 @@
 """Pure: the scripts that make bash and zsh ask the program itself what a TAB may offer.
 
-The program is run as `PROGRAM __complete -- WORD...` with the words up to the cursor and answers a
+The program is run as `PROGRAM __complete -- WORD...` with the words up to the cursor, quotes and
+backslashes as they were typed (no shell evaluates a line that is not finished), and answers a
 line each: a kind (`word`, `path`, `dir`, `local`), a tab, the text.  `path` and `dir` are remote
 names, `dir` ends in a slash and takes no space after it; `local` means: offer local files too.
 """
@@ -45,7 +46,7 @@ _@program@_complete() {
             dir) open+=("$text") ;;
             local) _files ;;
         esac
-    done < <(@program@ __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
+    done < <(@program@ __complete -- "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)
     (( $#plain )) && compadd -- "${plain[@]}"
     (( $#open )) && compadd -S '' -- "${open[@]}"
     return 0

@@ -8,6 +8,8 @@ a TAB is no place for an error message.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
@@ -194,11 +196,20 @@ def remote_candidates(
         return
 
 
+def unquoted(word: str) -> str:
+    """What a word means that may still have an open quote, or a backslash with nothing behind."""
+    for whole in (word, word.removesuffix("\\"), word + "'", word + '"'):
+        with contextlib.suppress(ValueError):
+            return "".join(shlex.split(whole))
+    return word
+
+
 def answer_shell(
     program: Program, words: Sequence[str], connection: Connection, stdout: TextIO
 ) -> None:
     """The hidden verb: a line for each candidate, as the scripts read them."""
-    current = list(words[1:] if words[:1] == ["--"] else words)
+    typed = words[1:] if words[:1] == ["--"] else words
+    current = [unquoted(word) for word in typed]
     args = _connection_flags(current)
     shown = complete(
         program,

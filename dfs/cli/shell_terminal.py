@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-from dfs.cli.shell_completion import Candidate, Kind, complete, remote_candidates
+from dfs.cli.shell_completion import Candidate, Kind, complete, remote_candidates, unquoted
 from dfs.client.credentials import default_state_folder
 
 if TYPE_CHECKING:
@@ -78,12 +77,7 @@ def words_before(text: str) -> tuple[list[str], str]:
     """The words up to the cursor; of the last also what was typed of it, quotes and all."""
     at = _last_break(text) + 1
     typed = text[at:]
-    before = shlex.split(text[:at])
-    # A quote may still be open, a backslash may have nothing behind it yet.
-    for whole in (typed, typed.removesuffix("\\"), typed + "'", typed + '"'):
-        with contextlib.suppress(ValueError):
-            return before + (shlex.split(whole) or [""]), typed
-    return [*before, typed], typed
+    return [*shlex.split(text[:at]), unquoted(typed)], typed
 
 
 def _last_break(text: str) -> int:

@@ -81,6 +81,11 @@ def test_hidden_verb_is_silent_when_nobody_answers(console: Console) -> None:
     assert (ran.code, ran.out, ran.err) == (0, "", "")
 
 
+def test_hidden_verb_reads_words_as_they_are_typed(console: Console, names: FakeNamenode) -> None:
+    for typed in ("data/two\\ w", "'data/two w", '"data/two w', "data/two\\"):
+        assert console.dfs("__complete", "--", "ls", typed).out == "path\tdata/two words\n"
+
+
 def test_hidden_verb_offers_no_name_a_shell_cannot_hold(
     console: Console, names: FakeNamenode
 ) -> None:
