@@ -12,7 +12,7 @@ raises the same class again.
                        LocalNotFound
       CONFLICT         PathExists  NotADirectory  IsADirectory  DirectoryNotEmpty  MoveIntoItself
                        BeingWritten  LeaseLost  UserExists  GroupExists  BlockConflict  FolderInUse
-                       ForeignFolder  NotInTrash  LocalExists  PortInUse  SourceChanged
+                       ForeignFolder  NotInTrash  NodeInUse  LocalExists  PortInUse  SourceChanged
       FENCED           StaleEpoch  StaleGeneration
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
                        VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
@@ -288,6 +288,12 @@ class NotInTrash(DfsError):
 
     kind, code = ErrorKind.CONFLICT, "not_in_trash"
     default_hint = "see what can be brought back with: dfs trash"
+
+
+class NodeInUse(DfsError):
+    """The DataNode is still needed: it is not dead, or holds the only copy of something."""
+
+    kind, code = ErrorKind.CONFLICT, "node_in_use"
 
 
 class LocalExists(DfsError):
