@@ -1,0 +1,115 @@
+import threading
+
+import pytest
+
+from dfs.base.clock import SystemClock
+from dfs.base.errors import BlockCorrupt, DfsError, ErrorKind, LocalDiskFull, PortInUse
+from dfs.base.events import Event
+from dfs.daemons.lifecycle import StopRequest, run_guarded
+from dfs.daemons.schedule import Schedule
+from dfs.observe.exit_codes import EXIT_BY_KIND, exit_code
+from tests.datanode_rig import BugsFail
+
+
+@pytest.fixture
+def log() -> BugsFail:
+    return BugsFail()
+
+
+@pytest.fixture
+def schedule(log: BugsFail):
+    made = Schedule(clock=SystemClock(), log=log)
+    yield made
+    made.stop()
+
+
+def test_every_kind_has_an_exit_code() -> None:
+    assert set(EXIT_BY_KIND) == set(ErrorKind)
+    assert set(EXIT_BY_KIND.values()) <= set(range(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(PortInUse("x"), 5), (BlockCorrupt("x"), 7), (LocalDiskFull("x"), 1)]
+)
+def test_exit_code_follows_the_kind_but_a_local_disk_is_a_plain_failure(
+    error: DfsError, code: int
+) -> None:
+    assert exit_code(error) == code
+
+
+def test_job_runs_at_intervals_and_never_twice_at_once(schedule: Schedule) -> None:
+    running, most, passes = [0], [0], threading.Semaphore(0)
+
+    def run_once() -> int:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        threading.Event().wait(0.05)
+        running[0] -= 1
+        passes.release()
+        return 1
+
+    schedule.every("busy", 0.01, run_once)
+    schedule.start()
+    assert all(passes.acquire(timeout=10) for _ in range(4))
+    assert most == [1]
+
+
+def test_job_that_fails_runs_again_and_shows_its_error(schedule: Schedule, log: BugsFail) -> None:
+    passes = threading.Semaphore(0)
+
+    def run_once() -> None:
+        passes.release()
+        raise PortInUse("taken")
+
+    schedule.every("failing", 0.01, run_once)
+    schedule.start()
+    assert all(passes.acquire(timeout=10) for _ in range(3))
+    assert log.bugs == []
+    (result,) = schedule.results()
+    assert (result.ok, result.report) == (False, "port_in_use: taken")
+
+
+def test_bug_in_a_job_is_logged_and_ends_nothing(schedule: Schedule, log: BugsFail) -> None:
+    schedule.every("broken", 3600, lambda: 1 / 0)
+    assert not schedule.run_now("broken").ok
+    assert len(log.bugs) == 1
+
+
+def test_job_runs_soon_when_asked(schedule: Schedule) -> None:
+    ran = threading.Event()
+    schedule.every("rare", 3600, ran.set)
+    schedule.start()
+    schedule.soon("rare")
+    assert ran.wait(10)
+
+
+def test_pass_that_found_nothing_is_not_logged(schedule: Schedule, log: BugsFail) -> None:
+    schedule.every("idle", 3600, lambda: 0)
+    schedule.every("finds", 3600, lambda: 2)
+    schedule.run_now("idle")
+    schedule.run_now("finds")
+    assert [e for e, _ in log.events] == [Event.JOB_FINISHED]
+
+
+def test_guard_says_an_error_in_one_line_with_its_hint(capsys) -> None:
+    def body() -> int:
+        raise PortInUse("another process\nlistens")
+
+    assert run_guarded("dfs-x", body) == 5
+    err = capsys.readouterr().err
+    assert err == ("dfs-x: another process listens (choose another with --port (or --http-port))\n")
+
+
+def test_guard_keeps_the_stack_of_a_bug_from_the_terminal(capsys, log: BugsFail) -> None:
+    assert run_guarded("dfs-x", lambda: 1 // 0, bugs=log) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(log.bugs) == 1
+
+
+def test_second_signal_ends_the_process() -> None:
+    ended: list[int] = []
+    stop = StopRequest(end_now=ended.append)
+    stop._on_signal(15, None)
+    assert (stop.asked, stop.signal_name, ended) == (True, "SIGTERM", [])
+    stop._on_signal(2, None)
+    assert ended == [1]
