@@ -318,6 +318,15 @@ def _once(txn: Txn, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
     return answer
 
 
+def remembered(connection: Connection, key: RequestKey) -> bytes | None:
+    """What the request was answered, where it was answered before."""
+    wanted = select(RETRY_CACHE.c.answer).where(
+        RETRY_CACHE.c.caller == key.caller, RETRY_CACHE.c.request == key.request
+    )
+    found: bytes | None = connection.execute(wanted).scalar()
+    return found
+
+
 def _sqlite_code(exc: DBAPIError) -> int:
     """SQLite's primary result code; 0 for what another database said."""
     return getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,115 @@
+"""A NameNode's data folder: one process at a time, nobody else's eyes, a database that is sound.
+
+<data>/LOCK            flock of the process that serves it
+<data>/dfs.sqlite      the metadata (and its -wal, -shm)
+<data>/audit.jsonl     the audit trail, unless configured elsewhere
+<data>/admin-password  the first admin's one-time password, until it is replaced
+<data>/backup/         what upgrades left
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from dfs.base import crashpoint
+from dfs.base.errors import FolderInUse, LocalIoError
+from dfs.meta.journal import check_chain
+from dfs.meta.session import DATABASE_FILE, Reader, database_errors, quick_check, reader_engine
+
+LOCK_FILE: Final = "LOCK"
+AUDIT_FILE: Final = "audit.jsonl"
+PASSWORD_FILE: Final = "admin-password"
+BACKUP_FOLDER: Final = "backup"
+
+
+class NamenodeFolder:
+    """The folder, locked for this process from its making to `close`.
+
+    Raises:
+        FolderInUse: another process has it.
+        LocalIoError: it cannot be made, entered or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)  # it holds password hashes and block keys
+            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._lock = os.open(self.root / LOCK_FILE, flags, 0o600)
+        except OSError as exc:
+            raise LocalIoError(
+                f"cannot use the data folder {self.root}: {exc.strerror}",
+                hint="name another with --data, or give this user the right to write there",
+            ) from exc
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise FolderInUse(f"another process serves {self.root}") from None
+
+    @property
+    def database(self) -> Path:
+        """The metadata database."""
+        return self.root / DATABASE_FILE
+
+    @property
+    def audit(self) -> Path:
+        """The audit trail, where the settings name no other place."""
+        return self.root / AUDIT_FILE
+
+    @property
+    def password(self) -> Path:
+        """The first admin's one-time password."""
+        return self.root / PASSWORD_FILE
+
+    @property
+    def backups(self) -> Path:
+        """Where upgrades leave copies."""
+        return self.root / BACKUP_FOLDER
+
+    def check(self) -> None:
+        """Read the database's structure and the newest part of its journal.
+
+        Raises:
+            MetadataCorrupt: either is damaged.
+        """
+        quick_check(self.database)
+        reader = Reader(reader_engine(self.database, connections=1))
+        try:
+            with database_errors(f"reading {self.database}"), reader.view() as connection:
+                check_chain(connection)
+        finally:
+            reader.close()
+
+    def keep_password(self, password: str) -> None:
+        """Have the one-time password on the disk, for this user's eyes, when this returns.
+
+        Raises:
+            LocalIoError: it cannot be written.
+        """
+        try:
+            self._write_private(self.password, f"{password}\n".encode())
+        except OSError as exc:
+            raise LocalIoError(f"cannot write {self.password}: {exc.strerror}") from exc
+        crashpoint.reach("nn.password.kept")
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._lock)
+
+    def _write_private(self, file: Path, content: bytes) -> None:
+        new = file.with_name(f"{file.name}.new")
+        fd = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        new.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,293 @@
+"""The composition root of a NameNode: every object it is made of, built by hand, top to bottom.
+
+The order of a start: open the database (already checked), make the first block key, build the
+services, take the port, run the jobs, serve.  The order of a stop: accept nothing more, answer what
+runs, end the jobs, commit what is queued, fold the database's log back, close.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from dfs.accounts.block_keys import BlockKeys
+from dfs.accounts.expiry import Expiry
+from dfs.accounts.passwords import Passwords
+from dfs.accounts.service import Accounts
+from dfs.base.clock import Clock
+from dfs.base.entropy import Random
+from dfs.base.errors import DatabaseUnavailable, MetadataCorrupt
+from dfs.base.events import Event
+from dfs.base.ids import node_name
+from dfs.daemons.lifecycle import StopRequest, announce
+from dfs.daemons.namenode_folder import NamenodeFolder
+from dfs.daemons.schedule import Schedule
+from dfs.meta.cluster_tables import SETTING
+from dfs.meta.journal import trim
+from dfs.meta.session import Reader, reader_engine, writer_engine
+from dfs.meta.txn import Txn
+from dfs.meta.writer import Writer
+from dfs.namespace.genesis import CLUSTER_KEY, make_home
+from dfs.namespace.leases import LeaseExpiry
+from dfs.namespace.purge import Purge
+from dfs.namespace.service import build_namespace
+from dfs.nodes.registry import ClusterFacts, NodeRegistry
+from dfs.nodes.sweep import HealthSweep
+from dfs.observe.audit import AuditTrail
+from dfs.observe.logs import Log
+from dfs.observe.metrics import Metrics
+from dfs.settings.sections import Config
+from dfs.web.http_server import HttpLimits, HttpServer
+from dfs.web.namenode_app import Nodes, Services, create_app
+from dfs.web.status import Standing
+from dfs.wire.http_link import HttpLink
+
+PROGRAM: Final = "dfs-namenode"
+DRAIN_S: Final = 10.0
+MINUTE_S: Final = 60.0
+GC_INTERVAL_S: Final = 10.0
+JOB_THREADS: Final = 4
+# Beside one a request: jobs, and a health page while every request thread is busy.
+SPARE_READERS: Final = JOB_THREADS + 4
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The open database of a NameNode."""
+
+    reader: Reader
+    writer: Writer
+
+    def close(self) -> None:
+        """Commit what is queued and close."""
+        self.writer.close()
+        self.reader.close()
+
+
+def open_database(
+    file: Path, *, config: Config, clock: Clock, log: Log, on_fatal: Callable[[str], None]
+) -> Database:
+    """The writer and the readers of a database that has been checked."""
+    reader = Reader(reader_engine(file, connections=config.namenode.threads + SPARE_READERS))
+    writer = Writer(
+        writer_engine(file),
+        file,
+        clock=clock,
+        emit=log,
+        config=config.namenode,
+        limits=config.limits,
+        on_fatal=on_fatal,
+    )
+    return Database(reader, writer)
+
+
+def cluster_id(connection: Connection) -> str:
+    """The cluster a database belongs to; empty before its first transaction."""
+    found = select(SETTING.c.value).where(SETTING.c.key == CLUSTER_KEY)
+    return connection.execute(found).scalar() or ""
+
+
+class NamenodeProcess:
+    """One NameNode, from its database to its port.
+
+    Raises:
+        PortInUse, BadConfig: it cannot listen.
+        MetadataCorrupt: the database belongs to no cluster.
+    """
+
+    def __init__(self, config: Config, folder: NamenodeFolder, *, log: Log, clock: Clock) -> None:
+        self._config = config
+        self._log = log
+        self._clock = clock
+        self._fatal = ""
+        self._stop: StopRequest | None = None
+        self.database = open_database(
+            folder.database, config=config, clock=clock, log=log, on_fatal=self._on_fatal
+        )
+        try:
+            self._build(folder)
+        except BaseException:
+            self.database.close()
+            raise
+
+    def _build(self, folder: NamenodeFolder) -> None:
+        config, log, clock = self._config, self._log, self._clock
+        reader, writer = self.database.reader, self.database.writer
+        with reader.view() as connection:
+            self.cluster = cluster_id(connection)
+        if not self.cluster:
+            raise MetadataCorrupt(f"{folder.database} belongs to no cluster")
+        metrics = Metrics()
+        self.keys = BlockKeys(writer, reader, clock, config.namenode, self.cluster, emit=log)
+        self.keys.rotate_once()
+        self.registry = NodeRegistry(
+            writer,
+            reader,
+            clock=clock,
+            emit=log,
+            config=config.liveness,
+            keys=self.keys,
+            facts=ClusterFacts(
+                cluster=self.cluster,
+                namenodes=config.cluster.namenodes,
+                block_tokens=config.namenode.block_tokens,
+                join_token_life_s=config.accounts.join_token_life_s,
+            ),
+        )
+        self.accounts = self._accounts()
+        self.names = build_namespace(
+            clock=clock, config=config, nodes=self.registry.views, keys=self.keys, rng=Random()
+        )
+        self.nodes = self._nodes()
+        self.standing = Standing(
+            cluster=self.cluster,
+            writer=writer,
+            views=self.registry.views,
+            clock=clock,
+            metrics=metrics,
+        )
+        audit = config.logging.audit_file
+        self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
+        self.http = self._http(metrics)
+        self._schedule = self._jobs()
+        self.standing.jobs = self._schedule.results
+
+    def _accounts(self) -> Accounts:
+        return Accounts(
+            self.database.writer,
+            self.database.reader,
+            self._clock,
+            self._config.accounts,
+            self._log,
+            passwords=Passwords(hashes_at_once=self._config.accounts.hashes_at_once),
+            on_register=make_home,
+        )
+
+    def _nodes(self) -> Nodes:
+        liveness = self._config.liveness
+        self._sweeper = HttpLink(timeout_s=liveness.sweep_timeout_s, connections=1)
+        sweep = HealthSweep(
+            self.database.writer,
+            self.database.reader,
+            presence=self.registry.presence,
+            link=self._sweeper,
+            clock=self._clock,
+            emit=self._log,
+            config=liveness,
+        )
+        return Nodes(registry=self.registry, sweep=sweep)
+
+    def _http(self, metrics: Metrics) -> HttpServer:
+        config = self._config
+        services = Services(
+            config=config,
+            reader=self.database.reader,
+            writer=self.database.writer,
+            accounts=self.accounts,
+            names=self.names,
+            nodes=self.nodes,
+            standing=self.standing,
+            audit=self._audit,
+            metrics=metrics,
+            log=self._log,
+            clock=self._clock,
+        )
+        limits = HttpLimits(
+            threads=config.namenode.threads,
+            connections_max=config.limits.connections_max,
+            body_bytes_max=config.limits.body_bytes_max,
+            header_bytes_max=config.limits.header_bytes_max,
+        )
+        host, port = config.namenode.host, config.namenode.port
+        return HttpServer(
+            create_app(services), host=host, port=port, limits=limits, clock=self._clock
+        )
+
+    def _jobs(self) -> Schedule:
+        """What runs in the background, and how often."""
+        config, writer, log = self._config, self.database.writer, self._log
+        liveness, namenode = config.liveness, config.namenode
+        leases = LeaseExpiry(writer, self.names.heard, config=namenode, emit=log)
+        purge = Purge(writer, clock=self._clock, config=namenode, emit=log)
+        expiry = Expiry(
+            writer,
+            self.accounts.open_sessions,
+            emit=log,
+            retry_cache_keep_s=namenode.retry_cache_keep_s,
+        )
+        schedule = Schedule(clock=self._clock, log=log, threads_max=JOB_THREADS)
+        schedule.every("liveness", liveness.heartbeat_interval_s, self._tick)
+        schedule.every("expiry", MINUTE_S, expiry.expire_once)
+        schedule.every("sweep", liveness.sweep_interval_s, self.nodes.sweep.run_once)
+        schedule.every("keys", MINUTE_S, self.keys.rotate_once)
+        schedule.every("leases", min(MINUTE_S, namenode.lease_soft_s), leases.run_once)
+        schedule.every("purge", namenode.purge_interval_s, purge.run_once)
+        schedule.every("journal", MINUTE_S, self._trim_journal)
+        return schedule
+
+    def _tick(self) -> list[str]:
+        """Who fell silent: a line in the log when somebody did."""
+        report = self.registry.tick_once()
+        return [node_name(node) for node in (*report.stale, *report.dead)]
+
+    def _trim_journal(self) -> int:
+        namenode = self._config.namenode
+        keep_ms = int(namenode.journal_keep_s * 1000)
+
+        def work(txn: Txn) -> int:
+            return trim(
+                txn.connection,
+                older_than_ms=txn.now_ms - keep_ms,
+                records_max=namenode.journal_records_max,
+            )
+
+        return self.database.writer.submit(work)
+
+    def run(self, stop: StopRequest) -> None:
+        """Serve until asked to stop, then drain.
+
+        Raises:
+            DatabaseUnavailable: the database failed; the next start recovers what was committed.
+        """
+        self._stop = stop
+        if self._fatal:
+            stop.ask(self._fatal)
+        try:
+            self._schedule.start()
+            self.http.start()
+            self._say_ready()
+            stop.wait()
+            self.standing.stopping = True
+            self._log.emit(Event.DAEMON_STOPPING, why=stop.signal_name)
+        finally:
+            self.close()
+        if self._fatal:
+            raise DatabaseUnavailable(self._fatal)
+
+    def close(self) -> None:
+        """Let what runs be answered, then commit and close."""
+        self.http.stop(DRAIN_S)
+        self._schedule.stop()
+        self.database.close()
+        self._audit.close()
+        self._sweeper.close()
+        self._log.emit(Event.DAEMON_STOPPED, clean=not self._fatal)
+
+    def _say_ready(self) -> None:
+        http = f"{self._config.namenode.host}:{self.http.port}"
+        self._log.emit(
+            Event.DAEMON_STARTED,
+            http=http,
+            cluster=self.cluster,
+            epoch=self.database.writer.epoch,
+            txid=self.database.writer.txid,
+        )
+        announce(f"{PROGRAM} ready: http {http} cluster {self.cluster}")
+
+    def _on_fatal(self, reason: str) -> None:
+        """The writer cannot trust its database any more: end, and let the next start recover."""
+        self._fatal = reason
+        if self._stop is not None:
+            self._stop.ask(reason)

@@ -1,0 +1,242 @@
+"""One way for every request of `/v1`: who asks, what is asked, act, answer; refusals included.
+
+The route table says who may ask and which shapes go in and out, `handlers.py` which service
+answers; this module decides nothing else.  A request id sent by the caller is remembered with the
+answer of a change, so that asking again answers the same and does nothing.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+from flask import Flask, Response, request
+from prometheus_client import Counter, Histogram
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from dfs.base import crashpoint
+from dfs.base.clock import Clock
+from dfs.base.entropy import new_id
+from dfs.base.errors import BadRequest, DfsError
+from dfs.base.events import Event
+from dfs.meta.session import Reader
+from dfs.meta.txn import Txn
+from dfs.meta.writer import RequestKey, Writer, remembered
+from dfs.observe.logs import request_context
+from dfs.observe.metrics import Metrics
+from dfs.web.authn import Asked, Gatekeeper
+from dfs.web.bodies import BodyReader
+from dfs.web.errors import bug, error_headers, error_json, http_status, protocol_error
+from dfs.web.handlers import Call, Change, Handler, Handlers, View
+from dfs.web.trail import AuditLines, Trail
+from dfs.wire.http_link import REQUEST_ID_HEADER
+from dfs.wire.routes import Route
+
+JSON: Final = "application/json"
+ChangeAct = Callable[[Txn, Asked, Any], object]
+CallAct = Callable[[Asked, Any], object]
+_REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}")
+_encode = msgspec.json.Encoder().encode
+
+
+class WebLog(Protocol):
+    """What requests are logged to; `dfs.observe.logs.Log` is the one in use."""
+
+    def emit(self, event: Event, **fields: object) -> None:
+        """See `dfs.base.events.Emitter`."""
+        ...
+
+    def exception(self, where: str, exc: BaseException) -> None:
+        """Record a bug with its stack."""
+        ...
+
+
+class RequestMetrics:
+    """How many requests, how they ended, how long they took."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._count = metrics.counter(
+            "dfs_requests_total", "Requests of /v1 by route and outcome", ("route", "outcome")
+        )
+        self._time = metrics.histogram(
+            "dfs_request_seconds", "Time from reading a request to its answer", ("route",)
+        )
+
+    def of(self, route: str) -> "RouteMetrics":
+        """The metrics of one route."""
+        return RouteMetrics(route, self._count, self._time)
+
+
+class RouteMetrics:
+    """The metrics of one route; labels are looked up once."""
+
+    def __init__(self, route: str, count: Counter, time: Histogram) -> None:
+        self._route = route
+        self._count = count
+        self._served = count.labels(route, "ok")
+        self._time = time.labels(route)
+
+    def note(self, outcome: str, took_s: float) -> None:
+        """One request ended."""
+        counter = self._served if outcome == "ok" else self._count.labels(self._route, outcome)
+        counter.inc()
+        self._time.observe(took_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every endpoint works with."""
+
+    reader: Reader
+    writer: Writer
+    gate: Gatekeeper
+    clock: Clock
+    log: WebLog
+    audit: AuditLines
+    metrics: RequestMetrics
+    items_max: int
+
+
+class Endpoint:
+    """Answers one route."""
+
+    def __init__(self, route: Route[Any, Any], handler: Handler, desk: Desk) -> None:
+        self._route = route
+        self._handler = handler
+        self._desk = desk
+        self._bodies = BodyReader(route, items_max=desk.items_max)
+        self._trail = Trail(route, desk.audit)
+        self._metrics = desk.metrics.of(route.path)
+
+    def __call__(self) -> Response:
+        """Answer the request at hand."""
+        clock = self._desk.clock
+        began_s = clock.monotonic_s()
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        number = given if _REQUEST_ID.fullmatch(given) else new_id()
+        with request_context(number):
+            answer, outcome = self._answer(given, number)
+            took_s = clock.monotonic_s() - began_s
+            self._metrics.note(outcome, took_s)
+            self._desk.log.emit(
+                Event.REQUEST_SERVED, route=self._route.path, outcome=outcome, took_s=took_s
+            )
+        answer.headers[REQUEST_ID_HEADER] = number
+        return answer
+
+    def _answer(self, given: str, number: str) -> tuple[Response, str]:
+        asked, body = Asked(request.remote_addr or ""), None
+        try:
+            if given and given != number:
+                raise BadRequest(f"{REQUEST_ID_HEADER} must be 32 hex digits")
+            asked = self._desk.gate.admit(
+                self._route, request.headers.get("Authorization", ""), asked.address
+            )
+            body = self._read()
+            raw = self._act(asked, body, given)
+            crashpoint.reach("nn.answer.before")
+            return Response(raw, content_type=JSON), "ok"
+        except HTTPException:
+            raise  # the body was larger than announced or never came: the application answers
+        except DfsError as err:
+            self._refused(asked, body, err, number)
+            return refusal(err), err.code
+        except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
+            return self._failed(exc, number), "bug"
+
+    def _read(self) -> Any:
+        if request.method == "POST":
+            return self._bodies.from_json(request.get_data(cache=False))
+        return self._bodies.from_query(request.args.to_dict(flat=False))
+
+    def _act(self, asked: Asked, body: Any, given: str) -> bytes:
+        match self._handler:
+            case View(act):
+                with self._desk.reader.view() as connection:
+                    reply = act(connection, asked, body)
+                self._trail.answered(asked, body, reply, given)
+                return _encode(reply)
+            case Change(act):
+                return self._change(act, asked, body, given)
+            case Call(act, once):
+                return self._call(act, asked, body, given if once else "")
+
+    def _change(self, act: ChangeAct, asked: Asked, body: Any, given: str) -> bytes:
+        made: list[object] = []
+
+        def work(txn: Txn) -> bytes:
+            reply = act(txn, asked, body)
+            made.append(reply)
+            return _encode(reply)
+
+        writer = self._desk.writer
+        raw = writer.answer(RequestKey(asked.key, given), work) if given else writer.submit(work)
+        if made:  # else it was remembered, and its first time left the line
+            self._trail.answered(asked, body, made[0], given)
+        return raw
+
+    def _call(self, act: CallAct, asked: Asked, body: Any, given: str) -> bytes:
+        key = RequestKey(asked.key, given)
+        if given:
+            with self._desk.reader.view() as connection:
+                before = remembered(connection, key)
+            if before is not None:
+                return before
+        reply = act(asked, body)
+        self._trail.answered(asked, body, reply, given)
+        raw = _encode(reply)
+        return self._desk.writer.answer(key, lambda _txn: raw) if given else raw
+
+    def _refused(self, asked: Asked, body: object, err: DfsError, number: str) -> None:
+        self._trail.refused(asked, body, err, number)
+        self._desk.log.emit(
+            Event.REQUEST_REFUSED,
+            route=self._route.path,
+            user=asked.name,
+            address=asked.address,
+            code=err.code,
+            message=err.message,
+        )
+
+    def _failed(self, exc: Exception, number: str) -> Response:
+        self._desk.log.exception(self._route.path, exc)
+        return refusal(bug(number))
+
+
+def refusal(err: DfsError, status: int | None = None) -> Response:
+    """The answer that carries an error."""
+    return Response(
+        error_json(err), status or http_status(err), error_headers(err), content_type=JSON
+    )
+
+
+def mount(app: Flask, handlers: Handlers, desk: Desk) -> None:
+    """Let the application answer every route of the table."""
+    for route, handler in handlers.table.values():
+        app.add_url_rule(
+            route.path,
+            endpoint=route.path,
+            view_func=Endpoint(route, handler, desk),
+            methods=["GET", "POST"] if route.safe else ["POST"],
+            provide_automatic_options=False,
+        )
+
+
+def answer_protocol_errors(app: Flask, log: WebLog) -> None:
+    """Let what Flask itself refuses, and what breaks outside a route, be answered in our shape."""
+
+    @app.errorhandler(HTTPException)
+    def refused(exc: HTTPException) -> Response:
+        status = exc.code or 400
+        answer = refusal(protocol_error(status, request.method, request.path, exc.name), status)
+        if isinstance(exc, MethodNotAllowed) and exc.valid_methods:
+            answer.headers["Allow"] = ", ".join(exc.valid_methods)
+        return answer
+
+    @app.errorhandler(Exception)
+    def failed(exc: Exception) -> Response:
+        number = new_id()
+        with request_context(number):
+            log.exception(request.path, exc)
+        return refusal(bug(number))

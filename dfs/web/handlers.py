@@ -1,0 +1,89 @@
+"""What answers each route: one table, typed against the route's own shapes.
+
+A handler is one of three kinds.  A *view* reads one snapshot.  A *change* runs in the writer's
+transaction, and its answer is remembered there under the request's id.  A *call* goes to a service
+that reads and writes by itself (it hashes passwords, or keeps soft state), outside any transaction
+of ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from dfs.accounts.sessions import Session
+from dfs.base.records import Principal
+from dfs.meta.txn import Txn
+from dfs.web.authn import Asked
+from dfs.wire.routes import Route
+from dfs.wire.shapes import Request
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Answers from a snapshot."""
+
+    act: Callable[[Connection, Asked, Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Answers from inside the writer's transaction."""
+
+    act: Callable[[Txn, Asked, Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Answers by itself.
+
+    `once`: an answer is remembered right after the service gave it, for a caller that lost it.  A
+    crash in between forgets it; answers that hold a secret are never remembered.
+    """
+
+    act: Callable[[Asked, Any], object]
+    once: bool
+
+
+Handler = View | Change | Call
+
+
+class Handlers:
+    """Routes and what answers them; each route once."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, tuple[Route[Any, Any], Handler]] = {}
+
+    def view(self, route: Route[Q, R], act: Callable[[Connection, Principal, Q], R]) -> None:
+        """Answer a route that changes nothing."""
+        self.session_view(
+            route, lambda connection, session, body: act(connection, session.principal, body)
+        )
+
+    def change(self, route: Route[Q, R], act: Callable[[Txn, Principal, Q], R]) -> None:
+        """Answer a route that changes metadata."""
+        self.session_change(route, lambda txn, session, body: act(txn, session.principal, body))
+
+    def session_view(self, route: Route[Q, R], act: Callable[[Connection, Session, Q], R]) -> None:
+        """As `view`, for what is about the session itself."""
+        assert route.safe
+        self._add(
+            route, View(lambda connection, asked, body: act(connection, asked.logged_in, body))
+        )
+
+    def session_change(self, route: Route[Q, R], act: Callable[[Txn, Session, Q], R]) -> None:
+        """As `change`, for what is about the session itself."""
+        assert not route.safe
+        self._add(route, Change(lambda txn, asked, body: act(txn, asked.logged_in, body)))
+
+    def call(self, route: Route[Q, R], act: Callable[[Asked, Q], R], *, once: bool = False) -> None:
+        """Answer a route by a service with transactions of its own."""
+        self._add(route, Call(act, once))
+
+    def _add(self, route: Route[Any, Any], handler: Handler) -> None:
+        assert route.path not in self.table
+        self.table[route.path] = (route, handler)

@@ -1,0 +1,184 @@
+"""What a NameNode shows of itself to anyone who can reach it: `/health`, `/metrics`, OpenAPI.
+
+`/health` is what an operator's monitoring and `dfs-local` ask: it says whether the NameNode serves,
+how many DataNodes it hears and how its background jobs fared.  Nothing here names a file or a user.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final, Protocol
+
+import msgspec
+from flask import Flask, Response
+
+from dfs import __version__
+from dfs.base.clock import Clock
+from dfs.base.records import NodeView
+from dfs.base.states import NodeState
+from dfs.meta.writer import Writer
+from dfs.observe.metrics import CONTENT_TYPE, Metrics
+from dfs.web.openapi import document
+
+JSON: Final = "application/json"
+
+
+class JobResult(Protocol):
+    """How a job's last pass went; `dfs.daemons.schedule.JobResult` is the one in use."""
+
+    @property
+    def job(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def started_ms(self) -> int:
+        """When the pass began."""
+        ...
+
+    @property
+    def took_s(self) -> float:
+        """How long it ran."""
+        ...
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended without an error."""
+        ...
+
+    @property
+    def report(self) -> object:
+        """What it found, or the error's words."""
+        ...
+
+
+class JobLine(msgspec.Struct, frozen=True):
+    """A background job's last pass; `report` is what it found, or the error's words."""
+
+    job: str
+    started_ms: int
+    took_s: float
+    ok: bool
+    report: object
+
+
+class NodeCounts(msgspec.Struct, frozen=True):
+    """DataNodes by liveness; `joined` are those that joined and never registered."""
+
+    live: int
+    stale: int
+    dead: int
+    joined: int
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The body of `/health`.  `status` is `ok`, `degraded` (a job failed, a node is not live) or
+    `stopping`.
+    """
+
+    status: str
+    role: str
+    cluster: str
+    version: str
+    epoch: int
+    txid: int
+    uptime_s: float
+    changes_waiting: int
+    nodes: NodeCounts
+    jobs: list[JobLine]
+
+
+class Standing:
+    """How this NameNode is now.
+
+    Args:
+        views: every DataNode.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: str,
+        writer: Writer,
+        views: Callable[[], Sequence[NodeView]],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self.cluster = cluster
+        self.stopping = False
+        self.jobs: Callable[[], Sequence[JobResult]] = tuple
+        self._writer = writer
+        self._views = views
+        self._clock = clock
+        self._metrics = metrics
+        self._started_s = clock.monotonic_s()
+        self._show_gauges()
+
+    def health(self) -> Health:
+        """The body of `/health`."""
+        nodes = self.node_counts()
+        jobs = [
+            JobLine(one.job, one.started_ms, one.took_s, one.ok, one.report) for one in self.jobs()
+        ]
+        return Health(
+            status=self._status(nodes, jobs),
+            role="primary",
+            cluster=self.cluster,
+            version=__version__,
+            epoch=self._writer.epoch,
+            txid=self._writer.txid,
+            uptime_s=round(self._clock.monotonic_s() - self._started_s, 3),
+            changes_waiting=self._writer.waiting(),
+            nodes=nodes,
+            jobs=jobs,
+        )
+
+    def node_counts(self) -> NodeCounts:
+        """DataNodes by liveness."""
+        states = Counter(view.state for view in self._views())
+        return NodeCounts(
+            live=states[NodeState.LIVE],
+            stale=states[NodeState.STALE],
+            dead=states[NodeState.DEAD],
+            joined=states[NodeState.JOINED],
+        )
+
+    def exposition(self) -> bytes:
+        """The body of `/metrics`."""
+        return self._metrics.exposition()
+
+    def _status(self, nodes: NodeCounts, jobs: Sequence[JobLine]) -> str:
+        if self.stopping:
+            return "stopping"
+        well = all(job.ok for job in jobs) and not (nodes.stale or nodes.dead)
+        return "ok" if well else "degraded"
+
+    def _show_gauges(self) -> None:
+        gauge, writer, nodes = self._metrics.gauge, self._writer, self.node_counts
+        gauge("dfs_txid", "Newest committed transaction", lambda: writer.txid)
+        gauge("dfs_epoch", "Epoch this NameNode writes in", lambda: writer.epoch)
+        gauge("dfs_changes_waiting", "Changes queued for the metadata writer", writer.waiting)
+        gauge("dfs_nodes_live", "DataNodes whose beats arrive", lambda: nodes().live)
+        gauge("dfs_nodes_stale", "DataNodes silent for a while", lambda: nodes().stale)
+        gauge("dfs_nodes_dead", "DataNodes that count as lost", lambda: nodes().dead)
+
+
+def mount_status(app: Flask, standing: Standing) -> None:
+    """Let the application answer `/health`, `/metrics` and `/v1/openapi.json`."""
+
+    @app.get("/health")
+    def health() -> Response:
+        return Response(msgspec.json.encode(standing.health(), enc_hook=str), content_type=JSON)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(standing.exposition(), content_type=CONTENT_TYPE)
+
+    @app.get("/v1/openapi.json")
+    def openapi() -> Response:
+        return Response(_openapi(), content_type=JSON)
+
+
+@cache
+def _openapi() -> bytes:
+    return msgspec.json.encode(document())
