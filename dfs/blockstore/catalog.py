@@ -293,7 +293,7 @@ class Catalog:
                 for sql, values in write.statements:
                     self._connection.execute(sql, values)
             self._connection.execute("COMMIT")
-        except sqlite3.Error:
+        except (sqlite3.Error, OverflowError):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -359,7 +359,7 @@ def _sqlite_errors(file: Path) -> Iterator[None]:
     """SQLite's words in ours: full, damaged, or unreadable."""
     try:
         yield
-    except sqlite3.DatabaseError as exc:
+    except (sqlite3.Error, OverflowError) as exc:
         name = getattr(exc, "sqlite_errorname", "")
         if name.startswith("SQLITE_FULL"):
             raise DiskFull(f"no room for the catalog {file}") from exc

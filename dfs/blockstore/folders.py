@@ -5,9 +5,11 @@ joined, the identity) of those that have one; folders of two nodes or clusters a
 folder whose disk fails is left out and shown as FAILED.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dfs.base.clock import Clock
@@ -52,7 +54,8 @@ def open_folders(
             except OSError as exc:
                 failed.append(_failure(root, exc, emit))
         identity = _agree(owned)
-        volumes = _recover(owned, failed, disk=disk, config=config, clock=clock, emit=emit)
+        make = partial(Volume, disk=disk, config=config, clock=clock, emit=emit)
+        volumes = _recover(owned, failed, identity=identity, make=make, emit=emit)
         if not volumes:
             raise LocalIoError(
                 f"no data folder can be opened: {', '.join(str(root) for root in roots)}",
@@ -70,19 +73,12 @@ def open_folders(
 def _opened(
     volumes: list[Volume], failed: list[VolumeStatus], identity: NodeIdentity | None, uuid: str
 ) -> OpenedFolders:
-    try:
-        starts = [volume.identity.begin() for volume in volumes]
-        if identity is not None:
-            for volume in volumes:
-                volume.identity.adopt(identity)
-    except OSError as exc:
-        raise LocalIoError(f"a data folder cannot be written: {exc}") from exc
     return OpenedFolders(
         volumes,
         failed,
         identity,
         uuid,
-        restarts=max(starts),
+        restarts=max(volume.starts for volume in volumes),
         clean_stop=all(volume.identity.was_clean for volume in volumes),
         epoch=max(volume.identity.epoch for volume in volumes),
     )
@@ -91,8 +87,9 @@ def _opened(
 def _known_uuid(roots: Sequence[Path]) -> str:
     for root in roots:
         layout = Layout(root)
-        if layout.version.exists():
-            return read_card(layout).uuid
+        with contextlib.suppress(OSError):  # a disk that fails is met again, and shown as FAILED
+            if layout.version.exists():
+                return read_card(layout).uuid
     return ""
 
 
@@ -120,16 +117,17 @@ def _recover(
     owned: list[FolderIdentity],
     failed: list[VolumeStatus],
     *,
-    disk: Disk,
-    config: DatanodeConfig,
-    clock: Clock,
+    identity: NodeIdentity | None,
+    make: Callable[[FolderIdentity], Volume],
     emit: Emitter,
 ) -> list[Volume]:
     """Every folder at once: they are different disks."""
 
     def recover(folder: FolderIdentity) -> Volume | VolumeStatus:
         try:
-            volume = Volume(folder, disk=disk, config=config, clock=clock, emit=emit)
+            if identity is not None:
+                folder.adopt(identity)
+            volume = make(folder)
         except (OSError, DfsError) as exc:
             folder.release()
             return _failure(folder.layout.root, exc, emit)

@@ -32,6 +32,7 @@ from dfs.base.records import BlockName
 from dfs.base.states import StoredState
 from dfs.blockstore import stock
 from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.layout import is_possible
 from dfs.blockstore.reader import BlockFile
 from dfs.blockstore.volume import Volume
 
@@ -100,6 +101,8 @@ class Holdings:
 
     def find(self, name: BlockName) -> tuple[Volume, CatalogRow] | None:
         """Where a block is; a good copy is preferred to one in quarantine."""
+        if not is_possible(name):
+            return None
         rows = ((volume, volume.catalog.row(name)) for volume in self._volumes)
         found = [(volume, row) for volume, row in rows if row is not None]
         found = [each for each in found if each[1].state is not StoredState.DELETING]

@@ -149,6 +149,12 @@ def check_name(name: BlockName) -> None:
         raise BadRequest(f"a block's number lies between 0 and {NUMBER_MAX}, not {name.number}")
 
 
+def is_possible(name: BlockName) -> bool:
+    """Whether any counter of a NameNode could have given these ids; see `check_name`."""
+    ids = (name.file, name.block, name.generation)
+    return all(1 <= value <= ID_MAX for value in ids) and 0 <= name.number <= NUMBER_MAX
+
+
 def parse_block(bucket: str, folder: str, file_name: str) -> BlockName | None:
     """The block that `blocks/<bucket>/<folder>/<file_name>` holds; None for a stray file."""
     if _FOLDER.fullmatch(folder) is None or bucket != folder[-2:]:
@@ -171,8 +177,4 @@ def _parse(folder: str, file_name: str) -> BlockName | None:
         return None
     file, block, generation = int(folder, 16), int(match[2], 16), int(match[3], 16)
     name = BlockName(InodeId(file), int(match[1]), BlockId(block), Generation(generation))
-    try:
-        check_name(name)
-    except BadRequest:
-        return None
-    return name if block_file_name(name) == file_name else None
+    return name if is_possible(name) and block_file_name(name) == file_name else None

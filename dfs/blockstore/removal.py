@@ -105,14 +105,14 @@ def set_aside_files(folder: Path) -> Iterator[tuple[Path, SetAside]]:
                 yield Path(entry.path), what
 
 
-def empty_purge(layout: Layout, *, before_ms: int) -> int:
-    """Unlink what was retired before a time; returns how many files."""
+def empty_purge(layout: Layout, *, before_ms: int, files_max: int) -> int:
+    """Unlink what was retired before a time, at most so many files; returns how many."""
     gone = 0
     for day in layout.purge.iterdir():
         if not day.is_dir():
             continue
         for path, what in set_aside_files(day):
-            if what.at_ms < before_ms:
+            if what.at_ms < before_ms and gone < files_max:
                 path.unlink(missing_ok=True)
                 gone += 1
         with contextlib.suppress(OSError):  # not empty yet

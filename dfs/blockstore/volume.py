@@ -43,6 +43,7 @@ from dfs.settings.sections import DatanodeConfig
 UNREADABLE_MAX: Final = 3  # distinct blocks within UNREADABLE_WINDOW_S; one more and it is the disk
 UNREADABLE_WINDOW_S: Final = 3600.0
 FLUSHERS: Final = 2
+PURGED_FILES_MAX: Final = 10_000  # in one pass: the next one goes on
 _FOLDER_LOCKS: Final = 64
 _DURABLE_FOLDERS_MAX: Final = 1_024  # remembered for each lock: 65,536 in all, some 8 MiB
 
@@ -101,8 +102,13 @@ class Volume:
         self.catalog, rebuilt = recovery.open_catalog(
             self.layout, disk, now_ms=clock.now_ms(), is_new=identity.is_new
         )
-        self.recovered = self._recover(rebuilt=rebuilt)
-        self._blocks, self._used_bytes = self.catalog.totals()
+        try:
+            self.recovered = self._recover(rebuilt=rebuilt)
+            self._blocks, self._used_bytes = self.catalog.totals()
+            self.starts = identity.begin()
+        except BaseException:
+            self.catalog.close()
+            raise
         self.flushers = ThreadPoolExecutor(FLUSHERS, thread_name_prefix="flush")
 
     # Room.
@@ -319,7 +325,9 @@ class Volume:
         now_ms = self._clock.now_ms()
         with self.writing("purge"):
             gone = removal.empty_purge(
-                self.layout, before_ms=now_ms - int(self._config.purge_keep_s * 1000)
+                self.layout,
+                before_ms=now_ms - int(self._config.purge_keep_s * 1000),
+                files_max=PURGED_FILES_MAX,
             )
             return gone + self._drop_idle_parts(now_ms / 1000 - self._config.part_idle_s)
 
@@ -334,17 +342,13 @@ class Volume:
         self.identity.release()
 
     def _recover(self, *, rebuilt: bool) -> recovery.RecoveryReport:
-        try:
-            report = recovery.recover(
-                self.layout,
-                self.catalog,
-                self.disk,
-                now_ms=self._clock.now_ms(),
-                was_clean=self.identity.was_clean,
-            )
-        except BaseException:
-            self.catalog.close()
-            raise
+        report = recovery.recover(
+            self.layout,
+            self.catalog,
+            self.disk,
+            now_ms=self._clock.now_ms(),
+            was_clean=self.identity.was_clean,
+        )
         report.rebuilt = rebuilt
         if rebuilt:
             self._emit.emit(Event.CATALOG_REBUILT, volume=self.uuid, found=report.found)

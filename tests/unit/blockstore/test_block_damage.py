@@ -107,7 +107,8 @@ def test_range_past_the_end_is_refused(rig: DiskRig, wrong: tuple[int, int]) -> 
 
 def test_unknown_block_or_generation_is_not_found(rig: DiskRig) -> None:
     rig.put(NAME, b"x")
-    for other in (block_name(2), block_name(1, 2), block_name(1, file=8), block_name(1, number=1)):
+    others = [block_name(2), block_name(1, 2), block_name(1, file=8), block_name(1, number=1)]
+    for other in (*others, block_name(1 << 63), block_name(0)):
         with pytest.raises(BlockNotFound):
             rig.store.read(other, [])
         with pytest.raises(BlockNotFound):

@@ -58,7 +58,7 @@ class Machine:
     def stop(self) -> None:
         self.rig.store.close(clean=False)
         for mount in (self.mount, *self._root.glob("cut?")):
-            _run("umount", mount)
+            _run("umount", "-l", mount)
 
     def _mount(self, image: Path, mount: Path) -> bool:
         return _run("mount", "-o", "loop", image, mount)
