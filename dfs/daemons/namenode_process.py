@@ -61,9 +61,9 @@ class Database:
     writer: Writer
 
     def close(self) -> None:
-        """Commit what is queued and close."""
-        self.writer.close()
+        """Commit what is queued and close; the last connection, which may write, tidies up."""
         self.reader.close()
+        self.writer.close()
 
 
 def open_database(

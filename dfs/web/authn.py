@@ -79,27 +79,37 @@ class Gatekeeper:
         self._sessions = sessions
         self._nodes = nodes
 
-    def admit(self, route: Route[Any, Any], authorization: str, address: str) -> Asked:
+    def identify(self, route: Route[Any, Any], authorization: str, address: str) -> Asked:
         """The asker of a request.
 
         Raises:
             NotLoggedIn, SessionExpired, NodeNotJoined: no credential, or one that is good no more.
-            PasswordExpired: the one-time password must be replaced before anything else.
-            PermissionDenied: the route is for administrators.
         """
         match route.caller:
             case Caller.ANYONE:
                 return Asked(address)
             case Caller.NODE:
                 return Asked(address, node=self._nodes.authenticate(_secret(authorization)))
-        session = self._sessions.authenticate(_token(authorization), address)
-        if session.must_change and route.path not in ROUTES_BEFORE_NEW_PASSWORD:
-            raise PasswordExpired("the one-time password must be replaced first")
-        if route.caller is Caller.ADMIN and not session.principal.is_superuser:
-            raise PermissionDenied(
-                f"{route.path} is for administrators", hint="log in as a member of supergroup"
-            )
-        return Asked(address, session=session)
+            case Caller.SESSION | Caller.ADMIN:
+                session = self._sessions.authenticate(_token(authorization), address)
+                return Asked(address, session=session)
+
+
+def permit(route: Route[Any, Any], asked: Asked) -> None:
+    """Refuse a session what is not for it, whatever it asks for.
+
+    Raises:
+        PasswordExpired: the one-time password must be replaced before anything else.
+        PermissionDenied: the route is for administrators.
+    """
+    if asked.session is None:
+        return
+    if asked.session.must_change and route.path not in ROUTES_BEFORE_NEW_PASSWORD:
+        raise PasswordExpired("the one-time password must be replaced first")
+    if route.caller is Caller.ADMIN and not asked.who.is_superuser:
+        raise PermissionDenied(
+            f"{route.path} is for administrators", hint="log in as a member of supergroup"
+        )
 
 
 def _token(authorization: str) -> str:

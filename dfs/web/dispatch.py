@@ -25,7 +25,7 @@ from dfs.meta.txn import Txn
 from dfs.meta.writer import RequestKey, Writer, remembered
 from dfs.observe.logs import request_context
 from dfs.observe.metrics import Metrics
-from dfs.web.authn import Asked, Gatekeeper
+from dfs.web.authn import Asked, Gatekeeper, permit
 from dfs.web.bodies import BodyReader
 from dfs.web.errors import bug, error_headers, error_json, http_status, protocol_error
 from dfs.web.handlers import Call, Change, Handler, Handlers, View
@@ -130,9 +130,10 @@ class Endpoint:
         try:
             if given and given != number:
                 raise BadRequest(f"{REQUEST_ID_HEADER} must be 32 hex digits")
-            asked = self._desk.gate.admit(
+            asked = self._desk.gate.identify(
                 self._route, request.headers.get("Authorization", ""), asked.address
             )
+            permit(self._route, asked)
             body = self._read()
             raw = self._act(asked, body, given)
             crashpoint.reach("nn.answer.before")
