@@ -60,6 +60,7 @@ STATUS = {
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.CORRUPT: 500,
 }
+Handlers = dict[str, Callable[[Any, str], Any]]
 NOW_MS = 1_700_000_000_123
 ALICE_PASSWORD = "correct horse battery"
 
@@ -180,7 +181,10 @@ class FakeNamenode:
             return STATUS[exc.kind], msgspec.json.encode(ErrorReply(body_of(exc)))
         return 200, msgspec.json.encode(reply)
 
-    def _bind(self) -> dict[str, Callable[[Any, str], Any]]:
+    def _bind(self) -> Handlers:
+        return self._bind_accounts() | self._bind_names() | self._bind_cluster()
+
+    def _bind_accounts(self) -> Handlers:
         return {
             r.REGISTER.path: self._register,
             r.LOGIN.path: self._login,
@@ -219,6 +223,10 @@ class FakeNamenode:
                 groups=[a.GroupInfo(name, who) for name, who in sorted(self.groups.items())]
             ),
             r.SET_MEMBERS.path: self._members,
+        }
+
+    def _bind_names(self) -> Handlers:
+        return {
             r.STAT.path: lambda q, me: self._each(q.paths, self._stat),
             r.LIST.path: self._list,
             r.FIND.path: self._find,
@@ -257,6 +265,10 @@ class FakeNamenode:
             ),
             r.CHECKSUM.path: lambda q, me: self._each(q.paths, self._checksum),
             r.LOCATE.path: lambda q, me: self._each(q.paths, self._locate),
+        }
+
+    def _bind_cluster(self) -> Handlers:
+        return {
             r.NODES.path: lambda q, me: n.NodesReply(nodes=self.nodes),
             r.JOIN_TOKEN.path: lambda q, me: n.JoinTokenReply(
                 token="dfsj_secret", uses=q.uses, expires_ms=NOW_MS
