@@ -3,7 +3,8 @@
 1  Targets that failed this client in the last half minute are not tried: others are asked for.
 2  If a target fails, the NameNode is asked for a block on other nodes, and the content is sent
    again, at most `REPLACEMENTS_MAX` times.
-3  If it has no others, the targets of the last block that were not sent anything yet are.
+3  If it has no others, the targets of the last block that were not sent anything yet are; if what
+   it has would give no copy more than there are by then, nothing is sent again.
 4  What then counts is `min_acks`: that many copies are enough, the rest is owed and made by repair;
    fewer are a failure, with each node and its reason.
 """
@@ -141,7 +142,7 @@ class BlockWriter:
             if tried.is_whole:
                 break
             fresh = self._replacement(number, tried) if replacements_left else None
-            if fresh is None:
+            if fresh is None or self._gains_nothing(tried, fresh):
                 break
             allocated = fresh
         if not self._is_enough(tried):
@@ -151,7 +152,12 @@ class BlockWriter:
         return tried.written()
 
     def _is_enough(self, tried: "_Tried") -> bool:
-        return len(tried.best.receipts) >= max(1, self._opened.min_acks)
+        needed = min(self._opened.min_acks, self._opened.replication)
+        return len(tried.best.receipts) >= max(1, needed)
+
+    def _gains_nothing(self, tried: "_Tried", fresh: AllocatedBlock) -> bool:
+        """Whether sending it all again would bring no copy more than there are."""
+        return self._is_enough(tried) and len(fresh.targets) <= len(tried.best.receipts)
 
     def _without_failed(self, number: int, allocated: AllocatedBlock) -> AllocatedBlock:
         """Another block, when some of this one's targets failed us lately and there are others."""

@@ -28,6 +28,7 @@ class DataPlane:
     def __init__(self, client: "DfsClient") -> None:
         settings = client.config.client
         self._client = client
+        client.link.learn()
         self.channels = Channels(clock=client.clock, stall_s=settings.stall_s)
         self.memory = NodeMemory(clock=client.clock)
         self.sender = BlockSender(self.channels, self.memory)

@@ -157,13 +157,23 @@ class NamenodeLink:
             DfsError: as `call`.
         """
         if self._cluster is None:
-            reply = self.call(CLUSTER, Nothing())
-            with self._lock:
-                self._cluster = reply
-                for url in reply.namenodes:
-                    if url.rstrip("/") not in self._urls and len(self._urls) < NAMENODES_MAX:
-                        self._urls.append(url.rstrip("/"))
+            self._learn(self.call(CLUSTER, Nothing()))
+        assert self._cluster is not None
         return self._cluster
+
+    def learn(self) -> None:
+        """Ask for the other NameNodes, once and without insisting: before a long transfer."""
+        if self._cluster is None and self.token:
+            reply = self.try_once(CLUSTER, Nothing())
+            if reply is not None:
+                self._learn(reply)
+
+    def _learn(self, reply: ClusterReply) -> None:
+        with self._lock:
+            self._cluster = reply
+            for url in (each.rstrip("/") for each in reply.namenodes):
+                if url not in self._urls and len(self._urls) < NAMENODES_MAX:
+                    self._urls.append(url)
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,0 +1,152 @@
+"""Calls to NameNodes: who is asked, what is repeated, what is not."""
+
+import pytest
+
+from dfs.base.clock import ManualClock
+from dfs.base.entropy import Random
+from dfs.base.errors import (
+    NamenodeUnreachable,
+    NotLoggedIn,
+    Overloaded,
+    PathExists,
+    PathNotFound,
+    PlacementRefused,
+    SessionExpired,
+    StaleEpoch,
+    Stopping,
+    Throttled,
+)
+from dfs.client import DfsClient
+from dfs.client.namenode_link import NamenodeLink
+from dfs.settings.sections import ClientConfig
+from tests.fake_catalog import FakeCatalog
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+def test_call_tries_the_next_namenode_when_one_does_not_answer(catalog, connect_to) -> None:
+    assert connect_to(NOWHERE, catalog).exists("/home")
+
+
+def test_call_begins_with_the_namenode_that_answered_last(catalog, connect_to) -> None:
+    clock = ManualClock()
+    client = connect_to(NOWHERE, catalog, clock=clock)
+    client.exists("/home")
+    assert client.link._first == 1
+    client.exists("/home")
+    assert clock.monotonic_s() == 0, "a fail-over to a live NameNode waits for nothing"
+
+
+@pytest.mark.parametrize("error", [StaleEpoch("old"), Overloaded("busy"), Stopping("draining")])
+def test_call_is_repeated_when_a_later_moment_may_help(catalog, client: DfsClient, error) -> None:
+    catalog.refusals["stat"] = [error, error]
+    assert client.exists("/home")
+    assert catalog.requests["stat"] == 3
+
+
+@pytest.mark.parametrize("error", [PathExists("there"), PlacementRefused("no room")])
+def test_call_is_not_repeated_when_it_would_be_refused_again(catalog, client, error) -> None:
+    catalog.refusals["stat"] = [error]
+    with pytest.raises(type(error)):
+        client.stat("/home")
+    assert catalog.requests["stat"] == 1
+
+
+def test_call_gives_up_after_its_retries_and_names_every_namenode(connect_to) -> None:
+    clock = ManualClock()
+    client = connect_to(NOWHERE, "http://127.0.0.1:2", clock=clock)
+    with pytest.raises(NamenodeUnreachable) as caught:
+        client.stat("/home")
+    assert "127.0.0.1:1" in caught.value.message
+    assert "127.0.0.1:2" in caught.value.message
+    assert 0 < clock.monotonic_s() <= 0.5 + 1 + 2
+
+
+def test_change_whose_answer_was_lost_is_made_once(catalog: FakeCatalog, client) -> None:
+    catalog.answers_lost["mkdir"] = 1
+    assert client.mkdir("/home/once").path == "/home/once"
+    assert catalog.requests["mkdir"] == 2
+
+
+def test_throttled_call_waits_as_long_as_it_was_told_and_asks_once_more(
+    catalog, connect_to
+) -> None:
+    clock = ManualClock()
+    client = connect_to(catalog, clock=clock)
+    catalog.refusals["login"] = [Throttled("slowly", details={"retry_after_s": 7})]
+    client.login("ada", "secret")
+    assert clock.monotonic_s() == 7
+    catalog.refusals["login"] = [Throttled("slowly", details={"retry_after_s": 1})] * 2
+    with pytest.raises(Throttled):
+        client.login("ada", "secret")
+
+
+def test_throttled_call_does_not_wait_for_minutes(catalog, connect_to) -> None:
+    clock = ManualClock()
+    client = connect_to(catalog, clock=clock)
+    catalog.refusals["login"] = [Throttled("slowly", details={"retry_after_s": 900})]
+    with pytest.raises(Throttled):
+        client.login("ada", "secret")
+    assert clock.monotonic_s() == 0
+
+
+def test_call_without_a_session_is_refused_before_it_is_sent(catalog, connect_to) -> None:
+    client = connect_to(catalog, token="")
+    with pytest.raises(NotLoggedIn):
+        client.stat("/home")
+    assert not catalog.requests
+
+
+def test_call_with_a_dead_session_is_not_repeated(catalog, connect_to) -> None:
+    client = connect_to(catalog, token="dfs_other")
+    with pytest.raises(SessionExpired):
+        client.stat("/home")
+    assert catalog.requests["stat"] == 1
+
+
+def test_link_learns_the_other_namenodes(catalog, client: DfsClient) -> None:
+    catalog.other_namenodes = ["http://10.0.0.2:9870/"]
+    client.link.cluster()
+    client.link.cluster()
+    assert client.link.namenodes == (catalog.url, "http://10.0.0.2:9870")
+    assert catalog.requests["cluster"] == 1
+
+
+def test_waiting_is_said_to_who_asked_for_notices(catalog) -> None:
+    said: list[str] = []
+    link = NamenodeLink(
+        (catalog.url,),
+        config=ClientConfig(),
+        clock=ManualClock(),
+        rng=Random(1),
+        token="dfs_session",
+        notice=said.append,
+    )
+    catalog.refusals["stat"] = [Stopping("the NameNode is draining")]
+    assert DfsClient(link, config=client_config()).exists("/home")
+    assert len(said) == 1
+    assert "draining" in said[0]
+    link.close()
+
+
+def client_config():
+    from dfs.settings.sections import Config
+
+    return Config()
+
+
+def test_listing_crosses_pages(catalog, client: DfsClient, monkeypatch) -> None:
+    names = [f"/home/d{n:04d}" for n in range(2_345)]
+    client.mkdir_all(names)
+    assert [status.path for status in client.listdir("/home")] == names
+    assert [status.path for status in client.walk("/home")] == names
+    assert catalog.requests["list"] == 3
+
+
+def test_missing_path_is_false_and_other_refusals_are_raised(catalog, client) -> None:
+    assert not client.exists("/home/none")
+    with pytest.raises(PathNotFound):
+        client.stat("/home/none")
+    catalog.refusals["stat"] = [PlacementRefused("x")]
+    with pytest.raises(PlacementRefused):
+        client.exists("/home")
