@@ -183,6 +183,13 @@ class Catalog:
         """The rows of the files in one of the 256 bucket folders."""
         return self._select("WHERE file & 255 = ?", (number,))
 
+    def filled_buckets(self) -> set[int]:
+        """The buckets that have rows."""
+        with self._reading() as connection:
+            return {
+                number for (number,) in connection.execute("SELECT DISTINCT file & 255 FROM block")
+            }
+
     def finished_since(self, mtime_ns: int) -> list[CatalogRow]:
         """Readable blocks last written at or after a time, in the order they lie on the disk."""
         return self._select(

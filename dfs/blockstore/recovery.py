@@ -167,9 +167,11 @@ def recover(
     crashpoint.reach("dn.recovery.emptied")
     mender = _Mender(layout, catalog, disk, now_ms, report)
     quarantined = _quarantined_by_bucket(layout)
+    filled = catalog.filled_buckets()
     for number in range(BUCKETS):
         files = dict(mender.walk(number))
-        steps = plan_bucket(files, catalog.bucket(number), quarantined.get(number, set()))
+        rows = catalog.bucket(number) if number in filled else []
+        steps = plan_bucket(files, rows, quarantined.get(number, set()))
         mender.perform(steps)
         if steps:
             crashpoint.reach("dn.recovery.bucket")

@@ -141,7 +141,7 @@ def small_disk(rig: DiskRig, tmp_path: Path) -> Iterator[DiskRig]:
 
 
 def fill(rig: DiskRig, size: int, *, is_stream: bool) -> list[int]:
-    kept = []
+    kept: list[int] = []
     for block in range(1, 100):
         try:
             rig.put(block_name(block), bytes([block]) * size, is_stream=is_stream)
