@@ -11,6 +11,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.shortcuts import CompleteStyle
 
 from dfs.cli.shell_completion import Candidate, Kind, complete, remote_candidates, unquoted
 from dfs.client.credentials import default_state_folder
@@ -117,6 +118,7 @@ def open_session(
         history=_history(shell),
         completer=ShellCompleter(shell),
         complete_in_thread=True,
+        complete_style=CompleteStyle.MULTI_COLUMN,
         complete_while_typing=False,  # remote names are looked up when asked for, not at each key
         auto_suggest=AutoSuggestFromHistory(),
         input=source,
