@@ -11,7 +11,7 @@ from typing import Final, NoReturn, Protocol, TypeVar
 
 import grpc
 
-from dfs.base.errors import DfsError, ErrorKind
+from dfs.base.errors import DfsError, ErrorKind, ProgramFault
 from dfs.base.events import Event
 from dfs.wire.grpc_errors import error_metadata
 
@@ -99,7 +99,9 @@ def refuse(log: ServiceLog, context: Context, call: str, exc: Exception) -> NoRe
         log.emit(Event.REQUEST_REFUSED, call=call, peer=context.peer(), code="cancelled", why="")
         context.abort(grpc.StatusCode.CANCELLED, "the caller is gone")
     log.exception(call, exc)
-    context.abort(grpc.StatusCode.INTERNAL, "internal error; its stack is in the DataNode's log")
+    fault = ProgramFault("internal error of a DataNode; its log has the stack")
+    context.set_trailing_metadata(error_metadata(fault))
+    context.abort(grpc.StatusCode.INTERNAL, fault.message)
 
 
 def _one_line(message: str) -> str:

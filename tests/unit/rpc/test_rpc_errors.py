@@ -7,6 +7,7 @@ from dfs.base.errors import (
     PathNotFound,
     PeerUnreachable,
     PortInUse,
+    ProgramFault,
     classes_by_code,
 )
 from dfs.rpc.errors import STATUS, answers
@@ -65,7 +66,7 @@ def test_error_with_a_book_of_details_still_arrives() -> None:
 
 def test_bug_is_logged_here_and_shows_no_stack_there() -> None:
     got, log, text = raised_over_grpc(ZeroDivisionError("private words"))
-    assert isinstance(got, PeerUnreachable)
+    assert isinstance(got, ProgramFault)
     assert "private words" not in text
     assert len(log.bugs) == 1
 
