@@ -358,7 +358,11 @@ def _metrics() -> Iterator[str]:
                 for one in ast.walk(group)
                 if call.func.attr != "gauge" and isinstance(one, ast.Constant)
             ]
-            name = f"{words[0]}_total" if call.func.attr == "counter" else words[0]
+            name = (
+                f"{words[0].removesuffix('_total')}_total"
+                if call.func.attr == "counter"
+                else words[0]
+            )
             yield f"| `{name}` | {call.func.attr} | {', '.join(labels)} | {_cell(words[1])} |"
 
 

@@ -32,6 +32,7 @@ READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 40.0  # a DataNode drains for 20 s by default
 DATANODES_MAX: Final = 100
 DATANODES_DEFAULT: Final = 3
+PORT_TRIES_MAX: Final = 5
 _POLL_S: Final = 0.05
 _HEALTH_TIMEOUT_S: Final = 2.0
 # What a shell may have set for another cluster must not reach these daemons.
@@ -98,7 +99,7 @@ class LocalCluster:
                 datanodes = 0 if roster.members else DATANODES_DEFAULT
             self._found(roster, datanodes)
             for member in self.folder.load().of(NAMENODE):
-                self._ensure_running(member)
+                self._settle(self._ensure_running(member))
             self._bring_datanodes()
 
     def down(self) -> None:
@@ -193,21 +194,27 @@ class LocalCluster:
         """See that the folder, its settings and the roster are there."""
         namenode = roster.of(NAMENODE)[0] if roster.of(NAMENODE) else self._new_member(NAMENODE)
         if not self.folder.config.is_file():
-            text = settings_text(namenode=namenode.http, credentials=self.folder.credentials)
-            write_private(self.folder.config, text.encode())
+            self._write_settings(namenode)
         while len(self.folder.load().of(DATANODE)) < datanodes:
             self._new_member(DATANODE)
 
     def _new_member(self, role: str) -> Member:
-        roster = self.folder.load()
-        taken = roster.ports()
-        port = free_port(HOST, taken=taken, rng=self._rng)
-        http_port = port
-        if role == DATANODE:
-            http_port = free_port(HOST, taken={*taken, port}, rng=self._rng)
-        member = Member(name=roster.next_name(role), role=role, port=port, http_port=http_port)
-        self.folder.save(roster.with_member(member))
+        name = self.folder.load().next_name(role)
+        member = self._with_ports(Member(name=name, role=role, port=0, http_port=0))
+        self._remember(member)
         return member
+
+    def _with_ports(self, member: Member) -> Member:
+        """The same daemon on ports that are free."""
+        taken = self.folder.load().ports()
+        port = http_port = free_port(HOST, taken=taken, rng=self._rng)
+        if member.role == DATANODE:
+            http_port = free_port(HOST, taken={*taken, port}, rng=self._rng)
+        return msgspec.structs.replace(member, port=port, http_port=http_port)
+
+    def _write_settings(self, namenode: Member) -> None:
+        text = settings_text(namenode=namenode.http, credentials=self.folder.credentials)
+        write_private(self.folder.config, text.encode())
 
     def _bring_datanodes(self, *, only: str = "") -> None:
         """Start DataNodes; new ones join one by one, so that they are numbered in order."""
@@ -215,14 +222,14 @@ class LocalCluster:
         session = self.session()
         try:
             session.open()
-            known = [member for member in wanted if member.joined]
+            known = [member for member in wanted if member.settled]
             for member in known:
                 self._launch(member)
             for member in known:
                 self._await_ready(member)
-            for member in (member for member in wanted if not member.joined):
+            for member in (member for member in wanted if not member.settled):
                 self._join(session, member)
-            self._await_live(session, wanted)
+            self._await_live(session, [member for member in wanted if member.settled])
         finally:
             session.close()
 
@@ -230,16 +237,37 @@ class LocalCluster:
         token = session.join_token(uses=1)
         write_private(self.folder.join_token, f"{token}\n".encode())
         try:
-            self._ensure_running(member)
+            member = self._ensure_running(member)
             self._await_live(session, [member])
         finally:
             self.folder.join_token.unlink(missing_ok=True)
-        member = self.folder.load().find(member.name)
-        self._remember(msgspec.structs.replace(member, joined=True))
+        self._settle(member)
 
-    def _ensure_running(self, member: Member) -> None:
-        self._launch(member)
-        self._await_ready(member)
+    def _settle(self, member: Member) -> None:
+        """From now on its ports stay as they are."""
+        self._remember(msgspec.structs.replace(member, settled=True))
+
+    def _ensure_running(self, member: Member) -> Member:
+        """Start it and wait until it serves; a new one gets other ports when its own are taken."""
+        for tries_left in reversed(range(PORT_TRIES_MAX)):
+            try:
+                self._launch(member)
+                self._await_ready(member)
+                break
+            except (DaemonFailed, PortInUse):
+                taken = not all(is_free(HOST, port) for port in (member.port, member.http_port))
+                if member.settled or not taken or not tries_left:
+                    raise
+                member = self._move_ports(member)
+        return self.folder.load().find(member.name)
+
+    def _move_ports(self, member: Member) -> Member:
+        self._say(f"{member.name}: its port was taken meanwhile; trying another")
+        moved = self._with_ports(member)
+        self._remember(moved)
+        if member.role == NAMENODE:
+            self._write_settings(moved)
+        return moved
 
     def _launch(self, member: Member) -> None:
         member = self.folder.load().find(member.name)
@@ -310,7 +338,8 @@ class LocalCluster:
     def _order(self, member: Member, number: Signals, order: str) -> Member:
         """Send the signal, and note what was ordered so that `status` can tell a crash from it."""
         if processes.send(member.pid, member.started, number):
-            self._say(f"{'killing' if number is SIGKILL else 'stopping'} {member.name}")
+            if number is not SIGKILL:
+                self._say(f"stopping {member.name}")
             member = msgspec.structs.replace(member, order=order)
             self._remember(member)
         return member

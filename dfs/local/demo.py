@@ -37,6 +37,7 @@ KILL_AT: Final = 0.3  # of the large file
 TARGET: Final = "/demo"
 LIBRARY, LARGE = "python-library", "large.bin"
 LIVE_WITHIN_S: Final = 30.0
+POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,7 @@ class Tour:
 
     def _look(self) -> None:
         self._screen.step("Look at it as any user would.")
-        for words in (f"ls -l {TARGET}", f"ls {TARGET}/{LIBRARY}/json", "df", "whoami"):
+        for words in (f"ls -l {TARGET}", f"ls {TARGET}/{LIBRARY}/json", "df -h", "whoami"):
             self._command("dfs", words)
 
     def _read_and_kill(self, client: DfsClient, prints: Prints) -> str:
@@ -212,7 +213,7 @@ class Tour:
         self._screen.step(f"Start {killed} again.")
         with self._screen.timed(f"{killed} serves again"):
             self._cluster.start(killed)
-        states = [node.state for node in client.link.call(routes.NODES, Nothing()).nodes]
+            states = self._await_all_live(client)
         self._command("dfs-admin", "nodes")
         self._screen.prove(
             "the killed DataNode is back with what it held",
@@ -228,6 +229,16 @@ class Tour:
             f"{len(verdicts)} copies of blocks",
             held=bool(verdicts) and not bad,
         )
+
+    def _await_all_live(self, client: DfsClient) -> list[NodeState]:
+        """The states of the nodes once all are live and were reached by a sweep, or at the end."""
+        deadline_s = self._clock.monotonic_s() + LIVE_WITHIN_S
+        while True:
+            nodes = client.link.call(routes.NODES, Nothing()).nodes
+            well = all(node.state is NodeState.LIVE and node.reachable for node in nodes)
+            if well or self._clock.monotonic_s() > deadline_s:
+                return [node.state for node in nodes]
+            self._clock.sleep(POLL_S)
 
     def _victim(self, client: DfsClient) -> tuple[str, str]:
         """The DataNode with most of the blocks behind the point of the kill: name and address."""

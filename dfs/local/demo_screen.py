@@ -28,6 +28,7 @@ from dfs.client import SilentProgress
 
 COMMAND_LINES_MAX: Final = 14
 COMMAND_TIMEOUT_S: Final = 120.0
+INDENT: Final = 5
 
 
 class Screen:
@@ -97,7 +98,7 @@ class Screen:
         try:
             run = subprocess.run(
                 argv,
-                env=dict(environment) | {"COLUMNS": "96"},
+                env=dict(environment) | {"COLUMNS": str(self._console.width - INDENT)},
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -110,7 +111,9 @@ class Screen:
             raise DaemonFailed(f"{shown} ended with {run.returncode}: {run.stderr.strip()}")
         lines = run.stdout.splitlines()
         for line in lines[:COMMAND_LINES_MAX]:
-            self._console.print(Text(f"     {line}", style="dim"), no_wrap=True, crop=True)
+            self._console.print(
+                Text(f"{'':{INDENT}}{line}", style="dim"), no_wrap=True, overflow="ellipsis"
+            )
         if len(lines) > COMMAND_LINES_MAX:
             rest = f"     ... and {len(lines) - COMMAND_LINES_MAX:,} lines more"
             self._console.print(Text(rest, style="dim"))

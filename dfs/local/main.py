@@ -26,6 +26,7 @@ from dfs.local.demo import DemoOptions, run_demo
 from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED, exit_code
 
 DEFAULT_DATA: Final = Path(".dfs-local")
+PLAIN_WIDTH: Final = 120  # of the tour in a log, where there is no terminal to ask
 _STATE_COLOURS: Final = {"ready": "green", "silent": "yellow", "crashed": "red", "killed": "red"}
 
 
@@ -70,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(args, told)
     except DfsError as err:
         told.quiet = False
-        told.print(f"dfs-local: {err.message}", style="red", markup=False)
+        told.print(f"dfs-local: {err.message}", style="red", markup=False, soft_wrap=True)
         if err.hint:
-            told.print(f"  {err.hint}", markup=False)
+            told.print(f"  {err.hint}", markup=False, soft_wrap=True)
         return exit_code(err)
     except KeyboardInterrupt:
         told.print("interrupted")
@@ -82,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace, told: Console) -> int:
     if args.verb == "demo":
         options = DemoOptions(folder=args.data, size_bytes=args.size, keep=args.keep)
-        return run_demo(options, environment=os.environ, clock=SystemClock(), console=Console())
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=PLAIN_WIDTH)
+        return run_demo(options, environment=os.environ, clock=SystemClock(), console=console)
     told.quiet = args.quiet
     cluster = LocalCluster(
         args.data,
@@ -152,7 +156,8 @@ def _stop(cluster: LocalCluster, args: argparse.Namespace) -> int:
 
 
 def _kill(cluster: LocalCluster, args: argparse.Namespace) -> int:
-    cluster.kill(args.name)
+    pid = cluster.kill(args.name)
+    Console(stderr=True, highlight=False, quiet=args.quiet).print(f"killed {args.name} (pid {pid})")
     return EXIT_DONE
 
 

@@ -88,14 +88,15 @@ def wait_gone(pid: int, started: str, *, within_s: float, clock: Clock) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """The last lines of a log, for the message about a daemon that failed."""
+    """The end of a log, for the message about a daemon that failed; its plain words if it has any."""
     try:
         with log.open("rb") as source:
             source.seek(max(0, source.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
             lines = source.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(lines[-_LAST_WORDS_LINES:])
+    said = [line for line in lines if line.startswith("dfs-")]
+    return "\n".join((said or lines)[-_LAST_WORDS_LINES:])
 
 
 def _reap(pid: int) -> None:

@@ -32,7 +32,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     started: str = ""  # start time of that process: a recycled pid has another
     order: str = ""  # the last one given to it: start, stop or kill
-    joined: bool = False  # a DataNode: the NameNode knows it
+    settled: bool = False  # it has served: others know it by its ports
 
     @property
     def http(self) -> str:

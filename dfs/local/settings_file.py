@@ -22,7 +22,7 @@ credentials = {credentials}
 heartbeat_interval_s = 1s
 stale_after_s = 5s
 dead_after_s = 60s
-sweep_interval_s = 10s
+sweep_interval_s = 3s
 sweep_timeout_s = 2s
 
 [accounts]
