@@ -4,7 +4,10 @@
     ->  count the failure, or forgive the name its earlier ones  ->  disabled accounts stay out
 
 An address's failures are not forgiven by a success: who has one account could guess at others.
+New accounts of an address are counted the same way, apart from its failures.
 """
+
+from typing import Final
 
 from dfs.accounts.account_rows import Account, account_by_name
 from dfs.accounts.passwords import Passwords
@@ -15,9 +18,9 @@ from dfs.base.events import Emitter, Event
 from dfs.meta.session import Reader
 from dfs.settings.sections import AccountsConfig
 
-ADDRESS_FREE_FACTOR = 10  # many users may share an address
-ADDRESS_LEAK_S = 6.0  # ten failures a minute
-LEAK_MIN_S = 1.0
+ADDRESS_FREE_FACTOR: Final = 10  # many users may share an address
+ADDRESS_LEAK_S: Final = 6.0  # ten failures a minute
+LEAK_MIN_S: Final = 1.0
 
 
 class LoginCheck:
