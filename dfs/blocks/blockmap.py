@@ -30,7 +30,8 @@ from dfs.base.units import format_size
 from dfs.blocks.commit import AllocatedRow, Commit, check_commit
 from dfs.blocks.placement import Placement, PlacementRound
 from dfs.blocks.promises import Promises
-from dfs.meta.tables import BLOCK, EXTENT, GC_QUEUE, REPLICA
+from dfs.blocks.replica_rows import block_name, chunks, referenced
+from dfs.meta.tables import BLOCK, GC_QUEUE, REPLICA
 from dfs.meta.txn import Txn
 
 __all__ = [
@@ -49,8 +50,6 @@ __all__ = [
     "raise_replication",
     "unreferenced",
 ]
-
-KEYS_PER_SELECT: Final = 500
 
 # Written out, not bound: SQLite uses a partial index only for a condition it can read.
 _UNWRITTEN: Final = text("block.state = 'allocated'")
@@ -181,10 +180,10 @@ def placement_refused(size_bytes: int, refusals: Sequence[Refusal]) -> Placement
 def allocated(txn: Txn, files: Sequence[InodeId]) -> dict[InodeId, dict[BlockId, AllocatedRow]]:
     """The blocks allocated for those files and not committed; every file asked for has an entry."""
     found: dict[InodeId, dict[BlockId, AllocatedRow]] = {file: {} for file in files}
-    for chunk in _chunks(files):
+    for chunk in chunks(files):
         wanted = select(BLOCK).where(BLOCK.c.file.in_(chunk), _UNWRITTEN)
         for row in txn.connection.execute(wanted):
-            name = _name(row)
+            name = block_name(row)
             found[name.file][name.block] = AllocatedRow(
                 name, row.length_bytes, row.replication, row.created_ms
             )
@@ -232,11 +231,7 @@ def apply_commits(txn: Txn, commits: Iterable[Commit]) -> None:
 
 def unreferenced(txn: Txn, blocks: Collection[BlockId]) -> set[BlockId]:
     """Those of the blocks that no extent points at, live or retained."""
-    left = set(blocks)
-    for chunk in _chunks(blocks):
-        wanted = select(EXTENT.c.block).distinct().where(EXTENT.c.block.in_(chunk))
-        left.difference_update(txn.connection.execute(wanted).scalars())
-    return left
+    return set(blocks) - referenced(txn.connection, blocks)
 
 
 def discard(txn: Txn, blocks: Collection[BlockId], *, reason: str, not_before_ms: int) -> int:
@@ -248,8 +243,8 @@ def discard(txn: Txn, blocks: Collection[BlockId], *, reason: str, not_before_ms
         reason: for the queue and the logs, at most 64 characters.
         not_before_ms: no replica is deleted earlier.
     """
-    referenced = set(blocks) - unreferenced(txn, blocks)
-    assert not referenced, f"blocks in use cannot be discarded: {sorted(referenced)[:10]}"
+    in_use = referenced(txn.connection, blocks)
+    assert not in_use, f"blocks in use cannot be discarded: {sorted(in_use)[:10]}"
     garbage = [
         dict(row._mapping) | {"state": BlockState.GARBAGE}
         for row in _block_rows(txn.connection, blocks)
@@ -297,7 +292,7 @@ def locate(
     """
     rows = {row.id: row for row in _block_rows(connection, blocks) if row.hash}
     holders: dict[int, list[Holder]] = {block: [] for block in rows}
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         for replica in connection.execute(select(REPLICA).where(REPLICA.c.block.in_(chunk))):
             view = nodes.get(replica.node)
             if view is not None and replica.generation == rows[replica.block].generation:
@@ -306,7 +301,7 @@ def locate(
     return {
         BlockId(block): LocatedBlock(
             BlockTruth(BlockId(block), Generation(row.generation), row.length_bytes, row.hash),
-            _name(row),
+            block_name(row),
             tuple(sorted(holders[block], key=_holder_order)),
         )
         for block, row in rows.items()
@@ -342,16 +337,6 @@ def _block_row(
     }
 
 
-def _name(row: Row[Any]) -> BlockName:
-    return BlockName(InodeId(row.file), row.number, BlockId(row.id), Generation(row.generation))
-
-
 def _block_rows(connection: Connection, blocks: Collection[BlockId]) -> Iterator[Row[Any]]:
-    for chunk in _chunks(blocks):
+    for chunk in chunks(blocks):
         yield from connection.execute(select(BLOCK).where(BLOCK.c.id.in_(chunk)))
-
-
-def _chunks(keys: Iterable[int]) -> Iterator[list[int]]:
-    listed = list(dict.fromkeys(keys))
-    for start in range(0, len(listed), KEYS_PER_SELECT):
-        yield listed[start : start + KEYS_PER_SELECT]

@@ -259,6 +259,12 @@ class Presence:
             if known and registration and known.registration == registration:
                 known.full_report = registration
 
+    def doubt_stock(self, node: NodeId) -> None:
+        """A report of the node got lost: what it holds is not known until a full one."""
+        with self._lock:
+            if known := self._nodes.get(node):
+                known.full_report = 0
+
     def fresh(self) -> frozenset[NodeId]:
         """The nodes whose stock is known: registered in this run, with a full report since."""
         with self._lock:

@@ -1,0 +1,197 @@
+"""Rows of blocks and replicas as stock intake and garbage collection need them."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select
+
+from dfs.base.ids import BlockId, Generation, InodeId, NodeId
+from dfs.base.records import BlockName
+from dfs.base.states import BlockState, ReplicaState
+from dfs.blocks.reconcile import Expected, Location
+from dfs.meta.cluster_tables import NODE
+from dfs.meta.tables import BLOCK, EXTENT, GC_QUEUE, REPLICA
+from dfs.meta.txn import Txn
+
+KEYS_PER_SELECT: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of a block on a node."""
+
+    block: BlockId
+    node: NodeId
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """A block in the queue of those to delete, and where it is."""
+
+    name: BlockName
+    committed: bool  # whether it ever was
+    reason: str
+    copies: tuple[Copy, ...]
+
+
+def chunks(keys: Iterable[int]) -> Iterator[list[int]]:
+    """Keys without repeats, as many at a time as one statement takes."""
+    listed = list(dict.fromkeys(keys))
+    for start in range(0, len(listed), KEYS_PER_SELECT):
+        yield listed[start : start + KEYS_PER_SELECT]
+
+
+def block_name(row: Row[Any]) -> BlockName:
+    """The place on disk of a row of `block`."""
+    return BlockName(InodeId(row.file), row.number, BlockId(row.id), Generation(row.generation))
+
+
+def read_expected(connection: Connection, blocks: Collection[BlockId]) -> dict[BlockId, Expected]:
+    """What is known of those blocks."""
+    found = {}
+    for chunk in chunks(blocks):
+        for row in connection.execute(select(BLOCK).where(BLOCK.c.id.in_(chunk))):
+            found[BlockId(row.id)] = Expected(
+                block_name(row), BlockState(row.state), row.length_bytes, row.hash
+            )
+    return found
+
+
+def read_locations(
+    connection: Connection, node: NodeId, blocks: Collection[BlockId]
+) -> dict[BlockId, Location]:
+    """What is known of that node's copies of those blocks."""
+    found = {}
+    for chunk in chunks(blocks):
+        wanted = select(REPLICA).where(REPLICA.c.node == node, REPLICA.c.block.in_(chunk))
+        for row in connection.execute(wanted):
+            found[BlockId(row.block)] = _location(row)
+    return found
+
+
+def page_of_node(
+    connection: Connection, node: NodeId, *, after: int, limit: int
+) -> dict[BlockId, Location]:
+    """The copies that node should have, in the order of blocks, from after that block on."""
+    wanted = (
+        select(REPLICA)
+        .where(REPLICA.c.node == node, REPLICA.c.block > after)
+        .order_by(REPLICA.c.block)
+        .limit(limit)
+    )
+    return {BlockId(row.block): _location(row) for row in connection.execute(wanted)}
+
+
+def _location(row: Row[Any]) -> Location:
+    return Location(Generation(row.generation), ReplicaState(row.state), row.verified_ms)
+
+
+def put_locations(txn: Txn, node: NodeId, locations: Mapping[BlockId, Location | None]) -> None:
+    """Write down what is known of that node's copies now (soft); None takes the row away."""
+    txn.put_soft(
+        REPLICA,
+        *(
+            {
+                "block": block,
+                "node": node,
+                "generation": location.generation,
+                "state": location.state,
+                "verified_ms": location.verified_ms,
+            }
+            for block, location in locations.items()
+            if location is not None
+        ),
+    )
+    gone = [block for block, location in locations.items() if location is None]
+    txn.drop_soft(REPLICA, *((block, node) for block in gone))
+
+
+# ---- garbage
+
+
+def due_garbage(connection: Connection, *, now_ms: int, after: int, limit: int) -> list[Garbage]:
+    """Queued blocks whose time has come, in the order of blocks, with their copies."""
+    wanted = (
+        select(BLOCK, GC_QUEUE.c.reason)
+        .join(GC_QUEUE, GC_QUEUE.c.block == BLOCK.c.id)
+        .where(GC_QUEUE.c.not_before_ms <= now_ms, GC_QUEUE.c.block > after)
+        .order_by(GC_QUEUE.c.block)
+        .limit(limit)
+    )
+    rows = [row for row in connection.execute(wanted) if row.state == BlockState.GARBAGE]
+    copies = read_copies(connection, [row.id for row in rows])
+    return [
+        Garbage(block_name(row), bool(row.hash), row.reason, tuple(copies.get(row.id, ())))
+        for row in rows
+    ]
+
+
+def read_copies(connection: Connection, blocks: Collection[int]) -> dict[int, list[Copy]]:
+    """Where those blocks are."""
+    found: dict[int, list[Copy]] = {}
+    for chunk in chunks(blocks):
+        for row in connection.execute(select(REPLICA).where(REPLICA.c.block.in_(chunk))):
+            found.setdefault(row.block, []).append(
+                Copy(BlockId(row.block), NodeId(row.node), Generation(row.generation))
+            )
+    return found
+
+
+def referenced(connection: Connection, blocks: Collection[BlockId]) -> set[BlockId]:
+    """Those of the blocks that an extent points at, live or retained."""
+    found: set[BlockId] = set()
+    for chunk in chunks(blocks):
+        wanted = select(EXTENT.c.block).distinct().where(EXTENT.c.block.in_(chunk))
+        found.update(connection.execute(wanted).scalars())
+    return found
+
+
+def drop_copies(txn: Txn, copies: Iterable[Copy]) -> int:
+    """Forget copies that were deleted or went with their node, unless others took their place."""
+    listed = list(copies)
+    known = read_copies(txn.connection, [copy.block for copy in listed])
+    gone = [copy for copy in listed if copy in known.get(copy.block, ())]
+    txn.drop(REPLICA, *((copy.block, copy.node) for copy in gone))
+    return len(gone)
+
+
+def drop_blocks(txn: Txn, blocks: Collection[BlockId]) -> int:
+    """Forget garbage that is nowhere any more; what is not garbage or still somewhere stays."""
+    expected = read_expected(txn.connection, blocks)
+    kept = set(read_copies(txn.connection, blocks)) | referenced(txn.connection, blocks)
+    gone = [
+        block
+        for block, known in expected.items()
+        if known.state is BlockState.GARBAGE and block not in kept
+    ]
+    txn.drop(BLOCK, *((block,) for block in gone))
+    txn.drop(GC_QUEUE, *((block,) for block in gone))
+    return len(gone)
+
+
+def known_nodes(connection: Connection) -> frozenset[NodeId]:
+    """Every node that was not removed."""
+    return frozenset(NodeId(node) for node in connection.execute(select(NODE.c.id)).scalars())
+
+
+def copies_on_strangers(
+    connection: Connection, known: frozenset[NodeId], *, limit: int
+) -> list[Copy]:
+    """Copies on nodes that were removed; walks the nodes by index, not their copies."""
+    found: list[Copy] = []
+    node = 0
+    while len(found) < limit:
+        following = select(REPLICA.c.node).where(REPLICA.c.node > node)
+        following = following.order_by(REPLICA.c.node).limit(1)
+        node = connection.execute(following).scalar() or 0
+        if not node:
+            break
+        if node not in known:
+            left = select(REPLICA).where(REPLICA.c.node == node).limit(limit - len(found))
+            found += [
+                Copy(BlockId(row.block), NodeId(row.node), Generation(row.generation))
+                for row in connection.execute(left)
+            ]
+    return found
