@@ -73,6 +73,10 @@ class GcReport:
     forgotten: int
     waiting: int
 
+    def __bool__(self) -> bool:
+        """Whether anything was done; a pass without is no news."""
+        return bool(self.acknowledged or self.ordered or self.forgotten)
+
 
 class GarbageCollector:
     """See the module.  One pass at a time, by `run_once`."""

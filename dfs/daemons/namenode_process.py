@@ -21,6 +21,9 @@ from dfs.base.entropy import Random
 from dfs.base.errors import DatabaseUnavailable, MetadataCorrupt
 from dfs.base.events import Event
 from dfs.base.ids import node_name
+from dfs.blocks.gc import GarbageCollector
+from dfs.blocks.intake import StockIntake
+from dfs.blocks.suspects import Suspects
 from dfs.daemons.lifecycle import StopRequest, announce
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.schedule import Schedule
@@ -177,7 +180,15 @@ class NamenodeProcess:
             emit=self._log,
             config=liveness,
         )
-        return Nodes(registry=self.registry, sweep=sweep)
+        intake = StockIntake(
+            self.database.writer,
+            self.database.reader,
+            registrations=self.registry.presence,
+            clock=self._clock,
+            emit=self._log,
+        )
+        suspects = Suspects(emit=self._log)
+        return Nodes(registry=self.registry, sweep=sweep, intake=intake, suspects=suspects)
 
     def _http(self, metrics: Metrics) -> HttpServer:
         config = self._config
@@ -201,9 +212,8 @@ class NamenodeProcess:
             header_bytes_max=config.limits.header_bytes_max,
         )
         host, port = config.namenode.host, config.namenode.port
-        return HttpServer(
-            create_app(services), host=host, port=port, limits=limits, clock=self._clock
-        )
+        self.app = create_app(services)
+        return HttpServer(self.app, host=host, port=port, limits=limits, clock=self._clock)
 
     def _jobs(self) -> Schedule:
         """What runs in the background, and how often."""
@@ -211,6 +221,13 @@ class NamenodeProcess:
         liveness, namenode = config.liveness, config.namenode
         leases = LeaseExpiry(writer, self.names.heard, config=namenode, emit=log)
         purge = Purge(writer, clock=self._clock, config=namenode, emit=log)
+        gc = GarbageCollector(
+            writer,
+            self.database.reader,
+            stock=self.registry.presence,
+            orders=self.registry,
+            clock=self._clock,
+        )
         expiry = Expiry(
             writer,
             self.accounts.open_sessions,
@@ -221,6 +238,7 @@ class NamenodeProcess:
         schedule.every("liveness", liveness.heartbeat_interval_s, self._tick)
         schedule.every("expiry", MINUTE_S, expiry.expire_once)
         schedule.every("sweep", liveness.sweep_interval_s, self.nodes.sweep.run_once)
+        schedule.every("gc", GC_INTERVAL_S, gc.run_once)
         schedule.every("keys", MINUTE_S, self.keys.rotate_once)
         schedule.every("leases", min(MINUTE_S, namenode.lease_soft_s), leases.run_once)
         schedule.every("purge", namenode.purge_interval_s, purge.run_once)

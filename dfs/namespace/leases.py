@@ -120,6 +120,10 @@ class ExpiryReport:
     open_writes: int
     given_up: int
 
+    def __bool__(self) -> bool:
+        """Whether anything was done; a pass without is no news."""
+        return self.given_up > 0
+
 
 class LeaseExpiry:
     """The job that ends writes whose clients have been silent beyond the hard limit."""

@@ -32,6 +32,10 @@ class PurgeReport:
     blocks: int
     more: bool
 
+    def __bool__(self) -> bool:
+        """Whether anything was done; a pass without is no news."""
+        return bool(self.names or self.inodes or self.blocks)
+
 
 class Purge:
     """The job that empties the trash."""

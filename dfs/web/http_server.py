@@ -42,7 +42,8 @@ class _RefusalTask(ErrorTask):
     def execute(self) -> None:
         """Answer and close."""
         parsed: Any = self.request  # the stubs name another class
-        error, path, method = parsed.error, parsed.path or "/", parsed.command or "request"
+        error, known = parsed.error, vars(parsed)  # of what is no HTTP, little is known
+        path, method = known.get("path") or "/", known.get("command") or "request"
         body = error_json(protocol_error(error.code, method, path, f"{error.reason}: {error.body}"))
         self.status = f"{error.code} {error.reason}"
         self.response_headers = [("Content-Type", "application/json")]

@@ -11,6 +11,8 @@ from flask import Flask
 from dfs import __version__
 from dfs.accounts.service import Accounts
 from dfs.base.clock import Clock
+from dfs.blocks.intake import StockIntake
+from dfs.blocks.suspects import Suspects
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.namespace.service import Namespace
@@ -43,6 +45,8 @@ class Nodes:
 
     registry: NodeRegistry
     sweep: HealthSweep
+    intake: StockIntake
+    suspects: Suspects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,8 @@ def _bind_nodes(handlers: Handlers, nodes: Nodes) -> None:
     handlers.call(routes.JOIN, lambda _asked, body: registry.join(body))
     handlers.call(routes.REGISTER_NODE, lambda asked, body: registry.register(asked.joined, body))
     handlers.call(routes.BEAT, lambda asked, body: registry.beat(asked.joined, body))
+    handlers.call(routes.STOCK, lambda asked, body: nodes.intake.take(asked.joined, body))
+    handlers.change(routes.SUSPECT, nodes.suspects.suspect)
     handlers.call(routes.NODES, lambda _asked, _body: NodesReply(nodes=list(registry.views())))
     handlers.call(
         routes.SWEEPS,
