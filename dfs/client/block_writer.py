@@ -206,7 +206,10 @@ class BlockWriter:
         if not tried.reasons and tried.refused is not None:
             return tried.refused
         reasons = {node_name(node): why.message for node, why in tried.reasons.items()}
-        said = "; ".join(f"{node}: {why}" for node, why in reasons.items())
+        said = "; ".join(
+            why if why.startswith(f"{node} at ") else f"{node}: {why}"
+            for node, why in reasons.items()
+        )
         other = f"; no other: {tried.refused.message}" if tried.refused is not None else ""
         return PlacementRefused(
             f"{self._opened.path}: block {number} is on {len(tried.best.receipts)} of the "

@@ -113,8 +113,11 @@ class DfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._remove(path, recursive=False)
 
     def rm(
-        self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None
-    ) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
+        self,
+        path: str | list[str],
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+    ) -> None:
         """Remove files and trees, into the trash."""
         if maxdepth is not None:
             raise NotImplementedError("dfs removes a tree whole or not at all")

@@ -4,6 +4,7 @@ The mirror of `put_plan`: a source goes into the target when that is a directory
 the target; the root directory stands for its contents.  Asks the NameNode, changes nothing.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,9 +61,9 @@ def plan_get(
     """
     if not sources:
         raise BadRequest("nothing to get")
-    into = target.is_dir()
+    into = os.path.isdir(target)  # noqa: PTH112 - a name that cannot be is no directory
     if len(sources) > 1 and not into:
-        if target.exists():
+        if os.path.exists(target):  # noqa: PTH110 - as above
             raise LocalExists(f"not a directory on this computer: {target}", hint="")
         raise LocalNotFound(f"no such directory on this computer: {target}")
     plan = GetPlan()

@@ -188,10 +188,7 @@ class ReplicaReader:
         with self._channels.to(holder.address) as channel:
             can_wait = stretch.is_whole_block and stretch.length_bytes <= outlet.keeps_bytes
             if not can_wait and not channel.probe(access).matches(stretch.extent.truth):
-                raise BlockCorrupt(
-                    f"{node_name(holder.address.node)}: its copy is not sealed with the hash "
-                    "that the NameNode has"
-                )
+                raise BlockCorrupt("its copy is not sealed with the hash that the NameNode has")
             yield from channel.download(
                 access, offset=stretch.block_offset + attempt.done, length_bytes=left
             )
@@ -215,10 +212,8 @@ class ReplicaReader:
             return
         givers = attempt.givers
         if len(givers) == 1:
-            wrong = BlockCorrupt(
-                f"{node_name(holder.address.node)}: its bytes do not have the hash of block "
-                f"{attempt.stretch.extent.truth.block}"
-            )
+            block = attempt.stretch.extent.truth.block
+            wrong = BlockCorrupt(f"its bytes do not have the hash of block {block}")
             self._blame(attempt, holder, wrong)
         else:
             # Several replicas gave parts; each must now show that it is not the one.
@@ -267,7 +262,11 @@ def _is_proof(failure: DfsError | None) -> bool:
 def _unavailable(attempt: _Attempt) -> DataUnavailable:
     extent = attempt.stretch.extent
     reasons = {node_name(node): why.message for node, why in attempt.reasons.items()}
-    said = "; ".join(f"{node}: {why}" for node, why in reasons.items())
+    said = "; ".join(
+        # What this end says of a conversation names the node already.
+        why if why.startswith(f"{node} at ") else f"{node}: {why}"
+        for node, why in reasons.items()
+    )
     return DataUnavailable(
         f"{attempt.path}: block {extent.truth.block} (bytes {extent.file_offset} to "
         f"{extent.file_offset + extent.length_bytes}) cannot be read: "

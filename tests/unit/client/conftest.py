@@ -27,7 +27,7 @@ def nodes() -> Iterator[list[FakeDataNode]]:
 def catalog(nodes: list[FakeDataNode]) -> Iterator[FakeCatalog]:
     """A NameNode with small blocks, and a home directory."""
     made = FakeCatalog(nodes, block_size=1 << 20)
-    made._make("/home", 0o755, parents=True)
+    made._make("/data", 0o755, parents=True)
     yield made
     made.close()
 

@@ -25,22 +25,22 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 def test_call_tries_the_next_namenode_when_one_does_not_answer(catalog, connect_to) -> None:
-    assert connect_to(NOWHERE, catalog).exists("/home")
+    assert connect_to(NOWHERE, catalog).exists("/data")
 
 
 def test_call_begins_with_the_namenode_that_answered_last(catalog, connect_to) -> None:
     clock = ManualClock()
     client = connect_to(NOWHERE, catalog, clock=clock)
-    client.exists("/home")
+    client.exists("/data")
     assert client.link._first == 1
-    client.exists("/home")
+    client.exists("/data")
     assert clock.monotonic_s() == 0, "a fail-over to a live NameNode waits for nothing"
 
 
 @pytest.mark.parametrize("error", [StaleEpoch("old"), Overloaded("busy"), Stopping("draining")])
 def test_call_is_repeated_when_a_later_moment_may_help(catalog, client: DfsClient, error) -> None:
     catalog.refusals["stat"] = [error, error]
-    assert client.exists("/home")
+    assert client.exists("/data")
     assert catalog.requests["stat"] == 3
 
 
@@ -48,7 +48,7 @@ def test_call_is_repeated_when_a_later_moment_may_help(catalog, client: DfsClien
 def test_call_is_not_repeated_when_it_would_be_refused_again(catalog, client, error) -> None:
     catalog.refusals["stat"] = [error]
     with pytest.raises(type(error)):
-        client.stat("/home")
+        client.stat("/data")
     assert catalog.requests["stat"] == 1
 
 
@@ -56,7 +56,7 @@ def test_call_gives_up_after_its_retries_and_names_every_namenode(connect_to) ->
     clock = ManualClock()
     client = connect_to(NOWHERE, "http://127.0.0.1:2", clock=clock)
     with pytest.raises(NamenodeUnreachable) as caught:
-        client.stat("/home")
+        client.stat("/data")
     assert "127.0.0.1:1" in caught.value.message
     assert "127.0.0.1:2" in caught.value.message
     assert 0 < clock.monotonic_s() <= 0.5 + 1 + 2
@@ -64,7 +64,7 @@ def test_call_gives_up_after_its_retries_and_names_every_namenode(connect_to) ->
 
 def test_change_whose_answer_was_lost_is_made_once(catalog: FakeCatalog, client) -> None:
     catalog.answers_lost["mkdir"] = 1
-    assert client.mkdir("/home/once").path == "/home/once"
+    assert client.mkdir("/data/once").path == "/data/once"
     assert catalog.requests["mkdir"] == 2
 
 
@@ -93,14 +93,14 @@ def test_throttled_call_does_not_wait_for_minutes(catalog, connect_to) -> None:
 def test_call_without_a_session_is_refused_before_it_is_sent(catalog, connect_to) -> None:
     client = connect_to(catalog, token="")
     with pytest.raises(NotLoggedIn):
-        client.stat("/home")
+        client.stat("/data")
     assert not catalog.requests
 
 
 def test_call_with_a_dead_session_is_not_repeated(catalog, connect_to) -> None:
     client = connect_to(catalog, token="dfs_other")
     with pytest.raises(SessionExpired):
-        client.stat("/home")
+        client.stat("/data")
     assert catalog.requests["stat"] == 1
 
 
@@ -123,7 +123,7 @@ def test_waiting_is_said_to_who_asked_for_notices(catalog) -> None:
         notice=said.append,
     )
     catalog.refusals["stat"] = [Stopping("the NameNode is draining")]
-    assert DfsClient(link, config=client_config()).exists("/home")
+    assert DfsClient(link, config=client_config()).exists("/data")
     assert len(said) == 1
     assert "draining" in said[0]
     link.close()
@@ -136,17 +136,17 @@ def client_config():
 
 
 def test_listing_crosses_pages(catalog, client: DfsClient, monkeypatch) -> None:
-    names = [f"/home/d{n:04d}" for n in range(2_345)]
+    names = [f"/data/d{n:04d}" for n in range(2_345)]
     client.mkdir_all(names)
-    assert [status.path for status in client.listdir("/home")] == names
-    assert [status.path for status in client.walk("/home")] == names
+    assert [status.path for status in client.listdir("/data")] == names
+    assert [status.path for status in client.walk("/data")] == names
     assert catalog.requests["list"] == 3
 
 
 def test_missing_path_is_false_and_other_refusals_are_raised(catalog, client) -> None:
-    assert not client.exists("/home/none")
+    assert not client.exists("/data/none")
     with pytest.raises(PathNotFound):
-        client.stat("/home/none")
+        client.stat("/data/none")
     catalog.refusals["stat"] = [PlacementRefused("x")]
     with pytest.raises(PlacementRefused):
-        client.exists("/home")
+        client.exists("/data")

@@ -43,34 +43,34 @@ def a_file(path: Path, data: bytes = b"hello", *, mode: int = 0o640, mtime: int 
 @pytest.mark.parametrize("mode", ["pipeline", "fan-out"])
 def test_put_stores_the_file_on_two_nodes(client, catalog, nodes, tmp_path, size, mode) -> None:
     source = a_file(tmp_path / "f", some(size))
-    report = client.put([source], "/home/f", options=PutOptions(write_mode=mode))
+    report = client.put([source], "/data/f", options=PutOptions(write_mode=mode))
     assert report.ok
     assert (report.files, report.size_bytes, report.owed) == (1, size, 0)
-    assert catalog.content("/home/f") == some(size)
+    assert catalog.content("/data/f") == some(size)
     blocks = -(-size // MIB)
     assert sum(len(node.blocks) for node in nodes) == 2 * blocks
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_put_stream_of_unknown_length_stores_it(client, catalog, size) -> None:
-    client.put_stream(io.BytesIO(some(size)), "/home/f")
-    assert catalog.content("/home/f") == some(size)
-    assert catalog.entries["/home/f"].status.size_bytes == size
+    client.put_stream(io.BytesIO(some(size)), "/data/f")
+    assert catalog.content("/data/f") == some(size)
+    assert catalog.entries["/data/f"].status.size_bytes == size
 
 
 def test_put_keeps_mode_and_time(client, catalog, tmp_path) -> None:
-    client.put([a_file(tmp_path / "f", mode=0o751)], "/home")
-    status = catalog.entries["/home/f"].status
+    client.put([a_file(tmp_path / "f", mode=0o751)], "/data")
+    status = catalog.entries["/data/f"].status
     assert (status.mode, status.modified_ms) == (0o751, 1_600_000_000_000)
 
 
 def test_put_does_not_replace_unless_asked(client, catalog, tmp_path) -> None:
-    client.put([a_file(tmp_path / "f", b"old")], "/home/f")
-    again = client.put([a_file(tmp_path / "f", b"new")], "/home/f")
+    client.put([a_file(tmp_path / "f", b"old")], "/data/f")
+    again = client.put([a_file(tmp_path / "f", b"new")], "/data/f")
     assert isinstance(again.worst(), PathExists)
-    assert catalog.content("/home/f") == b"old"
-    assert client.put([tmp_path / "f"], "/home/f", options=PutOptions(overwrite=True)).ok
-    assert catalog.content("/home/f") == b"new"
+    assert catalog.content("/data/f") == b"old"
+    assert client.put([tmp_path / "f"], "/data/f", options=PutOptions(overwrite=True)).ok
+    assert catalog.content("/data/f") == b"new"
 
 
 # --- trees --------------------------------------------------------------------------------------
@@ -92,13 +92,13 @@ NAMES = ["/a", "/empty", "/sub", "/sub/b", "/sub/deep", "/sub/deep/c"]
 @pytest.mark.parametrize(
     ("source", "target", "lands"),
     [
-        ("tree", "/home/new", "/home/new"),
-        ("tree/", "/home/new", "/home/new"),
-        ("tree", "/home/new/", "/home/new"),
-        ("tree", "/home", "/home/tree"),
-        ("tree/", "/home/", "/home/tree"),
-        ("tree/.", "/home", "/home"),
-        ("tree/sub/..", "/home", "/home"),
+        ("tree", "/data/new", "/data/new"),
+        ("tree/", "/data/new", "/data/new"),
+        ("tree", "/data/new/", "/data/new"),
+        ("tree", "/data", "/data/tree"),
+        ("tree/", "/data/", "/data/tree"),
+        ("tree/.", "/data", "/data"),
+        ("tree/sub/..", "/data", "/data"),
     ],
 )
 def test_put_tree_lands_where_cp_would_put_it(client, catalog, tree, source, target, lands) -> None:
@@ -112,31 +112,31 @@ def test_put_tree_of_the_working_directory_puts_its_contents(
     client, catalog, tree, monkeypatch
 ) -> None:
     monkeypatch.chdir(tree)
-    assert client.put([Path()], "/home", options=TREE).ok
-    assert catalog.content("/home/sub/b") == b"22"
+    assert client.put([Path()], "/data", options=TREE).ok
+    assert catalog.content("/data/sub/b") == b"22"
 
 
 def test_put_tree_keeps_modes_even_those_that_would_keep_us_out(client, catalog, tree) -> None:
     (tree / "sub").chmod(0o550)
-    assert client.put([tree], "/home", options=TREE).ok
-    assert catalog.entries["/home/tree/sub"].status.mode == 0o550
+    assert client.put([tree], "/data", options=TREE).ok
+    assert catalog.entries["/data/tree/sub"].status.mode == 0o550
     (tree / "sub").chmod(0o750)
 
 
 def test_put_directory_without_recursive_is_refused(client, tree) -> None:
-    assert isinstance(client.put([tree], "/home").worst(), IsADirectory)
+    assert isinstance(client.put([tree], "/data").worst(), IsADirectory)
 
 
 @pytest.mark.parametrize(
     ("sources", "target", "error"),
     [
-        (["a", "sub/b"], "/home/none", PathNotFound),
-        (["a", "sub/b"], "/home/file", NotADirectory),
-        (["a"], "/home/file/", NotADirectory),
+        (["a", "sub/b"], "/data/none", PathNotFound),
+        (["a", "sub/b"], "/data/file", NotADirectory),
+        (["a"], "/data/file/", NotADirectory),
     ],
 )
 def test_put_refuses_targets_as_cp_does(client, tree, sources, target, error) -> None:
-    client.write_bytes("/home/file", b"x")
+    client.write_bytes("/data/file", b"x")
     with pytest.raises(error):
         client.put([tree / source for source in sources], target, options=TREE)
 
@@ -144,23 +144,23 @@ def test_put_refuses_targets_as_cp_does(client, tree, sources, target, error) ->
 @pytest.mark.parametrize(
     ("source", "target", "error"),
     [
-        ("a", "/home/none/", PathNotFound),
+        ("a", "/data/none/", PathNotFound),
         ("a", "/none/x", PathNotFound),
-        ("sub", "/home/file", NotADirectory),
+        ("sub", "/data/file", NotADirectory),
         ("sub", "/none/x", PathNotFound),
-        ("missing", "/home", LocalNotFound),
+        ("missing", "/data", LocalNotFound),
     ],
 )
 def test_put_reports_what_is_wrong_with_a_source(client, tree, source, target, error) -> None:
-    client.write_bytes("/home/file", b"x")
+    client.write_bytes("/data/file", b"x")
     report = client.put([tree / source], target, options=TREE)
     assert [type(why) for _path, why in report.failed][:1] == [error]
 
 
 def test_put_of_several_goes_on_when_one_fails(client, catalog, tree, watching) -> None:
-    client.write_bytes("/home/b", b"there")
+    client.write_bytes("/data/b", b"there")
     sources = [tree / "missing", tree / "a", tree / "sub" / "b", tree / "sub" / "deep" / "c"]
-    report = client.put(sources, "/home", progress=watching)
+    report = client.put(sources, "/data", progress=watching)
     assert report.files == 2
     assert {type(why) for _path, why in report.failed} == {LocalNotFound, PathExists}
     assert sorted(code for _path, _size, code in watching.done) == [
@@ -178,10 +178,10 @@ def test_put_tree_follows_links_to_files_and_notes_what_it_leaves_out(
     (tree / "to_dir").symlink_to(tree / "sub")
     (tree / "broken").symlink_to(tree / "none")
     os.mkfifo(tree / "pipe")
-    report = client.put([tree], "/home", options=TREE, progress=watching)
+    report = client.put([tree], "/data", options=TREE, progress=watching)
     assert report.ok
     assert report.skipped == len(watching.notes) == 3
-    assert catalog.content("/home/tree/to_file") == b"1"
+    assert catalog.content("/data/tree/to_file") == b"1"
     assert not any("to_dir" in path or "pipe" in path for path in catalog.entries)
 
 
@@ -191,11 +191,11 @@ ODD = ["new\nline", "100%", "a b", "%2e%2e", "ünïcödé 名前", "-dash", "tab
 def test_put_and_get_keep_odd_names(client, catalog, tmp_path) -> None:
     for name in ODD:
         a_file(tmp_path / "odd" / name, name.encode())
-    assert client.put([tmp_path / "odd"], "/home", options=TREE).ok
-    assert {p.rsplit("/", 1)[1] for p in catalog.entries if p.startswith("/home/odd/")} == set(ODD)
+    assert client.put([tmp_path / "odd"], "/data", options=TREE).ok
+    assert {p.rsplit("/", 1)[1] for p in catalog.entries if p.startswith("/data/odd/")} == set(ODD)
     from dfs.client import GetOptions
 
-    assert client.get(["/home/odd"], tmp_path / "back", options=GetOptions(recursive=True)).ok
+    assert client.get(["/data/odd"], tmp_path / "back", options=GetOptions(recursive=True)).ok
     assert {p.name: p.read_bytes() for p in (tmp_path / "back").iterdir()} == {
         name: name.encode() for name in ODD
     }
@@ -203,7 +203,7 @@ def test_put_and_get_keep_odd_names(client, catalog, tmp_path) -> None:
 
 def test_put_reports_a_name_that_is_not_utf8_and_puts_the_rest(client, catalog, tree) -> None:
     (tree / os.fsdecode(b"bad\xff")).write_bytes(b"x")
-    report = client.put([tree], "/home", options=TREE)
+    report = client.put([tree], "/data", options=TREE)
     assert [why.code for _path, why in report.failed] == ["bad_path"]
     assert report.files == 3
 
@@ -211,7 +211,7 @@ def test_put_reports_a_name_that_is_not_utf8_and_puts_the_rest(client, catalog, 
 def test_put_of_many_small_files_asks_the_namenode_little(client, catalog, nodes, tmp_path) -> None:
     for number in range(1_100):
         a_file(tmp_path / "many" / f"d{number % 20}" / f"f{number}", b"%d" % number)
-    report = client.put([tmp_path / "many"], "/home", options=TREE)
+    report = client.put([tmp_path / "many"], "/data", options=TREE)
     assert report.ok
     assert report.files == 1_100
     asked = sum(catalog.requests.values()) - catalog.requests["renew"]
@@ -228,10 +228,10 @@ def test_put_replaces_a_dead_target_without_the_user_noticing(
 ) -> None:
     nodes[0].stop()
     source = a_file(tmp_path / "f", some(5 * MIB))
-    report = client.put([source], "/home/f", progress=watching)
+    report = client.put([source], "/data/f", progress=watching)
     assert report.ok
     assert report.owed == 0
-    assert catalog.content("/home/f") == some(5 * MIB)
+    assert catalog.content("/data/f") == some(5 * MIB)
     assert len(nodes[1].blocks) >= 5
     assert len(nodes[2].blocks) >= 5
     assert watching.moved == 5 * MIB
@@ -240,18 +240,18 @@ def test_put_replaces_a_dead_target_without_the_user_noticing(
 def test_put_replaces_a_target_that_dies_in_mid_block(client, catalog, nodes, tmp_path) -> None:
     options = PutOptions(block_size_bytes=4 * MIB)
     nodes[0].upload_ends_after = 2 * MIB
-    report = client.put([a_file(tmp_path / "f", some(9 * MIB))], "/home/f", options=options)
+    report = client.put([a_file(tmp_path / "f", some(9 * MIB))], "/data/f", options=options)
     assert report.ok
     assert report.owed == 0
-    assert catalog.content("/home/f") == some(9 * MIB)
+    assert catalog.content("/data/f") == some(9 * MIB)
 
 
 def test_put_stream_replays_the_block_when_its_target_dies(client, catalog, nodes) -> None:
     nodes[0].upload_ends_after = 2 * MIB
     options = PutOptions(block_size_bytes=4 * MIB)
-    report = client.put_stream(io.BytesIO(some(9 * MIB)), "/home/f", options=options)
+    report = client.put_stream(io.BytesIO(some(9 * MIB)), "/data/f", options=options)
     assert report.owed == 0
-    assert catalog.content("/home/f") == some(9 * MIB)
+    assert catalog.content("/data/f") == some(9 * MIB)
 
 
 def test_put_accepts_the_copies_there_are_when_no_other_node_is_left(
@@ -259,10 +259,10 @@ def test_put_accepts_the_copies_there_are_when_no_other_node_is_left(
 ) -> None:
     nodes[0].stop()
     nodes[1].stop()
-    report = client.put([a_file(tmp_path / "f", some(3 * MIB))], "/home/f")
+    report = client.put([a_file(tmp_path / "f", some(3 * MIB))], "/data/f")
     assert report.ok
     assert report.owed == 3
-    assert catalog.content("/home/f") == some(3 * MIB)
+    assert catalog.content("/data/f") == some(3 * MIB)
 
 
 def test_put_uses_the_survivor_when_the_namenode_names_no_other(
@@ -271,7 +271,7 @@ def test_put_uses_the_survivor_when_the_namenode_names_no_other(
     catalog.avoided = {3}
     nodes[0].stop()
     catalog.refusals["allocate"] = [PlacementRefused("none") for _ in range(9)]
-    report = client.put([a_file(tmp_path / "f", b"x")], "/home/f")
+    report = client.put([a_file(tmp_path / "f", b"x")], "/data/f")
     assert report.ok
     assert report.owed == 1
 
@@ -281,7 +281,7 @@ def test_put_sends_nothing_again_when_that_would_gain_nothing(
 ) -> None:
     catalog.avoided = {3}
     nodes[1].stop()
-    report = client.put([a_file(tmp_path / "f", b"x")], "/home/f")
+    report = client.put([a_file(tmp_path / "f", b"x")], "/data/f")
     assert report.ok
     assert nodes[0].calls["upload"] == 1
 
@@ -291,11 +291,11 @@ def test_put_names_every_node_and_its_reason_when_none_takes_the_block(
 ) -> None:
     for node in nodes:
         node.refuse = DiskFull(f"disk {node.node} is full")
-    report = client.put([a_file(tmp_path / "f", b"x")], "/home/f")
+    report = client.put([a_file(tmp_path / "f", b"x")], "/data/f")
     why = report.worst()
     assert isinstance(why, PlacementRefused)
     assert all(f"disk {n} is full" in why.message for n in (1, 2, 3))
-    assert "/home/f" not in catalog.entries
+    assert "/data/f" not in catalog.entries
     assert not catalog.writes, "the lease was given back"
 
 
@@ -303,16 +303,16 @@ def test_put_fails_when_fewer_than_min_acks_hold_it(client, catalog, nodes, tmp_
     catalog.min_acks = 2
     nodes[0].stop()
     nodes[1].stop()
-    report = client.put([a_file(tmp_path / "f", b"x")], "/home/f")
+    report = client.put([a_file(tmp_path / "f", b"x")], "/data/f")
     assert isinstance(report.worst(), PlacementRefused)
-    assert "/home/f" not in catalog.entries
+    assert "/data/f" not in catalog.entries
 
 
 def test_put_asks_for_other_nodes_at_once_when_one_failed_lately(
     client, catalog, nodes, tmp_path
 ) -> None:
     nodes[0].refuse = DiskFull("full")
-    client.put([a_file(tmp_path / "f", some(9 * MIB))], "/home/f")
+    client.put([a_file(tmp_path / "f", some(9 * MIB))], "/data/f")
     assert nodes[0].calls["upload"] <= 3, "not once a block"
 
 
@@ -326,17 +326,17 @@ def test_put_allocates_again_when_its_tokens_expired(client, catalog, nodes, tmp
         return reply
 
     catalog._create = create_late
-    report = client.put([source], "/home/f")
+    report = client.put([source], "/data/f")
     assert report.ok
-    assert catalog.content("/home/f") == some(3 * MIB)
+    assert catalog.content("/data/f") == some(3 * MIB)
 
 
 def test_put_survives_lost_answers_of_every_step(client, catalog, tmp_path) -> None:
     for step in ("create", "allocate", "complete"):
         catalog.answers_lost[step] = 1
-    report = client.put([a_file(tmp_path / "f", some(9 * MIB))], "/home/f")
+    report = client.put([a_file(tmp_path / "f", some(9 * MIB))], "/data/f")
     assert report.ok
-    assert catalog.content("/home/f") == some(9 * MIB)
+    assert catalog.content("/data/f") == some(9 * MIB)
 
 
 # --- faults of the source -----------------------------------------------------------------------
@@ -378,9 +378,9 @@ def test_put_of_a_file_that_changes_is_an_error_and_shows_nothing(
             os.truncate(source, 10)
         os.utime(source, (1_600_000_001, 1_600_000_001))
 
-    report = client.put([source], "/home/f", progress=Meddling(meddle))
+    report = client.put([source], "/data/f", progress=Meddling(meddle))
     assert isinstance(report.worst(), SourceChanged)
-    assert "/home/f" not in catalog.entries
+    assert "/data/f" not in catalog.entries
     assert not catalog.writes
 
 
@@ -392,22 +392,22 @@ def test_put_ended_by_the_user_shows_nothing_and_gives_its_lease_back(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        client.put([a_file(tmp_path / "f")], "/home/f", progress=Interrupting(None))
-    assert "/home/f" not in catalog.entries
-    assert client.put([tmp_path / "f"], "/home/f").ok, "the client still works"
+        client.put([a_file(tmp_path / "f")], "/data/f", progress=Interrupting(None))
+    assert "/data/f" not in catalog.entries
+    assert client.put([tmp_path / "f"], "/data/f").ok, "the client still works"
 
 
 def test_two_puts_of_one_path_have_one_winner(client, catalog, connect_to, tmp_path) -> None:
-    writer = client.open("/home/f", "wb")
-    report = client.put([a_file(tmp_path / "f")], "/home/f")
+    writer = client.open("/data/f", "wb")
+    report = client.put([a_file(tmp_path / "f")], "/data/f")
     assert isinstance(report.worst(), BeingWritten)
     writer.write(b"won")
     writer.close()
-    assert catalog.content("/home/f") == b"won"
+    assert catalog.content("/data/f") == b"won"
 
 
 def test_put_keeps_leases_alive_while_it_takes_time(client, catalog) -> None:
-    with client.open("/home/slow", "wb") as out:
+    with client.open("/data/slow", "wb") as out:
         out.write(b"x")
         with catalog.asked:
             assert catalog.asked.wait_for(lambda: catalog.requests["renew"] >= 2, timeout=20)
@@ -429,9 +429,9 @@ def test_memory_of_a_put_does_not_grow_with_the_file(client, nodes, tmp_path) ->
     source = tmp_path / "large"
     with source.open("wb") as out:
         out.truncate(32 * MIB)
-    client.put([a_file(tmp_path / "warm")], "/home/warm")
-    one_block = peak_of_put(client, source, "/home/one")
+    client.put([a_file(tmp_path / "warm")], "/data/warm")
+    one_block = peak_of_put(client, source, "/data/one")
     os.truncate(source, 192 * MIB)
-    six_blocks = peak_of_put(client, source, "/home/six")
+    six_blocks = peak_of_put(client, source, "/data/six")
     assert one_block < 32 * MIB, "never a block in memory"
     assert six_blocks < 3 * one_block + 4 * MIB, "three blocks are under way, of any number"

@@ -1,0 +1,197 @@
+"""Going on with a put that was interrupted, and skipping what is there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfs.base.errors import SourceChanged
+from dfs.client import PutOptions
+from dfs.client.put_plan import PlannedFile
+from dfs.client.resume import PutState
+from tests.fake_datanode import FakeDataNode
+
+MIB = 1 << 20
+RESUME = PutOptions(resume=True, recursive=True)
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from dfs.base import crashpoint
+from dfs.client import connect
+crashpoint.arm({"DFS_CRASHPOINT": sys.argv[4]})
+environment = {"HOME": sys.argv[1], "DFS_NAMENODE": sys.argv[2], "DFS_TOKEN": "dfs_session"}
+with connect(environment=environment) as dfs:
+    dfs.put([Path(sys.argv[3])], "/data/f")
+"""
+
+
+def some(length: int) -> bytes:
+    return os.urandom(length)
+
+
+def kill_a_put(home: Path, url: str, source: Path, at: str) -> None:
+    """Put in a process of its own that ends, as by SIGKILL, at that point."""
+    arguments = [sys.executable, "-c", KILLED, str(home), url, str(source), at]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 137, done.stderr
+
+
+def uploads(nodes: list[FakeDataNode]) -> int:
+    return sum(node.calls["upload"] for node in nodes)
+
+
+@pytest.mark.parametrize("block", [1, 3, 6])
+def test_killed_put_shows_nothing_and_resume_sends_only_what_is_missing(
+    catalog, nodes, connect_to, tmp_path: Path, block: int
+) -> None:
+    source, data = tmp_path / "f", some(6 * MIB + 5)
+    source.write_bytes(data)
+    kill_a_put(tmp_path, catalog.url, source, f"client.state.block:{block}")
+    assert "/data/f" not in catalog.entries
+    for node in nodes:
+        node.calls.clear()
+    client = connect_to(catalog)
+    client.state_folder = tmp_path / ".local/state/dfs"
+    assert client.put([source], "/data/f", options=RESUME).ok
+    assert catalog.content("/data/f") == data
+    assert uploads(nodes) <= 2 * (7 - block)
+    assert list(client.state_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["client.state.begun", "client.file.written", "client.file.created"])
+def test_put_killed_anywhere_can_be_put_again(catalog, connect_to, tmp_path: Path, at: str) -> None:
+    source, data = tmp_path / "f", some(3 * MIB)
+    source.write_bytes(data)
+    kill_a_put(tmp_path, catalog.url, source, at)
+    assert "/data/f" not in catalog.entries
+    client = connect_to(catalog)
+    client.state_folder = tmp_path / ".local/state/dfs"
+    if at == "client.file.created":
+        catalog.writes.clear()  # nothing is remembered of it: its lease runs out
+    assert client.put([source], "/data/f", options=RESUME).ok
+    assert catalog.content("/data/f") == data
+
+
+def test_put_without_resume_gives_the_interrupted_one_up(
+    catalog, connect_to, tmp_path: Path
+) -> None:
+    source, data = tmp_path / "f", some(3 * MIB)
+    source.write_bytes(data)
+    kill_a_put(tmp_path, catalog.url, source, "client.state.block:1")
+    client = connect_to(catalog)
+    client.state_folder = tmp_path / ".local/state/dfs"
+    assert client.put([source], "/data/f").ok
+    assert catalog.content("/data/f") == data
+
+
+@pytest.mark.parametrize("why", ["lease lost", "source changed"])
+def test_resume_begins_anew_when_the_earlier_blocks_are_no_good(
+    catalog, connect_to, tmp_path: Path, why: str
+) -> None:
+    source, data = tmp_path / "f", some(3 * MIB)
+    source.write_bytes(data)
+    kill_a_put(tmp_path, catalog.url, source, "client.state.block:2")
+    client = connect_to(catalog)
+    client.state_folder = tmp_path / ".local/state/dfs"
+    if why == "lease lost":
+        catalog.writes.clear()
+    else:
+        data = some(3 * MIB)
+        source.write_bytes(data)
+        os.utime(source, (1_600_000_000, 1_600_000_000))
+    assert client.put([source], "/data/f", options=RESUME).ok
+    assert catalog.content("/data/f") == data
+
+
+def test_put_that_failed_for_want_of_nodes_can_be_gone_on_with(
+    catalog, nodes, client, tmp_path: Path
+) -> None:
+    source, data = tmp_path / "f", some(5 * MIB)
+    source.write_bytes(data)
+    for node in nodes:
+        node.upload_ends_after = MIB
+    assert not client.put([source], "/data/f").ok
+    assert len(catalog.writes) == 1, "its lease is kept"
+    for node in nodes:
+        node.upload_ends_after = None
+        client.plane.memory.succeeded(node.node)
+    assert client.put([source], "/data/f", options=RESUME).ok
+    assert catalog.content("/data/f") == data
+
+
+def test_state_with_a_cut_line_has_one_block_less(client, catalog, tmp_path: Path) -> None:
+    from dfs.wire.data_api import OpenedFile
+    from tests.builders import a_truth
+
+    planned = PlannedFile(str(tmp_path / "f"), "/data/f", 5, 6, 0o644)
+    opened = OpenedFile("/data/f", 1, "lease", MIB, 2, 1, [])
+    from dfs.base.records import WrittenBlock
+
+    state = PutState.begin(tmp_path / "s", planned, opened)
+    state.add(0, WrittenBlock(a_truth(1), ()))
+    state.add(1, WrittenBlock(a_truth(2), ()))
+    file = next((tmp_path / "s").iterdir())
+    os.truncate(file, file.stat().st_size - 9)
+    again = PutState.load(tmp_path / "s", planned)
+    assert again is not None
+    assert set(again.done) == {0}
+    again.add(1, WrittenBlock(a_truth(3), ()))
+    last = PutState.load(tmp_path / "s", planned)
+    assert last is not None
+    assert last.done[1].truth == a_truth(3)
+
+
+# --- what is there ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path: Path, client) -> Path:
+    top = tmp_path / "t"
+    top.mkdir()
+    for number in range(4):
+        (top / f"f{number}").write_bytes(some(MIB + number))
+    assert client.put([top], "/data/t", options=RESUME).ok
+    return top
+
+
+def test_resume_skips_what_is_there_with_equal_size_and_time(client, nodes, tree, watching) -> None:
+    for node in nodes:
+        node.calls.clear()
+    report = client.put([tree], "/data/", options=RESUME, progress=watching)
+    assert (report.files, report.skipped) == (0, 4)
+    assert uploads(nodes) == 0
+    assert watching.moved == watching.size_bytes
+
+
+def test_resume_compares_content_when_only_the_time_differs(client, nodes, tree) -> None:
+    for path in tree.iterdir():
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+    (tree / "f0").write_bytes(some(MIB))
+    options = PutOptions(resume=True, recursive=True, overwrite=True)
+    report = client.put([tree], "/data/", options=options)
+    assert (report.files, report.skipped) == (1, 3)
+
+
+def test_resume_puts_what_is_missing(client, catalog, tree) -> None:
+    (tree / "new").write_bytes(b"n")
+    report = client.put([tree], "/data/", options=RESUME)
+    assert (report.files, report.skipped) == (1, 4)
+    assert catalog.content("/data/t/new") == b"n"
+
+
+def test_changed_source_is_not_kept_for_resume(client, catalog, tmp_path: Path, watching) -> None:
+    source = tmp_path / "f"
+    source.write_bytes(some(5 * MIB))
+    moved = watching.advanced
+
+    def meddle(size: int) -> None:
+        moved(size)
+        os.utime(source, (1, 1))
+
+    watching.advanced = meddle
+    report = client.put([source], "/data/f", progress=watching)
+    assert isinstance(report.worst(), SourceChanged)
+    assert list(client.state_folder.iterdir()) == []
