@@ -91,7 +91,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets_in_pages_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = set(
-        re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
-    )
+    text = page.read_text(encoding="utf-8")
+    fenced = [part for at, part in enumerate(re.split(r"(?m)^```\w*$", text)) if at % 2]
+    code = "\n".join([*fenced, *re.findall(r"`([^`\n]+)`", text)])
+    named = set(re.findall(r"^make ([a-z-]+)", code, re.MULTILINE))
     assert [one for one in sorted(named) if f"\n{one}:" not in makefile] == []

@@ -88,7 +88,7 @@ def wait_gone(pid: int, started: str, *, within_s: float, clock: Clock) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """The end of a log, for the message about a daemon that failed; plain words where it has any."""
+    """The end of a log, to explain a daemon that failed: its plain words where it said any."""
     try:
         with log.open("rb") as source:
             source.seek(max(0, source.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
