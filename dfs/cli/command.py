@@ -88,7 +88,8 @@ def run_line(around: Surroundings, words: Sequence[str]) -> int:
     except Terminated:
         return EXIT_TERMINATED
     except KeyboardInterrupt:
-        around.streams.stderr.write("\n" if is_terminal(around.streams.stderr) else "")
+        if is_terminal(around.streams.stderr):
+            around.streams.stderr.write(f"\n{around.program.name}: interrupted\n")
         return EXIT_INTERRUPTED
     except DfsError as exc:
         out.error(exc)

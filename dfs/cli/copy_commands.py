@@ -167,7 +167,8 @@ def _conclude(context: Context, watch: Watch, report: TransferReport) -> int:
     from dfs.cli.progress import report_line  # noqa: PLC0415 - start-up time
 
     context.out.document(_report_json(watch, report))
-    context.out.line(report_line(watch, report))
+    if report.files or report.skipped or report.directories or not report.failed:
+        context.out.line(report_line(watch, report))
     if report.owed:
         context.out.note(
             f"{render.count(report.owed, 'copy', 'copies')} owed: fewer DataNodes took part than "

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from dfs.base.errors import Stopping
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
 
@@ -60,7 +61,9 @@ class Watch:
         """See the client's `Progress`."""
         with self.lock:
             self.files_done += 1
-            if error is not None:
+            if isinstance(error, Stopping):
+                pass  # ^C ends every file under way; were it something else, the report has it
+            elif error is not None:
                 self.fail(path, error)
             elif self.context.out.verbose:
                 self.note(f"{path} ({format_size(size_bytes)})")

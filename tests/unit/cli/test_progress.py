@@ -1,6 +1,6 @@
 import pytest
 
-from dfs.base.errors import LocalNotFound
+from dfs.base.errors import LocalNotFound, Stopping
 from dfs.base.units import MiB
 from dfs.cli import user
 from dfs.cli.command import Streams
@@ -50,6 +50,15 @@ def test_progress_says_each_failure_once_and_keeps_its_code(plain: Stage) -> Non
     watch.fail("a", error)
     assert plain.said() == "dfs: no such local file: a\n"
     assert plain.context.code() == 3
+
+
+def test_progress_leaves_files_ended_by_an_interrupt_to_the_report(plain: Stage) -> None:
+    watch = Watch(plain.context, "put")
+    error = Stopping("the transfer was ended on this side")
+    watch.file_done("a", 0, error)
+    assert plain.said() == ""
+    watch.fail("a", error)
+    assert plain.said().startswith("dfs: the transfer was ended")
 
 
 def test_report_line_sums_up(plain: Stage, console: Console) -> None:
