@@ -12,6 +12,7 @@ from dfs.meta.schema import Base
 from dfs.meta.session import DATABASE_FILE, Reader, reader_engine, writer_engine
 from dfs.meta.writer import Writer
 from dfs.settings.sections import LimitsConfig, NamenodeConfig
+from tests.unit.blocks.stock_rig import StockRig
 
 
 @pytest.fixture
@@ -55,3 +56,8 @@ def reader(database: Path, writer: Writer) -> Iterator[Reader]:
     made = Reader(reader_engine(database, connections=4))
     yield made
     made.close()
+
+
+@pytest.fixture
+def stock(writer: Writer, reader: Reader, clock: ManualClock) -> StockRig:
+    return StockRig(writer, reader, clock)
