@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from dfs.base.errors import BadRequest, BlockCorrupt, DataUnavailable
+from dfs.base.errors import BadRequest, BlockCorrupt, DataUnavailable, PeerUnreachable
 from dfs.base.ids import node_name
 from dfs.base.states import InodeKind, NodeState, ReplicaState
 from dfs.base.units import format_size
@@ -216,31 +216,42 @@ def _checksum(context: Context) -> int:
 
 
 def _verify(context: Context) -> int:
-    checked = bad = 0
+    tally = {"intact": 0, "unreached": 0, "BAD": 0}
     with context.out.table(("VERDICT", "NODE", "BLOCK", "PATH", "WHY")) as table:
         for path in context.remotes(context.args.paths):
             with context.going_on():
                 for verdict in context.client.verify(path):
-                    checked, bad = checked + 1, bad + (not verdict.intact)
-                    _verdict_row(context, table, verdict)
-    summary = f"{render.count(checked, 'copy', 'copies')} read again"
-    if bad:
-        context.note(BlockCorrupt(f"{summary}, {bad} bad", hint=BAD_COPIES_HINT))
-    elif context.first_failure is None:
-        context.out.line(f"{summary}, all intact")
+                    word = verdict_word(verdict)
+                    tally[word] += 1
+                    _verdict_row(context, table, verdict, word)
+    summary = f"{render.count(sum(tally.values()), 'copy', 'copies')} asked for"
+    if tally["BAD"]:
+        context.note(BlockCorrupt(f"{summary}, {tally['BAD']} bad", hint=BAD_COPIES_HINT))
+    if tally["unreached"]:
+        context.note(PeerUnreachable(f"{summary}, {tally['unreached']} on nodes out of reach"))
+    if context.first_failure is None:
+        context.out.line(f"{summary}, all read again and intact")
     return context.code()
 
 
-def _verdict_row(context: Context, table: Table, verdict: ReplicaVerdict) -> None:
+def verdict_word(verdict: ReplicaVerdict) -> str:
+    """`intact`, `BAD`, or `unreached`: a copy nobody could ask about is neither."""
+    if verdict.intact:
+        return "intact"
+    return "BAD" if verdict.reached else "unreached"
+
+
+def _verdict_row(context: Context, table: Table, verdict: ReplicaVerdict, word: str) -> None:
     """Bad copies are always shown; intact ones to programs, or with --verbose."""
     if verdict.intact and not (context.out.as_json or context.out.verbose):
         return
+    node = node_name(verdict.node) if verdict.node else render.NOTHING
     made = render.to_json(verdict)
     assert isinstance(made, dict)
     table.row(
-        made | {"node": node_name(verdict.node)},
-        "intact" if verdict.intact else "BAD",
-        node_name(verdict.node),
+        made | {"node": node},
+        word,
+        node,
         f"{verdict.number}: {verdict.block}.{verdict.generation}",
         verdict.path,
         verdict.reason,

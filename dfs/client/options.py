@@ -121,6 +121,7 @@ class ReplicaVerdict:
         number: the extent's place in the file, from 0.
         intact: held, and length and hash are the NameNode's truth.
         reason: why not, else empty.
+        reached: whether the node answered; if not, the copy is neither proved nor bad.
     """
 
     path: str
@@ -131,3 +132,4 @@ class ReplicaVerdict:
     node: NodeId
     intact: bool
     reason: str = ""
+    reached: bool = True

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from dfs.base.errors import DfsError
+from dfs.base.errors import DfsError, ErrorKind
 from dfs.base.ids import NodeId, node_name
 from dfs.base.records import Holder, LocatedExtent, LocatedFile
 from dfs.client.names import is_directory
@@ -53,7 +53,11 @@ def _probe(
 ) -> ReplicaVerdict:
     truth = extent.truth
     node = holder.address.node if holder is not None else NOBODY
-    reason = _reason(client, path, extent, holder)
+    reason, reached = "", True
+    try:
+        reason = _reason(client, path, extent, holder)
+    except DfsError as exc:
+        reason, reached = exc.message, exc.kind is not ErrorKind.UNAVAILABLE
     return ReplicaVerdict(
         path,
         number,
@@ -63,19 +67,21 @@ def _probe(
         node,
         not reason,
         reason,
+        reached,
     )
 
 
 def _reason(client: "DfsClient", path: str, extent: LocatedExtent, holder: Holder | None) -> str:
-    """What is wrong with that replica; empty when nothing is."""
+    """What is wrong with that replica; empty when nothing is.
+
+    Raises:
+        DfsError: the node could not be asked, or refused to say.
+    """
     if holder is None:
         return "no DataNode holds this block"
     access, truth = BlockAccess(extent.name, path, extent.token), extent.truth
-    try:
-        with client.plane.channels.to(holder.address) as channel:
-            probe = channel.probe(access, verify=True, length_bytes=truth.length_bytes)
-    except DfsError as exc:
-        return exc.message
+    with client.plane.channels.to(holder.address) as channel:
+        probe = channel.probe(access, verify=True, length_bytes=truth.length_bytes)
     if not probe.held:
         return f"{node_name(holder.address.node)} does not hold it"
     if not probe.intact:

@@ -1,8 +1,11 @@
 from pathlib import Path
 
 from dfs.base.checksum import block_hash, file_checksum
+from dfs.base.ids import NodeId
 from dfs.base.records import Holder, LocatedFile
 from dfs.base.states import NodeState, ReplicaState
+from dfs.cli.inspect_commands import verdict_word
+from dfs.client import ReplicaVerdict
 from tests.builders import an_address
 from tests.unit.cli.conftest import Console
 from tests.unit.cli.fake_namenode import FakeNamenode, an_extent
@@ -75,3 +78,30 @@ def test_checksum_compare_walks_directories_both_ways(
     assert "only in DFS  /d/gone" in ran.out
     assert "only here    /d/extra" in ran.out
     assert "3 files compared, 1 the same" in ran.out
+
+
+def test_verify_tells_a_bad_copy_from_one_out_of_reach() -> None:
+    def verdict(**changes: object) -> ReplicaVerdict:
+        whole = {"intact": True, "reason": "", "reached": True} | changes
+        return ReplicaVerdict("/a", 0, 1, 1, 10, NodeId(1), **whole)  # type: ignore[arg-type]
+
+    assert verdict_word(verdict()) == "intact"
+    assert verdict_word(verdict(intact=False, reason="other bytes")) == "BAD"
+    assert verdict_word(verdict(intact=False, reason="refused", reached=False)) == "unreached"
+
+
+def test_verify_exits_6_when_the_only_holder_is_out_of_reach(
+    console: Console, namenode: FakeNamenode
+) -> None:
+    holder = Holder(an_address(1, port=9), ReplicaState.LIVE, NodeState.LIVE)
+    namenode.located["/a"] = LocatedFile(namenode.add_file("/a", 10), (an_extent(10, holder),))
+    ran = console.dfs("verify", "/a")
+    assert ran.code == 6
+    assert "unreached  dn-1  0: 7.3  /a" in ran.out
+    assert "1 copy asked for, 1 on nodes out of reach" in ran.err
+
+
+def test_verify_exits_7_when_nobody_holds_a_block(console: Console, namenode: FakeNamenode) -> None:
+    namenode.locate_without_holders(namenode.add_file("/a", 10))
+    ran = console.dfs("verify", "/a", "--json")
+    assert (ran.code, ran.json[0]["node"]) == (7, "-")
