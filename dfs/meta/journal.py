@@ -27,6 +27,7 @@ TRIM_RECORDS_MAX: Final = 5_000
 
 Value = int | str | bytes | None
 Group = tuple[str, tuple[str, ...] | None, list[tuple[Value, ...]]]
+_AnyGroup = tuple[str, tuple[str, ...] | None, list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def chain_hash(prev_hash: bytes, epoch: int, txid: int, at_ms: int, changes: byt
 
 def read_groups(changes: bytes) -> list[Group]:
     """The groups of a record."""
-    return msgspec.msgpack.decode(changes, type=list[Group])
+    return msgspec.msgpack.decode(changes, type=list[_AnyGroup])
 
 
 def last_record(connection: Connection) -> Record | None:

@@ -28,10 +28,10 @@ def _columns(table: Table) -> tuple[str, ...]:
 def _upsert(table: Table) -> Any:
     keys = [column.key for column in table.primary_key]
     statement = insert(table)
-    return statement.on_conflict_do_update(
-        index_elements=keys,
-        set_={name: statement.excluded[name] for name in _columns(table) if name not in keys},
-    )
+    rest = {name: statement.excluded[name] for name in _columns(table) if name not in keys}
+    if not rest:  # the key is all there is: being there says everything
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    return statement.on_conflict_do_update(index_elements=keys, set_=rest)
 
 
 @cache

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from dfs.accounts.permissions import Access, may_remove_entry
 from dfs.base import paths
-from dfs.base.errors import BadRequest, LimitExceeded, PathExists, PermissionDenied
+from dfs.base.errors import BadRequest, LimitExceeded, PathExists, PathNotFound, PermissionDenied
 from dfs.base.ids import DirentId, InodeId, UserId
 from dfs.base.records import Principal
 from dfs.base.states import InodeKind
@@ -118,15 +118,11 @@ class Edit:
         Raises:
             NotADirectory, PermissionDenied, LimitExceeded: on the way.
         """
-        if not names:
-            return self.resolver.directory(())
-        place = self.resolver.place(paths.build(names[:-1])) if names[:-1] else None
-        if place is not None and place.entry is None:
-            self.make_directories(names[:-1], mode=mode)
-        place = self.resolver.place(paths.build(names))
-        if place.entry is not None:
+        try:
             return self.resolver.directory(names)
-        return self.make_directory(place, mode=mode)
+        except PathNotFound:
+            self.make_directories(names[:-1], mode=mode)
+        return self.make_directory(self.resolver.place(paths.build(names)), mode=mode)
 
     def make_directory(self, place: Place, *, mode: int) -> Inode:
         """A new directory at a free place; it inherits the group of the one above (BSD's rule).
