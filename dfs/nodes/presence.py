@@ -91,24 +91,27 @@ class Presence:
             self.remember(record)
 
     def remember(self, record: NodeRecord) -> None:
-        """Know a node, or its new credential."""
+        """Know a node, or its new credential; an earlier one is good for nothing from now on."""
         with self._lock:
             known = self._nodes.get(record.node)
             if known is None:
                 self._nodes[record.node] = _Node(record, self._clock.monotonic_s())
             else:
-                self._by_secret.pop(known.record.secret_hash, None)
                 known.record = record
+            self._revoke(record.node)
             self._by_secret[record.secret_hash] = record.node
             self._views = None
 
     def forget(self, node: NodeId) -> None:
         """A node was removed."""
         with self._lock:
-            known = self._nodes.pop(node, None)
-            if known is not None:
-                self._by_secret.pop(known.record.secret_hash, None)
-                self._views = None
+            self._nodes.pop(node, None)
+            self._revoke(node)
+            self._views = None
+
+    def _revoke(self, node: NodeId) -> None:
+        for hashed in [h for h, owner in self._by_secret.items() if owner == node]:
+            del self._by_secret[hashed]
 
     def owner_of(self, secret: str) -> NodeId | None:
         """The node with that credential."""
