@@ -144,15 +144,16 @@ class NamenodeProcess:
             clock=clock, config=config, nodes=self.registry.views, keys=self.keys, rng=Random()
         )
         self.nodes = self._nodes()
+        audit = config.logging.audit_file
+        self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
         self.standing = Standing(
             cluster=self.cluster,
             writer=writer,
             views=self.registry.views,
             clock=clock,
             metrics=metrics,
+            audit=self._audit,
         )
-        audit = config.logging.audit_file
-        self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
         self.http = self._http(metrics)
         self._schedule = self._jobs()
         self.standing.jobs = self._schedule.results

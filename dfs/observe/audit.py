@@ -27,11 +27,16 @@ class AuditTrail:
         self._lock = threading.Lock()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._fd = self._open()
+        self.lost = 0  # lines that the disk did not take
 
     def record(
         self, *, user: str, address: str, action: str, path: str, outcome: str, **facts: object
     ) -> None:
-        """Write one line.  `outcome` is `ok` or the error code of the refusal."""
+        """Write one line.  `outcome` is `ok` or the error code of the refusal.
+
+        It tells of what is done already, so a disk that does not take it cannot undo that: the line
+        is counted in `lost`, which `/health` shows.
+        """
         line: dict[str, object] = {
             "at_ms": self._clock.now_ms(),
             "user": user,
@@ -42,11 +47,10 @@ class AuditTrail:
         }
         raw = msgspec.json.encode(line | facts, enc_hook=str) + b"\n"
         with self._lock:
-            os.write(self._fd, raw)
-            if os.fstat(self._fd).st_size > ROTATE_BYTES:
-                os.close(self._fd)
-                self._file.replace(self._file.with_name(self._file.name + ".1"))
-                self._fd = self._open()
+            try:
+                self._append(raw)
+            except OSError:
+                self.lost += 1
 
     def newest(self, *, limit: int, user: str = "") -> list[dict[str, object]]:
         """The newest lines, newest first, from the last 4 MiB of the file."""
@@ -62,6 +66,13 @@ class AuditTrail:
         """Stop; further records are refused by the operating system."""
         with self._lock:
             os.close(self._fd)
+
+    def _append(self, raw: bytes) -> None:
+        os.write(self._fd, raw)
+        if os.fstat(self._fd).st_size > ROTATE_BYTES:
+            self._file.replace(self._file.with_name(self._file.name + ".1"))
+            full, self._fd = self._fd, self._open()
+            os.close(full)
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -17,6 +17,7 @@ from dfs.base.clock import Clock
 from dfs.base.records import NodeView
 from dfs.base.states import NodeState
 from dfs.meta.writer import Writer
+from dfs.observe.audit import AuditTrail
 from dfs.observe.metrics import CONTENT_TYPE, Metrics
 from dfs.web.openapi import document
 
@@ -72,8 +73,8 @@ class NodeCounts(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The body of `/health`.  `status` is `ok`, `degraded` (a job failed, a node is not live) or
-    `stopping`.
+    """The body of `/health`.  `status` is `ok`, `degraded` (a job failed, a node is not live,
+    audit lines were lost) or `stopping`.
     """
 
     status: str
@@ -84,6 +85,7 @@ class Health(msgspec.Struct, frozen=True):
     txid: int
     uptime_s: float
     changes_waiting: int
+    audit_lines_lost: int
     nodes: NodeCounts
     jobs: list[JobLine]
 
@@ -103,6 +105,7 @@ class Standing:
         views: Callable[[], Sequence[NodeView]],
         clock: Clock,
         metrics: Metrics,
+        audit: AuditTrail,
     ) -> None:
         self.cluster = cluster
         self.stopping = False
@@ -111,6 +114,7 @@ class Standing:
         self._views = views
         self._clock = clock
         self._metrics = metrics
+        self._audit = audit
         self._started_s = clock.monotonic_s()
         self._show_gauges()
 
@@ -129,6 +133,7 @@ class Standing:
             txid=self._writer.txid,
             uptime_s=round(self._clock.monotonic_s() - self._started_s, 3),
             changes_waiting=self._writer.waiting(),
+            audit_lines_lost=self._audit.lost,
             nodes=nodes,
             jobs=jobs,
         )
@@ -150,7 +155,7 @@ class Standing:
     def _status(self, nodes: NodeCounts, jobs: Sequence[JobLine]) -> str:
         if self.stopping:
             return "stopping"
-        well = all(job.ok for job in jobs) and not (nodes.stale or nodes.dead)
+        well = all(job.ok for job in jobs) and not (nodes.stale or nodes.dead or self._audit.lost)
         return "ok" if well else "degraded"
 
     def _show_gauges(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -153,6 +154,24 @@ def test_change_answered_before_a_kill_is_there_after_the_next_start(
     token = str(second.ask("/v1/accounts/login", account)["token"])
     status = second.ask("/v1/fs/stat", {"paths": ["/user/ada"]}, token)
     assert '"owner":"ada"' in msgspec.json.encode(status).decode()
+
+
+def test_disk_that_fails_a_write_ends_the_process_and_the_next_start_recovers(
+    serve: Callable[..., Serving], data: Path
+) -> None:
+    first = serve("--data", data)
+    account = {"name": "ada", "password": "a password of twelve"}
+    assert first.ask("/v1/accounts/register", account) == {"done": True}
+    resource.prlimit(first.process.pid, resource.RLIMIT_FSIZE, (1, 1))  # every write: EFBIG
+    refused = first.ask("/v1/accounts/register", account | {"name": "bob"})
+    assert msgspec.convert(refused["error"], dict[str, object])["code"] == "database_unavailable"
+    _, errors = first.process.communicate(timeout=WAIT_S)
+    assert first.process.returncode == EXIT_UNAVAILABLE
+    assert "the metadata database failed" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    second = serve("--data", data)
+    assert second.ask("/v1/accounts/register", account | {"name": "bob"}) == {"done": True}
+    assert "token" in second.ask("/v1/accounts/login", account)
 
 
 def test_init_makes_the_cluster_that_serve_then_serves(
