@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dfs.base.checksum import block_hash
-from dfs.base.clock import ManualClock
+from dfs.base.clock import Clock
 from dfs.base.events import Event, RecordingEmitter
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import BlockKey, NodeCommand, StockEntry
@@ -66,10 +66,13 @@ def a_report(
     )
 
 
-class StockRig:
+C = TypeVar("C", bound=Clock)
+
+
+class StockRig(Generic[C]):
     """Blocks have the generation of their id and lie as part 0 of file 7."""
 
-    def __init__(self, writer: Writer, reader: Reader, clock: ManualClock) -> None:
+    def __init__(self, writer: Writer, reader: Reader, clock: C) -> None:
         self.writer, self.reader, self.clock = writer, reader, clock
         self.emit = RecordingEmitter()
         self.restart()
