@@ -13,15 +13,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool
 
-from dfs.base.errors import MetadataCorrupt
+from dfs.base.errors import DatabaseUnavailable, DfsError, MetadataCorrupt, Overloaded
 
 DATABASE_FILE: Final = "dfs.sqlite"
 WRITER_CACHE_KIB: Final = 64 * 1024
 READER_CACHE_KIB: Final = 8 * 1024
 
+_NOT_THE_FILE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRAGMAS: Final[dict[str, str | int]] = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL
@@ -88,9 +100,21 @@ class Reader:
 
     @contextlib.contextmanager
     def view(self) -> Iterator[Connection]:
-        """A connection on one snapshot; leaving ends it.  Keep it short: it delays checkpoints."""
-        with self._engine.connect() as connection:
-            yield connection
+        """A connection on one snapshot; leaving ends it.  Keep it short: it delays checkpoints.
+
+        Raises:
+            DatabaseUnavailable, MetadataCorrupt: the disk or the file failed a read.
+            Overloaded: every connection is in use, and stayed so.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except PoolTimeout:
+            raise Overloaded("too many requests read the metadata at once") from None
+        except DBAPIError as exc:
+            if _sqlite_code(exc) not in _NOT_THE_FILE | _DAMAGE:
+                raise  # a statement of ours is wrong
+            raise _translated("reading the metadata", exc) from exc
 
     def close(self) -> None:
         """Close every connection."""
@@ -102,12 +126,24 @@ def database_errors(doing: str) -> Iterator[None]:
     """Turn the database's own exceptions into ours.
 
     Raises:
+        DatabaseUnavailable: the disk or its rights are to blame, not what the file holds.
         MetadataCorrupt: the database could not do it; the message says what.
     """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as exc:
-        raise MetadataCorrupt(f"{doing}: {_first_line(exc)}") from exc
+        raise _translated(doing, exc) from exc
+
+
+def _translated(doing: str, exc: Exception) -> DfsError:
+    error = DatabaseUnavailable if _sqlite_code(exc) in _NOT_THE_FILE else MetadataCorrupt
+    return error(f"{doing}: {_first_line(exc)}")
+
+
+def _sqlite_code(exc: Exception) -> int:
+    """SQLite's primary result code; 0 where there is none."""
+    code: int = getattr(getattr(exc, "orig", exc), "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _first_line(exc: Any) -> str:

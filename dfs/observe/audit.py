@@ -13,20 +13,28 @@ from typing import Final
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.errors import LocalIoError
 
 READ_BACK_BYTES: Final = 4 * 1024 * 1024
 ROTATE_BYTES: Final = 256 * 1024 * 1024
 
 
 class AuditTrail:
-    """Appends to one file; rotates it once to `<file>.1` at 256 MiB."""
+    """Appends to one file; rotates it once to `<file>.1` at 256 MiB.
+
+    Raises:
+        LocalIoError: the file cannot be written.
+    """
 
     def __init__(self, file: Path, *, clock: Clock) -> None:
         self._file = file
         self._clock = clock
         self._lock = threading.Lock()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = self._open()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = self._open()
+        except OSError as exc:
+            raise LocalIoError(f"cannot write the audit trail {file}: {exc.strerror}") from exc
         self.lost = 0  # lines that the disk did not take
 
     def record(

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from dfs.base.errors import LocalIoError
 from dfs.base.events import Event
 
 LOG_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -85,6 +86,9 @@ class Log:
         process: which daemon this is (`namenode`, `datanode`).
         level: the quietest level written (`debug` ... `error`).
         file: where; stderr when empty.  A file is rotated at 64 MiB, five are kept.
+
+    Raises:
+        LocalIoError: the file cannot be written.
     """
 
     def __init__(self, *, process: str, level: str = "info", file: str = "") -> None:
@@ -118,7 +122,10 @@ class Log:
 def _handler(file: str) -> logging.Handler:
     if not file:
         return logging.StreamHandler(sys.stderr)
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    return logging.handlers.RotatingFileHandler(
-        file, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8"
-    )
+    try:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        return logging.handlers.RotatingFileHandler(
+            file, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+        )
+    except OSError as exc:
+        raise LocalIoError(f"cannot write the log {file}: {exc.strerror}") from exc

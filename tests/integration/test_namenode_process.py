@@ -246,6 +246,25 @@ def test_folder_without_rights_is_named(run: Command, tmp_path: Path) -> None:
     assert str(tmp_path / "file" / "data") in _said_once(got)
 
 
+@pytest.mark.parametrize("key", ["file", "audit_file"])
+def test_log_that_cannot_be_written_is_named(
+    run: Command, data: Path, tmp_path: Path, key: str
+) -> None:
+    config, folder = tmp_path / "config.ini", tmp_path / "a-folder"
+    folder.mkdir()
+    config.write_text(f"[logging]\n{key} = {folder}\n")
+    got = run("serve", "--port", "0", "--data", data, "--config", config)
+    assert got.returncode == EXIT_FAILED
+    assert str(folder) in _said_once(got)
+
+
+def test_database_that_cannot_be_opened_is_named(run: Command, data: Path) -> None:
+    (data / "dfs.sqlite").mkdir(parents=True)
+    got = run("serve", "--port", "0", "--data", data)
+    assert got.returncode == EXIT_UNAVAILABLE
+    assert "dfs.sqlite" in _said_once(got)
+
+
 def test_file_that_is_no_database_is_named_and_left_alone(run: Command, data: Path) -> None:
     data.mkdir()
     (data / "dfs.sqlite").write_bytes(b"something else entirely" * 100)

@@ -1,7 +1,9 @@
 """What a NameNode refuses, how it says so, and what it leaves behind."""
 
 import http.client
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -244,8 +246,8 @@ def test_request_that_is_no_http_is_answered_in_our_shape(small: NamenodeRig) ->
 def test_bug_answers_500_without_a_stack_and_logs_one(tmp_path: Path) -> None:
     rig = NamenodeRig(tmp_path / "data")
     token = rig.admin()
-    rig.process.database.reader.close()
-    rig.folder.database.rename(tmp_path / "gone")  # a fault that no service translates
+    with closing(sqlite3.connect(rig.folder.database)) as raw:
+        raw.execute('DROP TABLE "group"')  # what no statement of ours expects
     request = new_id()
     answer = rig.post(routes.USERS, {}, token=token, request=request)
     assert (answer.status, answer.error["code"]) == (500, "bug")
@@ -254,4 +256,14 @@ def test_bug_answers_500_without_a_stack_and_logs_one(tmp_path: Path) -> None:
     bug = next(line for line in rig.log_lines() if line["event"] == "bug.unhandled")
     assert bug["request"] == request
     assert "Traceback" in str(bug["stack"])
+    rig.stop()
+
+
+def test_database_that_went_away_answers_503(tmp_path: Path) -> None:
+    rig = NamenodeRig(tmp_path / "data")
+    token = rig.admin()
+    rig.process.database.reader.close()  # so that the next read opens the file anew
+    rig.folder.database.rename(tmp_path / "gone")
+    answer = rig.post(routes.USERS, {}, token=token)
+    assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
     rig.stop()
