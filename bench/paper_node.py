@@ -10,6 +10,7 @@ from typing import Any
 
 from dfs import __version__
 from dfs.base.entropy import new_id
+from dfs.base.errors import DfsError
 from dfs.base.ids import NodeId
 from dfs.base.records import BlockKey, BlockTruth, NodeUsage, Receipt, VolumeStatus
 from dfs.base.states import VolumeState
@@ -43,8 +44,8 @@ class PaperNode:
         self._url = url
         self._http = HttpLink(timeout_s=30)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Health)
-        uuid = new_id()
-        joined = self._http.call(url, routes.JOIN, n.JoinRequest(token=token, uuid=uuid))
+        self._uuid = new_id()
+        joined = self._http.call(url, routes.JOIN, n.JoinRequest(token=token, uuid=self._uuid))
         self.node = NodeId(joined.node)
         self._secret = joined.secret
         self._keys: dict[int, BlockKey] = {}
@@ -80,7 +81,7 @@ class PaperNode:
             restarts=0,
             clean_stop=True,
             usage=_usage(),
-            volumes=_volumes(),
+            volumes=self._volumes(),
         )
         self._take(
             self._http.call(self._url, routes.REGISTER_NODE, registration, credential=self._secret)
@@ -89,13 +90,19 @@ class PaperNode:
 
     def _beat_on(self) -> None:
         while not self._stop.wait(BEAT_S):
-            self._beat()
+            try:
+                self._beat()
+            except DfsError:  # a busy or ended NameNode: the next beat will tell
+                continue
 
     def _beat(self) -> None:
         beat = n.Beat(
-            usage=_usage(), volumes=_volumes(), epoch=self._epoch, keys=sorted(self._keys)
+            usage=_usage(), volumes=self._volumes(), epoch=self._epoch, keys=sorted(self._keys)
         )
         self._take(self._http.call(self._url, routes.BEAT, beat, credential=self._secret))
+
+    def _volumes(self) -> list[VolumeStatus]:
+        return [VolumeStatus(self._uuid, "/paper", VolumeState.ONLINE, 100 * TiB, 90 * TiB, TiB, 0)]
 
     def _take(self, reply: n.BeatReply) -> None:
         self._epoch = max(self._epoch, reply.epoch)
@@ -109,7 +116,3 @@ def _usage() -> NodeUsage:
     return NodeUsage(
         total_bytes=100 * TiB, free_bytes=90 * TiB, used_bytes=TiB, uptime_s=60.0, in_flight=0
     )
-
-
-def _volumes() -> list[VolumeStatus]:
-    return [VolumeStatus("paper", "/paper", VolumeState.ONLINE, 100 * TiB, 90 * TiB, TiB, 0)]
