@@ -1,6 +1,6 @@
 """DataNodes without a NameNode: real store, real gRPC server, and a ring to sign with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dfs.base.checksum import block_hash, chunk_hashes
@@ -26,7 +26,7 @@ from dfs.wire.channel import PIECE_BYTES, open_channel
 from dfs.wire.codec import block_ref
 from dfs.wire.dataNode_pb2_grpc import DataNodeStub
 from dfs.wire.nodes_api import BeatReply, KeyItem
-from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, sign_token
+from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, digest_peer, sign_token
 
 CLUSTER = "c" * 32
 KEY = BlockKey(1, b"k" * 32, 0, 4_000_000_000_000)
@@ -140,6 +140,7 @@ def token(
     expires_ms: int = NOW_MS + 600_000,
     cluster: str = CLUSTER,
     key: BlockKey = KEY,
+    peers: Iterable[pb.Target] = (),
 ) -> bytes:
     """What a NameNode would sign."""
     return sign_token(
@@ -155,13 +156,20 @@ def token(
             name.number,
             length_max,
             digest_path(path),
+            b"".join(digest_peer(each.node, each.address) for each in peers),
         ),
         key,
     )
 
 
-def ref(mode: Mode = Mode.WRITE, name: BlockName = NAME, *, size: int = 0) -> pb.BlockRef:
-    return block_ref(name, path=PATH, token=token(mode, name), size_bytes=size)
+def ref(
+    mode: Mode = Mode.WRITE,
+    name: BlockName = NAME,
+    *,
+    size: int = 0,
+    peers: Iterable[pb.Target] = (),
+) -> pb.BlockRef:
+    return block_ref(name, path=PATH, token=token(mode, name, peers=peers), size_bytes=size)
 
 
 def upload_messages(
@@ -174,7 +182,7 @@ def upload_messages(
     digest: bytes | None = None,
 ) -> Iterator[pb.BlockChunk]:
     """An upload as a client sends it."""
-    header = pb.UploadHeader(block=block or ref(), pipeline=pipeline, pack=pack)
+    header = pb.UploadHeader(block=block or ref(peers=pipeline), pipeline=pipeline, pack=pack)
     yield pb.BlockChunk(header=header)
     for offset in range(0, len(data), piece_bytes):
         piece = data[offset : offset + piece_bytes]

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, select
 from dfs.base.clock import Clock
 from dfs.base.entropy import new_secret
 from dfs.base.events import Emitter, Event
-from dfs.base.records import BlockKey, BlockName
+from dfs.base.records import BlockKey, BlockName, NodeAddress
 from dfs.meta.cluster_tables import BLOCK_KEY
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.settings.sections import NamenodeConfig
-from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, sign_token
+from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, digest_peer, sign_token
 
 SEQUENCE_NAME: Final = "block_key"
 LIVES_TO_EXPIRY: Final = 3
@@ -43,12 +43,13 @@ class RotationReport:
 class TokenWish:
     """One block of a batch of tokens.
 
-    `length_max_bytes` and `path` bind what an upload may do; a reader's are not looked at.
+    `length_max_bytes`, `path` and `peers` bind what an upload may do; a reader's are not looked at.
     """
 
     name: BlockName
     length_max_bytes: int
     path: str
+    peers: tuple[NodeAddress, ...] = ()  # whom the DataNode may connect to for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class BlockKeys:
             number=wish.name.number,
             length_max_bytes=wish.length_max_bytes,
             path_digest=digest_path(wish.path),
+            peer_digests=b"".join(digest_peer(each.node, each.grpc) for each in wish.peers),
         )
         return sign_token(token, key)
 

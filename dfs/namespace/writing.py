@@ -310,7 +310,7 @@ class Writing:
         self, who: Principal, files: Sequence[tuple[str, Sequence[NewBlock]]]
     ) -> list[list[AllocatedBlock]]:
         wishes = [
-            TokenWish(block.name, block.length_max_bytes, path)
+            TokenWish(block.name, block.length_max_bytes, path, block.targets)
             for path, blocks in files
             for block in blocks
         ]

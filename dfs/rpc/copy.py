@@ -65,6 +65,7 @@ class Copies:
         admission = self._gate.admit_writer(request.block)
         if not request.source.address or len(request.hash) != BLOCK_HASH_BYTES:
             raise BadRequest("a copy needs a source, and the length and hash the block must have")
+        admission.check_peers([request.source])
         if request.length > admission.length_max:
             raise LengthMismatch(f"{request.length} bytes ordered, {admission.length_max} allowed")
         if not self._held(admission.name, request):

@@ -4,6 +4,7 @@ A caller shows a token signed by a NameNode for one mode, block, generation and 
 may run without block tokens, but never for deleting: no client can hold a token for that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,15 @@ from dfs.base.records import BlockName
 from dfs.nodes.standing import Standing
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.codec import read_block_ref
-from dfs.wire.tokens import BlockToken, Mode, check_token, digest_path, key_id_of, read_token
+from dfs.wire.tokens import (
+    BlockToken,
+    Mode,
+    check_peer,
+    check_token,
+    digest_path,
+    key_id_of,
+    read_token,
+)
 
 KEY_WAIT_S: Final = 2.0
 
@@ -30,6 +39,17 @@ class Admission:
     path: str
     length: int | None  # None: not known yet
     length_max: int
+    token: BlockToken | None  # None where the cluster runs without block tokens
+
+    def check_peers(self, peers: Sequence[pb.Target]) -> None:
+        """Refuse to connect to anybody the NameNode did not name for this block.
+
+        Raises:
+            TokenRefused: the token names others.
+        """
+        if self.token is not None:
+            for peer in peers:
+                check_peer(self.token, node=peer.node, address=peer.address)
 
 
 class Gate:
@@ -75,7 +95,7 @@ class Gate:
             LimitExceeded: the path is longer than any path of DFS.
         """
         name = read_block_ref(ref)
-        length_max = self._block_bytes_max
+        length_max, token = self._block_bytes_max, None
         if self._standing.tokens_required:
             token = self._token(ref.token, name, WRITERS)
             if token.path_digest != digest_path(ref.filename):
@@ -86,7 +106,7 @@ class Gate:
         if ref.block_size > length_max:
             raise LengthMismatch(f"{ref.block_size} bytes announced, {length_max} allowed")
         self._standing.ring.newest()
-        return Admission(name, ref.filename, ref.block_size or None, length_max)
+        return Admission(name, ref.filename, ref.block_size or None, length_max, token)
 
     def _token(self, raw: bytes, name: BlockName, modes: frozenset[Mode]) -> BlockToken:
         standing = self._standing

@@ -72,6 +72,7 @@ class Uploads:
         header = first.header
         admission = self._gate.admit_writer(header.block)
         check_targets(list(header.pipeline), own=self._standing.node, targets_max=TARGETS_MAX)
+        admission.check_peers(header.pipeline)
         if len(header.pack) > PACK_BYTES_MAX:
             raise LimitExceeded(f"a table of contents has at most {PACK_BYTES_MAX} bytes")
         with (

@@ -15,11 +15,12 @@ from typing import Final
 import msgspec
 
 from dfs.base.errors import TokenRefused
-from dfs.base.ids import BlockId, Generation, InodeId, NodeId
+from dfs.base.ids import BlockId, Generation, InodeId, NodeId, node_name
 from dfs.base.records import BlockKey, BlockName, BlockTruth, Receipt
 
 CLOCK_TOLERANCE_MS: Final = 60_000
 _SIGNATURE_BYTES: Final = 32
+_DIGEST_BYTES: Final = 16
 
 
 class Mode(StrEnum):
@@ -32,7 +33,13 @@ class Mode(StrEnum):
 
 
 class BlockToken(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says.  `path_digest` binds the file name that an upload may put in the label."""
+    """What a token says.
+
+    `path_digest` binds the file name that an upload may put in the label.  `peer_digests` are the
+    joined digests of the only peers that a DataNode may connect to at the bearer's word: the
+    targets of a write, the source of a copy.  Without them a writer could send any DataNode to any
+    address.  A bearer may use some of them and in any order.
+    """
 
     key_id: int
     expires_ms: int
@@ -45,6 +52,7 @@ class BlockToken(msgspec.Struct, frozen=True, array_like=True):
     number: int
     length_max_bytes: int
     path_digest: bytes
+    peer_digests: bytes = b""
 
 
 class KeyRing:
@@ -75,7 +83,12 @@ class KeyRing:
 
 def digest_path(path: str) -> bytes:
     """The 16 bytes by which a token binds a path."""
-    return hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()[:16]
+    return hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()[:_DIGEST_BYTES]
+
+
+def digest_peer(node: int, address: str) -> bytes:
+    """The 16 bytes by which a token binds a node together with its `host:port`."""
+    return hashlib.sha256(f"{node} {address}".encode()).digest()[:_DIGEST_BYTES]
 
 
 def sign_token(token: BlockToken, key: BlockKey) -> bytes:
@@ -128,6 +141,17 @@ def check_token(
         raise TokenRefused("the block token is for another block")
     if token.mode not in modes:
         raise TokenRefused(f"the block token does not allow this (it is for mode {token.mode!s})")
+
+
+def check_peer(token: BlockToken, *, node: int, address: str) -> None:
+    """Refuse to connect to a peer that the token does not name.
+
+    Raises:
+        TokenRefused: it names others, or none.
+    """
+    bound, wanted = token.peer_digests, digest_peer(node, address)
+    if all(bound[at : at + _DIGEST_BYTES] != wanted for at in range(0, len(bound), _DIGEST_BYTES)):
+        raise TokenRefused(f"the block token does not name {node_name(NodeId(node))} at {address}")
 
 
 def sign_receipt(truth: BlockTruth, *, node: NodeId, epoch: int, key: BlockKey) -> Receipt:

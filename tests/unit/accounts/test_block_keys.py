@@ -8,10 +8,12 @@ from dfs.accounts.block_keys import BlockKeys, TokenWish
 from dfs.base.errors import TokenRefused
 from dfs.base.events import Event
 from dfs.base.ids import NodeId
+from dfs.base.records import NodeAddress
 from dfs.settings.sections import NamenodeConfig
 from dfs.wire.tokens import (
     CLOCK_TOLERANCE_MS,
     Mode,
+    check_peer,
     check_token,
     read_token,
     receipt_holds,
@@ -128,3 +130,17 @@ def test_key_ids_are_never_used_twice(meta: Any) -> None:
     meta.clock.advance(10 * LIFE_S)
     report = keys.rotate_once()
     assert (report.made, report.dropped) == (2, 1)
+
+
+def test_token_names_the_targets_that_a_datanode_may_call_and_no_others(meta: Any) -> None:
+    keys = _keys(meta)
+    keys.rotate_once()
+    named = (NodeAddress(NodeId(1), "10.0.0.1", 1, 2), NodeAddress(NodeId(2), "10.0.0.2", 1, 2))
+    wish = TokenWish(a_name(), 100, "/a", named)
+    (raw,) = keys.mint_many(user="ada", mode=Mode.WRITE, wishes=[wish])
+    token = read_token(raw, keys.ring(), now_ms=meta.clock.now_ms())
+    for each in named:
+        check_peer(token, node=each.node, address=each.grpc)
+    for node, address in ((1, "10.0.0.2:1"), (3, "10.0.0.1:1"), (1, "10.0.0.1:11")):
+        with pytest.raises(TokenRefused, match=f"does not name dn-{node} at {address}"):
+            check_peer(token, node=node, address=address)

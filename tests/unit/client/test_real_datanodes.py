@@ -66,7 +66,8 @@ def test_block_written_to_real_nodes_reads_back(
     rig, channels, tmp_path: Path, mode: WriteMode, size: int
 ) -> None:
     (tmp_path / "f").write_bytes(some(size))
-    block = AllocatedBlock(NAME, 64 * MIB, tuple(map(address, rig)), token(Mode.WRITE, NAME))
+    raw = token(Mode.WRITE, NAME, peers=[node.target() for node in rig])
+    block = AllocatedBlock(NAME, 64 * MIB, tuple(map(address, rig)), raw)
     memory = NodeMemory(clock=SystemClock())
     with LocalFile(tmp_path / "f") as source:
         done = BlockSender(channels, memory).write(

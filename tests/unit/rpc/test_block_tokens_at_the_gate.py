@@ -1,5 +1,6 @@
 """Whoever shows no good token gets no byte, writes no byte and deletes nothing."""
 
+import socket
 import threading
 
 import grpc
@@ -116,6 +117,56 @@ def test_copy_fetches_nothing_for_a_bad_token(node: RigNode, case: str) -> None:
 def test_upload_binds_the_file_name_to_the_token(node: RigNode) -> None:
     block = block_ref(NAME, path="/user/eve/label", token=token(Mode.WRITE))
     refused(lambda: node.stub.UploadBlock(upload_messages(b"abcd", block=block)))
+
+
+def listening() -> socket.socket:
+    """Somebody whom a DataNode has no business to call."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def uncalled(stranger: socket.socket) -> bool:
+    stranger.settimeout(0.2)
+    try:
+        stranger.accept()
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("case", ["nobody", "another node", "another address", "one of two"])
+def test_upload_calls_nobody_whom_the_token_does_not_name(node: RigNode, case: str) -> None:
+    with listening() as stranger:
+        target = pb.Target(node=5, address=f"127.0.0.1:{stranger.getsockname()[1]}")
+        named = {
+            "nobody": [],
+            "another node": [pb.Target(node=6, address=target.address)],
+            "another address": [pb.Target(node=5, address="127.0.0.1:1")],
+            "one of two": [pb.Target(node=6, address="127.0.0.1:1")],
+        }[case]
+        pipeline = (*named, target) if case == "one of two" else (target,)
+        block = ref(peers=named)
+        refused(
+            lambda: node.stub.UploadBlock(upload_messages(b"x", block=block, pipeline=pipeline))
+        )
+        assert uncalled(stranger)
+    assert node.store.entry(NAME) is None
+
+
+def test_upload_may_use_some_of_the_targets_that_its_token_names(new_node) -> None:
+    first, second, third = (new_node() for _ in range(3))
+    block = ref(peers=[first.target(), second.target(), third.target()])
+    messages = upload_messages(b"some", block=block, pipeline=(third.target(),))
+    assert not first.stub.UploadBlock(messages).failures
+    assert download(third) == b"some"
+    assert second.store.entry(NAME) is None
+
+
+def test_copy_calls_no_source_that_the_token_does_not_name(node: RigNode) -> None:
+    with listening() as stranger:
+        source = pb.Target(node=5, address=f"127.0.0.1:{stranger.getsockname()[1]}")
+        request = pb.CopyRequest(block=ref(), source=source, hash=bytes(16), length=1)
+        refused(lambda: node.stub.CopyBlock(request))
+        assert uncalled(stranger)
 
 
 def test_block_name_must_agree_with_the_ids(node: RigNode) -> None:

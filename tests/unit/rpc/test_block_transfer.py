@@ -280,7 +280,7 @@ def test_probe_reads_the_disk_when_asked_to_verify(node: RigNode, *, damaged: bo
 
 def copy(source: RigNode, target: RigNode, data: bytes, /, **changed: object) -> pb.BlockReceipt:
     fields: dict[str, object] = {
-        "block": ref(),
+        "block": ref(peers=[source.target()]),
         "source": source.target(),
         "source_token": token(Mode.COPY),
         "length": len(data),

@@ -137,7 +137,8 @@ def test_upload_to_a_disk_without_room_is_refused_before_data_flows(new_node) ->
     asked: list[int] = []
 
     def eager() -> Iterator[pb.BlockChunk]:
-        block = block_ref(NAME, path=PATH, token=token(), size_bytes=len(DATA))
+        block = block_ref(NAME, path=PATH, token=token(peers=[other.target()]))
+        block.block_size = len(DATA)
         messages = upload_messages(DATA, block=block, pipeline=(other.target(),))
         yield next(messages)
         never.wait(20)
@@ -159,7 +160,8 @@ def test_target_that_came_back_is_used_again_at_once(new_node) -> None:
     assert [f.node for f in through([first, second]).failures] == [2]
     again = new_node(port=port)
     name = BlockName(NAME.file, 1, BlockId(99), NAME.generation)
+    block = ref(name=name, peers=[again.target()])
     answer = first.stub.UploadBlock(
-        upload_messages(b"more", block=ref(name=name), pipeline=(again.target(),))
+        upload_messages(b"more", block=block, pipeline=(again.target(),))
     )
     assert [r.node for r in read_receipts(answer)] == [1, 3]
