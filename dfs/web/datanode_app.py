@@ -1,7 +1,8 @@
 """What a DataNode shows over HTTP: `/health`, `/stock` and `/metrics`.  It takes no orders here.
 
 `/health` is what the NameNode's sweep and an operator ask; `/stock` lists every block page by page;
-`/metrics` is for Prometheus.  All are GET and change nothing.
+`/metrics` is for Prometheus.  All are GET and change nothing.  Whoever reaches the port may ask, so
+nothing here names a file: blocks are told by their ids, and who may see names asks the NameNode.
 """
 
 from collections.abc import Sequence
@@ -57,10 +58,9 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class StockLine(msgspec.Struct, frozen=True):
-    """One block in `/stock`."""
+    """One block in `/stock`, by its ids: the names of files are not for everybody."""
 
     file: int
-    path: str
     number: int
     block: int
     generation: int
@@ -158,7 +158,6 @@ def _page(entries: Sequence[StockEntry], limit: int) -> StockPage:
 def _line(entry: StockEntry) -> StockLine:
     return StockLine(
         file=entry.name.file,
-        path=entry.path,
         number=entry.name.number,
         block=entry.name.block,
         generation=entry.name.generation,

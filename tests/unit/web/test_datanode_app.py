@@ -111,9 +111,16 @@ def test_stock_lists_every_block_once_in_pages(web: Web) -> None:
 
 def test_stock_says_what_a_block_is(web: Web) -> None:
     first = web.json("/stock")["blocks"][0]
-    assert (first["file"], first["path"], first["length_bytes"]) == (21, PATH, 1)
+    assert (first["file"], first["number"], first["length_bytes"]) == (21, 0, 1)
     assert (first["generation"], first["state"], len(first["hash"])) == (9, "final", 32)
     assert first["verified_ms"] >= 0
+
+
+@pytest.mark.parametrize("page", ["/stock", "/health", "/metrics"])
+def test_page_that_anyone_may_ask_names_no_file(web: Web, page: str) -> None:
+    _, body = web.get(page)
+    assert PATH.encode() not in body
+    assert b"anna" not in body
 
 
 def test_metrics_are_in_prometheus_text(web: Web) -> None:
