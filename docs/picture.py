@@ -18,8 +18,9 @@ PICTURE = Path(__file__).resolve().parent / "demo.svg"
 
 def main() -> int:
     """Run the tour and keep its screen."""
+    # No terminal: bars that are drawn over again would all be in the picture.
     console = Console(
-        record=True, width=100, force_terminal=True, color_system="truecolor", file=io.StringIO()
+        record=True, width=118, force_terminal=False, color_system="truecolor", file=io.StringIO()
     )
     code = run_demo(DemoOptions(), environment=os.environ, clock=SystemClock(), console=console)
     PICTURE.write_text(console.export_svg(title="make demo"), encoding="utf-8")

@@ -13,7 +13,7 @@ FUNCTION_LINES_MAX = 70
 PACKAGE_LINES_MAX = {"base": 1_600}  # the shared floor may not become an attic
 BANNED = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "core", "tools"}
 # Paths of one person's machine; the project must not know any.
-FOREIGN = re.compile(r"/home/\w|/Users/\w|(?<![\w.-])/work/|/tmp/(?!dfs)\w|/root/\w")
+FOREIGN = re.compile(r"/home/\w|/Users/\w|(?<![\w.-])/work/|/root/\w")
 
 
 def _tracked(*patterns: str) -> list[Path]:
