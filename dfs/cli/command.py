@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TextIO
 
 from dfs import __version__
+from dfs.base import crashpoint
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.errors import BadRequest, DfsError, LocalDiskFull, LocalIoError
 from dfs.cli import verbs
@@ -59,6 +60,7 @@ class Surroundings(NamedTuple):
 
 def launch(program: Program, words: Sequence[str] | None, environment: Mapping[str, str]) -> int:
     """Run a program once; for the mains.  Without `words`, those of the process."""
+    crashpoint.arm(environment)
     streams = Streams(sys.stdin, sys.stdout, sys.stderr)
     for stream in (streams.stdout, streams.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show a name shows its escape

@@ -50,7 +50,6 @@ from dfs.wire.http_link import HttpLink
 PROGRAM: Final = "dfs-namenode"
 DRAIN_S: Final = 10.0
 MINUTE_S: Final = 60.0
-GC_INTERVAL_S: Final = 10.0
 JOB_THREADS: Final = 4
 # Beside one a request: jobs, and a health page while every request thread is busy.
 SPARE_READERS: Final = JOB_THREADS + 4
@@ -239,7 +238,7 @@ class NamenodeProcess:
         schedule.every("liveness", liveness.heartbeat_interval_s, self._tick)
         schedule.every("expiry", MINUTE_S, expiry.expire_once)
         schedule.every("sweep", liveness.sweep_interval_s, self.nodes.sweep.run_once)
-        schedule.every("gc", GC_INTERVAL_S, gc.run_once)
+        schedule.every("gc", namenode.gc_interval_s, gc.run_once)
         schedule.every("keys", MINUTE_S, self.keys.rotate_once)
         schedule.every("leases", min(MINUTE_S, namenode.lease_soft_s), leases.run_once)
         schedule.every("purge", namenode.purge_interval_s, purge.run_once)

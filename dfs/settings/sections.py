@@ -47,6 +47,7 @@ class NamenodeConfig:
     trash_keep_s: float = DAY_S
     purge_interval_s: float = 60.0
     purge_rows_max: int = 2_000
+    gc_interval_s: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
