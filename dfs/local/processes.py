@@ -45,13 +45,16 @@ def start(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) 
 
 
 def start_time(pid: int) -> str:
-    """When that process started, in ticks since boot; empty when it is gone or a zombie."""
+    """When that process started, in ticks since boot; empty when all of its threads are gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return ""
     state, *rest = stat.rpartition(")")[2].split()  # the name before may hold anything
-    return "" if state in "ZX" else rest[18]  # field 22 of proc(5)
+    # Fields 20 and 22 of proc(5).  The first thread of a killed process may be a zombie while
+    # others still hold its files and ports.
+    threads, started = int(rest[16]), rest[18]
+    return "" if state == "X" or (state == "Z" and threads <= 1) else started
 
 
 def is_running(pid: int, started: str) -> bool:

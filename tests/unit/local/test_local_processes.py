@@ -10,6 +10,13 @@ from dfs.local import processes
 
 CLOCK = SystemClock()
 WAITS = "import signal; print('up', flush=True); signal.pause()"
+# Its first thread has ended, as that of a killed process does before the others close the files.
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("up", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 DEAF = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
 
 
@@ -32,6 +39,16 @@ def test_process_is_running_until_it_is_killed(tmp_path: Path) -> None:
     assert processes.is_running(pid, started)
     _end(pid, started)
     assert not processes.is_running(pid, started)
+
+
+def test_process_is_running_until_the_last_of_its_threads_is_gone(tmp_path: Path) -> None:
+    pid, started = _start(tmp_path, HEADLESS)
+    deadline_s = CLOCK.monotonic_s() + 10
+    while "(zombie)" not in Path(f"/proc/{pid}/status").read_text():
+        assert CLOCK.monotonic_s() < deadline_s
+        CLOCK.sleep(0.01)
+    assert processes.is_running(pid, started)
+    _end(pid, started)
 
 
 def test_process_is_not_signalled_when_its_pid_was_used_again(tmp_path: Path) -> None:
