@@ -67,7 +67,7 @@ class Connection:
             return config
         import dataclasses  # noqa: PLC0415 - start-up time
 
-        hurried = dataclasses.replace(config.client, retries_max=0, timeout_s=HURRIED_TIMEOUT_S)
+        hurried = dataclasses.replace(config.client, give_up_s=0.0, timeout_s=HURRIED_TIMEOUT_S)
         return dataclasses.replace(config, client=hurried)
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ class BlockSupply:
             count=count,
             exclude=sorted(exclude),
         )
-        reply = self._link.call(ALLOCATE, AllocateRequest(items=[item]))
+        reply = self._link.call(ALLOCATE, AllocateRequest(items=[item]), insist=True)
         blocks = value_of(reply.outcomes[0])
         if not blocks:
             raise PlacementRefused(f"{self._lease.path}: the NameNode allocated no block")

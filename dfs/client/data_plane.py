@@ -53,7 +53,7 @@ class DataPlane:
         """Finds extents of the file at `path` again, as long as it is the same file."""
 
         def relocate(old: LocatedExtent) -> LocatedExtent:
-            for extent in self._client.locate(path).extents:
+            for extent in self._client.locate(path, insist=True).extents:
                 if (extent.file_offset, extent.truth) == (old.file_offset, old.truth):
                     return extent
             raise SourceChanged(

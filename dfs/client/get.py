@@ -194,7 +194,7 @@ class _Get:
 
     def _run_batch(self, batch: list[Wanted]) -> None:
         try:
-            located = self._client.locate_all([wanted.status.path for wanted in batch])
+            located = self._client.locate_all([wanted.status.path for wanted in batch], insist=True)
         except DfsError as exc:
             for wanted in batch:
                 self._fail(wanted, exc)

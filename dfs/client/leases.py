@@ -83,7 +83,8 @@ class LeaseKeeper:
         Raises:
             DfsError: it could not be asked.
         """
-        reply = self._link.call(RENEW, LeasesRequest(items=[lease.item]))
+        body = LeasesRequest(items=[lease.item])
+        reply = self._link.call(RENEW, body, insist=True)
         return reply.outcomes[0].error is None
 
     def stop(self) -> None:

@@ -4,6 +4,9 @@ The NameNodes are asked in order, beginning with the one that answered last.  A 
 under the same request id, so a change that was made but whose answer was lost is not made twice
 (the NameNode answers from its retry cache).  Repeated is only what another NameNode or a later
 moment can answer better; a refusal is a refusal.
+
+How long it is repeated depends on what would be lost by giving up.  Somebody waits for a listing
+and can ask again; a transfer that has begun insists, because what it moved would be lost.
 """
 
 import threading
@@ -25,6 +28,7 @@ from dfs.base.errors import (
     from_code,
 )
 from dfs.base.retry import backoff_delays
+from dfs.base.units import format_duration
 from dfs.settings.sections import ClientConfig
 from dfs.wire.http_link import HttpLink
 from dfs.wire.nodes_api import ClusterReply
@@ -97,6 +101,7 @@ class NamenodeLink:
         self._urls = [url.rstrip("/") for url in namenodes][:NAMENODES_MAX]
         self._configured = tuple(self._urls)
         self._first = 0  # index of the one that answered last
+        self._silent = False  # and it was said that nobody answers
         self._cluster: ClusterReply | None = None
         self.token = token
 
@@ -111,37 +116,43 @@ class NamenodeLink:
         with self._lock:
             return tuple(self._urls)
 
-    def call(self, route: Route[Q, R], body: Q, *, request: str = "") -> R:
+    def call(self, route: Route[Q, R], body: Q, *, request: str = "", insist: bool = False) -> R:
         """Ask the cluster one thing.
 
         Args:
             request: id of this request, made here when empty; give one to repeat an earlier call.
+            insist: it belongs to a transfer under way: try for `transfer_give_up_s`.
 
         Raises:
             NotLoggedIn: the route wants a session and there is no token.
-            NamenodeUnreachable: no NameNode answered, in all rounds.
+            NamenodeUnreachable: no NameNode answered, as long as it was tried.
             DfsError: what the NameNode refused.
         """
         if route.caller is not Caller.ANYONE and not self.token:
             raise NotLoggedIn("not logged in")
         request = request or new_id()
+        patience_s = self._config.transfer_give_up_s if insist else self._config.give_up_s
+        began_s = self._clock.monotonic_s()
         delays = self._delays()
         throttled = False
         while True:
             try:
-                return self._round(route, body, request)
+                reply = self._round(route, body, request)
             except Throttled as exc:
                 wait_s = _retry_after_s(exc)
-                if throttled or wait_s > self._config.retry_cap_s:
+                if throttled or wait_s > patience_s:
                     raise
                 throttled = True
                 self._clock.sleep(wait_s)
             except DfsError as exc:
-                delay_s = next(delays, None) if is_passing(exc) else None
-                if delay_s is None:
+                waited_s = self._clock.monotonic_s() - began_s
+                if not is_passing(exc) or waited_s >= patience_s:
                     raise
-                self._notice(f"{exc.message}; trying again in {delay_s:.1f}s")
-                self._clock.sleep(delay_s)
+                self._say_silent(exc, patience_s - waited_s)
+                self._clock.sleep(min(next(delays), patience_s - waited_s))
+            else:
+                self._say_answered()
+                return reply
 
     def try_once(self, route: Route[Q, R], body: Q) -> R | None:
         """Ask each NameNode at most once, and make nothing of it if none does it."""
@@ -179,11 +190,24 @@ class NamenodeLink:
         """Close every connection."""
         self._http.close()
 
+    def _say_silent(self, exc: DfsError, left_s: float) -> None:
+        """Once an outage, however many calls wait in it."""
+        with self._lock:
+            known, self._silent = self._silent, True
+        if not known:
+            self._notice(f"{exc.message}; trying again for {format_duration(left_s)}")
+
+    def _say_answered(self) -> None:
+        with self._lock:
+            known, self._silent = self._silent, False
+        if known:
+            self._notice("the NameNode answers again")
+
     def _delays(self) -> Iterator[float]:
         return backoff_delays(
             first_s=self._config.retry_first_s,
             cap_s=self._config.retry_cap_s,
-            retries_max=self._config.retries_max,
+            retries_max=None,
             rng=self._rng,
         )
 

@@ -163,13 +163,21 @@ class NamespaceCalls:
         """A file's checksum and the pieces it is made of."""
         return _only(self.link.call(routes.CHECKSUM, f.PathsRequest(paths=[path])))
 
-    def locate(self, path: str) -> LocatedFile:
-        """Where a file's blocks are, with the right to read them for some minutes."""
-        return _only(self.link.call(routes.LOCATE, f.PathsRequest(paths=[path])))
+    def locate(self, path: str, *, insist: bool = False) -> LocatedFile:
+        """Where a file's blocks are, with the right to read them for some minutes.
 
-    def locate_all(self, paths: Sequence[str]) -> list[LocatedFile | DfsError]:
-        """Where files are, in one request; the caller bounds the number."""
-        return _each(self.link.call(routes.LOCATE, f.PathsRequest(paths=list(paths))).outcomes)
+        Args:
+            insist: a read of it is under way; see `NamenodeLink.call`.
+        """
+        body = f.PathsRequest(paths=[path])
+        return _only(self.link.call(routes.LOCATE, body, insist=insist))
+
+    def locate_all(
+        self, paths: Sequence[str], *, insist: bool = False
+    ) -> list[LocatedFile | DfsError]:
+        """Where files are, in one request; the caller bounds the number.  As `locate`."""
+        body = f.PathsRequest(paths=list(paths))
+        return _each(self.link.call(routes.LOCATE, body, insist=insist).outcomes)
 
 
 def is_directory(status: FileStatus) -> bool:

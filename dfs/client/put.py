@@ -288,7 +288,7 @@ class _Put:
             files=[self._new(file) for file in batch], first_blocks=self._first_blocks
         )
         try:
-            outcomes = self._link.call(CREATE, body).outcomes
+            outcomes = self._link.call(CREATE, body, insist=True).outcomes
         except DfsError as exc:
             for file in batch:
                 self._fail(file.local, exc)
@@ -351,7 +351,8 @@ class _Put:
             for one in written
         ]
         try:
-            outcomes = self._link.call(COMPLETE, CompleteRequest(items=items)).outcomes
+            body = CompleteRequest(items=items)
+            outcomes = self._link.call(COMPLETE, body, insist=True).outcomes
         except DfsError as exc:
             for one in written:
                 one.error = exc

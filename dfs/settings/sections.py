@@ -102,9 +102,10 @@ class ClientConfig:
     chunks_in_flight: int = 8
     write_mode: str = "pipeline"
     jobs: int = 4
-    retries_max: int = 15
+    give_up_s: float = 30.0
+    transfer_give_up_s: float = 600.0
     retry_first_s: float = 0.5
-    retry_cap_s: float = 15.0
+    retry_cap_s: float = 5.0
     timeout_s: float = 30.0
     stall_s: float = 30.0
 
@@ -117,7 +118,14 @@ class ClientConfig:
         _need(self.block_size_bytes >= 64 * KiB, "[client] needs block_size_bytes >= 64KiB")
         _need(self.jobs >= 1, "[client] needs jobs >= 1")
         _need(self.blocks_in_flight >= 1, "[client] needs blocks_in_flight >= 1")
-        _need(self.retry_first_s <= self.retry_cap_s, "[client] needs retry_first_s <= retry_cap_s")
+        _need(
+            0 < self.retry_first_s <= self.retry_cap_s,
+            "[client] needs 0 < retry_first_s <= retry_cap_s",
+        )
+        _need(
+            self.give_up_s <= self.transfer_give_up_s,
+            "[client] needs give_up_s <= transfer_give_up_s",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

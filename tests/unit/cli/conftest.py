@@ -11,10 +11,9 @@ import pytest
 
 from dfs.base.clock import ManualClock
 from dfs.cli import admin, user
-from dfs.cli.command import Streams, Surroundings, run_line
+from dfs.cli.command import run_line
 from dfs.cli.connection import Connection
-from dfs.cli.context import Place
-from dfs.cli.verbs import Program
+from dfs.cli.verbs import Place, Program, Streams, Surroundings
 from tests.unit.cli.fake_namenode import NOW_MS, FakeNamenode
 
 
@@ -63,7 +62,7 @@ class Console:
             "DFS_CONFIG": str(folder / "config.ini"),
             "TZ": "UTC",
         }
-        (folder / "config.ini").write_text("[client]\nretries_max = 0\ntimeout_s = 5s\n")
+        (folder / "config.ini").write_text("[client]\ngive_up_s = 0s\ntimeout_s = 5s\n")
 
     def dfs(self, *words: str, stdin: str = "", terminal: bool = False) -> Ran:
         return self.run(user.PROGRAM, *words, stdin=stdin, terminal=terminal)

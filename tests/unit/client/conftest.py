@@ -40,7 +40,12 @@ def connect_to(tmp_path: Path) -> Iterator[MakeClient]:
     def connect(
         *catalogs: FakeCatalog | str, token: str = TOKEN, clock=None, **settings: object
     ) -> DfsClient:
-        client_settings = {"retries_max": 3, "timeout_s": 10.0, "stall_s": 10.0} | settings
+        client_settings = {
+            "give_up_s": 5.0,
+            "transfer_give_up_s": 9.0,
+            "timeout_s": 10.0,
+            "stall_s": 10.0,
+        } | settings
         config = Config(
             client=ClientConfig(**client_settings), namenode=NamenodeConfig(lease_soft_s=0.15)
         )
