@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 
 from dfs.base.errors import classes_by_code
-from dfs.cli import verbs
+from dfs.cli import grammar
 from dfs.cli.errors import EXIT_MEANING
+from dfs.cli.verbs import Program
 from dfs.local.main import build_parser as build_local_parser
 from dfs.observe.exit_codes import exit_code
 from dfs.web.errors import http_status
@@ -119,7 +120,7 @@ ends in `_total` there. The usual `process_*` metrics (memory, CPU, open files) 
 def commands_page() -> str:
     """docs/commands.md."""
     flags = argparse.ArgumentParser(add_help=False)
-    verbs.add_global_flags(flags)
+    grammar.add_global_flags(flags)
     exits = "\n".join(f"| {code} | {text} |" for code, text in sorted(EXIT_MEANING.items()))
     parts = [COMMANDS_HEAD.format(flags=_table(flags._actions), exits=exits)]
     for name in ("user", "admin"):
@@ -130,16 +131,16 @@ def commands_page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _program(program: verbs.Program) -> Iterator[str]:
+def _program(program: Program) -> Iterator[str]:
     shown = [verb for verb in program.verbs.values() if not verb.hidden]
     yield f"## {program.name}\n\n{program.summary}\n\n| verb | does |\n|---|---|"
     for verb in shown:
         yield f"| [`{verb.name}`](#{program.name}-{verb.name.replace(' ', '-')}) | {verb.summary} |"
     everywhere = argparse.ArgumentParser(add_help=False)
-    verbs.add_global_flags(everywhere)
+    grammar.add_global_flags(everywhere)
     known = {flag for action in everywhere._actions for flag in action.option_strings}
     for verb in shown:
-        parser = verbs.parser_of(program, verb)
+        parser = grammar.parser_of(program, verb)
         own = [one for one in _own(parser) if not known & set(one.option_strings)]
         yield f"\n### {program.name} {verb.name}\n\n{verb.summary}. {verb.description}".rstrip()
         yield f"\n```\n{' '.join(_usage(parser).split())}\n```\n"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dfs.base.units import parse_duration_s
-from dfs.cli import verbs
+from dfs.cli import grammar
 from dfs.settings.read import read_config
 from dfs.settings.sections import Config
 
@@ -157,7 +157,7 @@ def test_first_login_uses_verbs_and_flags_that_exist() -> None:
     assert len(found) == 4
     for program, line in found:
         module = import_module(f"dfs.cli.{'user' if program == 'dfs' else 'admin'}")
-        verbs.parse(module.PROGRAM, shlex.split(line))
+        grammar.parse(module.PROGRAM, shlex.split(line))
 
 
 def test_first_login_is_a_shell_script() -> None:

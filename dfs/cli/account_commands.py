@@ -7,10 +7,9 @@ from typing import Final
 
 from dfs.base.errors import BadRequest
 from dfs.cli import render
-from dfs.cli.context import Context
 from dfs.cli.output import is_terminal
 from dfs.cli.passwords import password_argument, read_new_password, read_password
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE
 
 GROUP: Final = "account"

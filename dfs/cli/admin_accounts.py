@@ -9,9 +9,8 @@ from typing import Final
 
 from dfs.cli import render
 from dfs.cli.arguments import count_argument
-from dfs.cli.context import Context
 from dfs.cli.passwords import password_argument, read_new_password
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_NOT_FOUND
 
 GROUP: Final = "accounts"

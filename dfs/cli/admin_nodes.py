@@ -10,8 +10,7 @@ from dfs.base.states import NodeState
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, duration_argument
-from dfs.cli.context import Context
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from dfs.base.errors import BadRequest, DfsError, PathNotFound, WaitTimedOut
 from dfs.base.states import InodeKind, NodeState, ReplicaState
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, duration_argument, remote_paths
-from dfs.cli.context import Context
 from dfs.cli.find_command import time_ms
 from dfs.cli.modes import ModeChange, parse_mode
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

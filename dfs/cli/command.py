@@ -15,47 +15,21 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TextIO
 
 from dfs import __version__
 from dfs.base import crashpoint
-from dfs.base.clock import Clock, SystemClock
+from dfs.base.clock import SystemClock
 from dfs.base.errors import BadRequest, DfsError, LocalDiskFull, LocalIoError
-from dfs.cli import verbs
+from dfs.cli import grammar
 from dfs.cli.connection import Connection
-from dfs.cli.context import Context, Place
 from dfs.cli.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from dfs.cli.output import Output, is_terminal
-from dfs.cli.verbs import Program, ShowHelp
+from dfs.cli.verbs import Context, Place, Program, Streams, Surroundings
 from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED, exit_code
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: unwinds as ^C does."""
-
-
-class Streams(NamedTuple):
-    """The three streams of the process, or of a test."""
-
-    stdin: TextIO
-    stdout: TextIO
-    stderr: TextIO
-
-
-class Surroundings(NamedTuple):
-    """What outlives a single command in a shell."""
-
-    program: Program
-    connection: Connection
-    streams: Streams
-    clock: Clock
-    place: Place
-    inherited: argparse.Namespace | None = None  # the global flags of the shell itself
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The process environment, as the composition root read it."""
-        return self.connection.environment
 
 
 def launch(program: Program, words: Sequence[str] | None, environment: Mapping[str, str]) -> int:
@@ -105,14 +79,14 @@ def run_line(around: Surroundings, words: Sequence[str]) -> int:
 
 
 def _perform(around: Surroundings, out: Output, words: Sequence[str]) -> int:
-    before, rest = verbs.verb_words(words)
-    if rest[:1] == [verbs.COMPLETE_VERB]:
+    before, rest = grammar.verb_words(words)
+    if rest[:1] == [grammar.COMPLETE_VERB]:
         return _complete(around, rest[1:])
     if not rest:
         return _without_verb(around.program, out, before)
     try:
-        verb, args = verbs.parse(around.program, words)
-    except ShowHelp as shown:
+        verb, args = grammar.parse(around.program, words)
+    except grammar.ShowHelp as shown:
         out.stdout.write(str(shown))
         return EXIT_DONE
     _inherit(args, around.inherited)
@@ -138,7 +112,7 @@ def _without_verb(program: Program, out: Output, flags: Sequence[str]) -> int:
         out.stdout.write(f"{program.name} {__version__}\n")
         return EXIT_DONE
     if {"-h", "--help"} & set(flags):
-        out.stdout.write(verbs.program_help(program))
+        out.stdout.write(grammar.program_help(program))
         return EXIT_DONE
     raise BadRequest("no verb given", hint=f"see: {program.name} --help")
 

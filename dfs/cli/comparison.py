@@ -18,7 +18,7 @@ from dfs.cli import render
 from dfs.observe.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from dfs.cli.context import Context
+    from dfs.cli.verbs import Context
     from dfs.wire.files_api import Checksum
 
 READ_BYTES: Final = 1 * MiB

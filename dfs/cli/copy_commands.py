@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 from dfs.base.errors import BadRequest, LocalNotFound
 from dfs.cli import render
 from dfs.cli.arguments import Offer, count_argument, offering, size_argument
-from dfs.cli.context import Context
 from dfs.cli.errors import error_json
 from dfs.cli.file_commands import GROUP, READS
 from dfs.cli.name_commands import CHANGES, need_directory
-from dfs.cli.verbs import Example, Verb
+from dfs.cli.verbs import Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from dfs.base.errors import IsADirectory
 from dfs.base.states import InodeKind
 from dfs.base.units import KiB
 from dfs.cli.arguments import remote_paths, size_argument
-from dfs.cli.context import Context
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_CORRUPT, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from dfs.base.states import InodeKind
 from dfs.base.units import parse_duration_s, parse_size
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, remote_paths
-from dfs.cli.context import Context
 from dfs.cli.tree_commands import GROUP, LONG_COLUMNS, long_row
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Final
 from dfs.base.errors import BadRequest
 from dfs.cli.arguments import Offer, offering
 from dfs.cli.completion_scripts import SCRIPTS
-from dfs.cli.context import Context
-from dfs.cli.verbs import Example, Verb, find_verb, parser_of, program_help
+from dfs.cli.grammar import find_verb, parser_of, program_help
+from dfs.cli.verbs import Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_DONE
 
 GROUP: Final = "help and comfort"

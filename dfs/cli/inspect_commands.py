@@ -11,8 +11,7 @@ from dfs.base.states import InodeKind, NodeState, ReplicaState
 from dfs.base.units import format_size
 from dfs.cli import render
 from dfs.cli.arguments import Offer, offering, remote_paths
-from dfs.cli.context import Context
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CORRUPT, EXIT_FAILED, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

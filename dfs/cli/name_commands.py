@@ -9,8 +9,7 @@ from dfs.base.errors import BadRequest, DfsError, NotADirectory, PathNotFound
 from dfs.base.states import InodeKind
 from dfs.cli import render
 from dfs.cli.arguments import Offer, count_argument, offering, remote_paths
-from dfs.cli.context import Context
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

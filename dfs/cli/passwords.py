@@ -9,7 +9,7 @@ from dfs.base.errors import BadRequest
 from dfs.cli.output import is_terminal
 
 if TYPE_CHECKING:
-    from dfs.cli.context import Context
+    from dfs.cli.verbs import Context
 
 PASSWORD_CHARACTERS_MAX: Final = 4_096
 

@@ -17,7 +17,7 @@ from dfs.cli import render
 
 if TYPE_CHECKING:
     from dfs.base.errors import DfsError
-    from dfs.cli.context import Context
+    from dfs.cli.verbs import Context
     from dfs.client import TransferReport
 
 BAR_AFTER_S: Final = 0.5

@@ -16,7 +16,7 @@ from dfs.cli.progress import BAR_AFTER_S, Watch
 
 if TYPE_CHECKING:
     from dfs.base.errors import DfsError
-    from dfs.cli.context import Context
+    from dfs.cli.verbs import Context
 
 REFRESH_PER_S: Final = 8
 

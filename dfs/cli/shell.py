@@ -25,7 +25,7 @@ from dfs.observe.exit_codes import EXIT_DONE, exit_code
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
-    from dfs.cli.context import Context
+    from dfs.cli.verbs import Context
 
 NOT_IN_A_SHELL: Final = frozenset({"shell", "completion"})
 SHELL_HELP: Final = """

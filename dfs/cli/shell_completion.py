@@ -18,15 +18,15 @@ from dfs.base.errors import BadRequest, DfsError
 from dfs.base.paths import absolute, home
 from dfs.base.states import InodeKind
 from dfs.cli.arguments import Offer, offer_of
-from dfs.cli.verbs import (
+from dfs.cli.grammar import (
     GLOBAL_VALUED,
-    Program,
     VerbParser,
     add_global_flags,
     find_verb,
     parser_of,
     verb_words,
 )
+from dfs.cli.verbs import Program
 
 if TYPE_CHECKING:
     from dfs.base.records import FileStatus

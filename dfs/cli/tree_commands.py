@@ -11,9 +11,8 @@ from dfs.base.states import InodeKind
 from dfs.base.units import format_size
 from dfs.cli import render
 from dfs.cli.arguments import remote_paths
-from dfs.cli.context import Context
 from dfs.cli.output import BLUE_BOLD, Table
-from dfs.cli.verbs import ONLINE, Example, Verb
+from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:

@@ -1,28 +1,40 @@
-"""What a verb is, and how one command line becomes that verb with its arguments.
+"""What a verb is, and what it has in its hands while it runs.
 
-Only the parser of the verb that was typed is built, and a verb names its handler instead of
-importing what it needs, so that `--help` and `--version` answer at once (named tuples, not
-dataclasses, for the same reason).  Global flags may stand
-before or after the verb.  Nothing here talks to a cluster.
+A verb names its handler, the handler takes a `Context`, and the context knows the program whose
+verb it is: one round of names, so they stand together.  They are named tuples, not dataclasses,
+and import nothing that takes time, so that `--help` and `--version` answer at once.
+
+A verb that works on many paths goes on after one that fails: `note` says the refusal at once and
+keeps it, and the command exits with the code of the first.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO, TypeVar
 
-from dfs.base.errors import BadRequest
-from dfs.cli.errors import EXIT_MEANING
-from dfs.observe.exit_codes import EXIT_DENIED, EXIT_DONE, EXIT_UNAVAILABLE, EXIT_USAGE
+from dfs.base.errors import DfsError
+from dfs.base.paths import absolute, home
+from dfs.cli.places import expand
+from dfs.observe.exit_codes import EXIT_DENIED, EXIT_DONE, EXIT_UNAVAILABLE, exit_code
 
 if TYPE_CHECKING:
-    from dfs.cli.context import Context
+    import argparse
 
-ALWAYS_POSSIBLE: Final = (EXIT_DONE, EXIT_USAGE)
+    from dfs.base.clock import Clock
+    from dfs.cli.connection import Connection
+    from dfs.cli.output import Output
+    from dfs.client import DfsClient
+    from dfs.wire.routes import Route
+    from dfs.wire.shapes import Outcomes, Request
+
+    Q = TypeVar("Q", bound=Request)
+T = TypeVar("T")
+R = TypeVar("R")
+
 ONLINE: Final = (EXIT_DENIED, EXIT_UNAVAILABLE)
-HELP_COLUMN: Final = 26
-COMPLETE_VERB: Final = "__complete"  # what completion scripts call; no verb for people
+BATCH_PATHS_MAX: Final = 1_000  # a request of that many paths stays well below the body limit
 
 
 class Example(NamedTuple):
@@ -56,195 +68,150 @@ class Program(NamedTuple):
     footer: str = ""
 
 
-class VerbParser(argparse.ArgumentParser):
-    """An argument parser that raises `BadRequest` instead of leaving the process."""
+class Streams(NamedTuple):
+    """The three streams of the process, or of a test."""
 
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line.
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+
+class Place:
+    """Where a shell stands; a single command stands in the user's home."""
+
+    def __init__(self) -> None:
+        self.directory: str | None = None
+
+
+class Surroundings(NamedTuple):
+    """What outlives a single command in a shell."""
+
+    program: Program
+    connection: Connection
+    streams: Streams
+    clock: Clock
+    place: Place
+    inherited: argparse.Namespace | None = None  # the global flags of the shell itself
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The process environment, as the composition root read it."""
+        return self.connection.environment
+
+
+class Context:
+    """One run of one verb."""
+
+    def __init__(self, around: Surroundings, args: argparse.Namespace, out: Output) -> None:
+        self.around = around
+        self.args = args
+        self.out = out
+        self.first_failure: DfsError | None = None
+
+    @property
+    def program(self) -> Program:
+        """Whose verb it is."""
+        return self.around.program
+
+    @property
+    def stdin(self) -> TextIO:
+        """Standard input."""
+        return self.around.streams.stdin
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        return self.around.clock
+
+    @property
+    def connection(self) -> Connection:
+        """The way to the cluster."""
+        return self.around.connection
+
+    @property
+    def place(self) -> Place:
+        """Where the shell stands."""
+        return self.around.place
+
+    @property
+    def client(self) -> DfsClient:
+        """The client library, connected on first use."""
+        return self.connection.client(self.args)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The process environment, as the composition root read it."""
+        return self.connection.environment
+
+    def call(self, route: Route[Q, R], body: Q) -> R:
+        """Ask the NameNode one thing.
 
         Raises:
-            BadRequest: always.
+            DfsError: what it refuses.
         """
-        raise BadRequest(message, hint=f"see: {help_command(self.prog)}")
+        return self.client.link.call(route, body)
 
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments meant; options and paths may be mixed in any order.
+    def note(self, error: DfsError) -> None:
+        """Say a refusal and go on; the first one decides the exit code."""
+        self.first_failure = self.first_failure or error
+        self.out.error(error)
 
-        Raises:
-            BadRequest: they do not fit the verb.
-        """
-        options, positionals = self._sorted_out(words)
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """A refusal inside is noted and ends the block, not the command."""
         try:
-            return self.parse_args([*options, *(("--", *positionals) if positionals else ())])
-        except argparse.ArgumentError as exc:
-            self.error(str(exc))
+            yield
+        except DfsError as exc:
+            self.note(exc)
 
-    def _sorted_out(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Options with their values, and the rest.
+    def code(self) -> int:
+        """What to exit with now."""
+        return EXIT_DONE if self.first_failure is None else exit_code(self.first_failure)
 
-        `parse_intermixed_args` would do, but forgets `--` and takes `-1k` for an option.
+    def directory(self) -> str:
+        """Where relative remote paths begin."""
+        if self.place.directory is None:
+            self.place.directory = home(self.client.user)
+        return self.place.directory
+
+    def remote(self, path: str) -> str:
+        """The absolute path meant; `.` and `..` are understood, patterns are not."""
+        return absolute(path, "/" if path.startswith("/") else self.directory())
+
+    def remotes(self, paths: Sequence[str]) -> Iterator[str]:
+        """Every path meant by paths and patterns; what cannot be looked up is noted."""
+        for path in paths:
+            with self.going_on():
+                yield from expand(self.remote(path), self.client)
+
+    def outcomes_of(
+        self,
+        route: Route[Q, Outcomes[T]],
+        paths: Sequence[str],
+        request: Callable[[list[str]], Q],
+    ) -> Iterator[tuple[str, T | DfsError]]:
+        """Ask about many paths in few requests; each path's answer or refusal, in order.
+
+        Raises:
+            DfsError: a whole request was refused.
         """
-        options: list[str] = []
-        positionals: list[str] = []
-        left = list(words)
-        while left:
-            word = left.pop(0)
-            if word == "--":
-                return options, positionals + left
-            if not word.startswith("-") or word == "-":
-                positionals.append(word)
-            elif left and self._wants_value(word):
-                joint = "=" if word in self.flags() and len(word) > 2 else ""
-                options.append(word + joint + left.pop(0))
+        from dfs.client.namenode_link import error_of, value_of  # noqa: PLC0415 - start-up time
+
+        for at in range(0, len(paths), BATCH_PATHS_MAX):
+            some = list(paths[at : at + BATCH_PATHS_MAX])
+            outcomes = self.call(route, request(some)).outcomes
+            for path, outcome in zip(some, outcomes, strict=True):
+                yield path, error_of(outcome) if outcome.error else value_of(outcome)
+
+    def ask_many(
+        self,
+        route: Route[Q, Outcomes[T]],
+        paths: Sequence[str],
+        request: Callable[[list[str]], Q],
+    ) -> Iterator[tuple[str, T]]:
+        """As `outcomes_of`, with refusals noted and left out."""
+        for path, value in self.outcomes_of(route, paths, request):
+            if isinstance(value, DfsError):
+                self.note(value)
             else:
-                options.append(word)
-        return options, positionals
-
-    def _wants_value(self, word: str) -> bool:
-        """Whether the next word is this option's value: `-n`, `--lines`, `-rn`, but not `-n5`."""
-        flags = self.flags()
-        if word in flags:
-            return flags[word].nargs is None
-        if word.startswith("--"):
-            return False
-        for at, letter in enumerate(word[1:], start=1):
-            action = flags.get(f"-{letter}")
-            if action is None or action.nargs is None:
-                return action is not None and at == len(word) - 1
-        return False
-
-    def flags(self) -> dict[str, argparse.Action]:
-        """Every option string and its action."""
-        return dict(self._option_string_actions)
-
-    def positionals(self) -> list[argparse.Action]:
-        """The positional arguments in order."""
-        return self._get_positional_actions()
-
-
-class ShowHelp(Exception):  # noqa: N818 - not an error
-    """Help was asked for; the text is the argument."""
-
-
-class _HelpAction(argparse.Action):
-    def __init__(self, option_strings: Sequence[str], dest: str, **_: object) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show this help")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        raise ShowHelp(parser.format_help())
-
-
-def help_command(prog: str) -> str:
-    """`dfs help ls` for the parser called `dfs ls`."""
-    program, _, verb = prog.partition(" ")
-    return f"{program} help {verb}".rstrip()
-
-
-def add_global_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags every verb takes; they may stand before it too."""
-    flags = parser.add_argument_group("options everywhere")
-    flags.add_argument("--config", metavar="FILE", help="settings file (also DFS_CONFIG)")
-    flags.add_argument(
-        "--namenode", metavar="URL[,URL]", help="where the NameNode is (also DFS_NAMENODE)"
-    )
-    flags.add_argument("--json", action="store_true", help="print one JSON document")
-    flags.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
-    flags.add_argument("-v", "--verbose", action="store_true", help="say more")
-
-
-GLOBAL_VALUED: Final = frozenset({"--config", "--namenode"})
-
-
-def parser_of(program: Program, verb: Verb) -> VerbParser:
-    """The parser of one verb, with its help."""
-    parser = VerbParser(
-        prog=f"{program.name} {verb.name}",
-        description="\n\n".join(filter(None, (verb.summary + ".", verb.description))),
-        epilog=_epilog(verb),
-        formatter_class=_formatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    parser.register("action", "show_help", _HelpAction)
-    parser._positionals.title = "arguments"  # argparse has no public word for it
-    verb.arguments(parser)
-    parser.usage = parser.format_usage().removeprefix("usage: ").rstrip()
-    add_global_flags(parser)
-    names = ("--help",) if verb.human_flag else ("-h", "--help")
-    parser.add_argument(*names, action="show_help")
-    return parser
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=HELP_COLUMN)
-
-
-def _epilog(verb: Verb) -> str:
-    lines: list[str] = []
-    if verb.examples:
-        lines.append("examples:")
-        for example in verb.examples:
-            lines += [f"  {example.command}", f"      {example.meaning}"]
-        lines.append("")
-    lines.append("exit codes:")
-    codes = sorted({*ALWAYS_POSSIBLE, *verb.exits})
-    lines += [f"  {code}  {EXIT_MEANING[code]}" for code in codes]
-    return "\n".join(lines)
-
-
-def verb_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line cut before its verb: the global flags, and the rest."""
-    at = 0
-    while at < len(words) and words[at].startswith("-") and words[at] != "-":
-        at += 2 if words[at] in GLOBAL_VALUED else 1
-    return list(words[:at]), list(words[at:])
-
-
-def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
-    """The verb at the head of `words` (two words where there is one), and what follows it.
-
-    Raises:
-        BadRequest: there is no such verb; the nearest one is named.
-    """
-    for length in (2, 1):
-        verb = program.verbs.get(" ".join(words[:length]))
-        if verb is not None and len(words) >= length:
-            return verb, list(words[length:])
-    raise BadRequest(
-        f"no such verb: {words[0]}{_nearest(program, words[0])}", hint=f"see: {program.name} --help"
-    )
-
-
-def _nearest(program: Program, word: str) -> str:
-    import difflib  # noqa: PLC0415 - start-up time
-
-    known = [name for name, verb in program.verbs.items() if not verb.hidden]
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def parse(program: Program, words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
-    """The verb and the arguments of a command line that has a verb.
-
-    Raises:
-        BadRequest: the command line says nothing that can be done.
-        ShowHelp: it asks for help.
-    """
-    before, rest = verb_words(words)
-    verb, after = find_verb(program, rest)
-    return verb, parser_of(program, verb).parse([*before, *after])
-
-
-def program_help(program: Program) -> str:
-    """What `--help` prints: every verb under its heading."""
-    shown = [verb for verb in program.verbs.values() if not verb.hidden]
-    width = max(len(verb.name) for verb in shown) + 2
-    lines = [f"usage: {program.name} [option ...] VERB [argument ...]", "", program.summary]
-    for group in dict.fromkeys(verb.group for verb in shown):
-        lines += ["", f"{group}:"]
-        lines += [f"  {v.name:<{width}}{v.summary}" for v in shown if v.group == group]
-    flags = VerbParser(prog=program.name, add_help=False, formatter_class=_formatter)
-    add_global_flags(flags)
-    flags.add_argument("--version", action="store_true", help="print the version and leave")
-    lines += ["", *flags.format_help().split("\n\n", 1)[1].rstrip().splitlines()]
-    return "\n".join([*lines, "", program.footer]).rstrip() + "\n"
+                yield path, value

@@ -8,9 +8,10 @@ import pytest
 from dfs.base.errors import BadRequest, ErrorKind, PlacementRefused
 from dfs.cli import admin, user
 from dfs.cli.arguments import Offer
-from dfs.cli.command import Streams, run_line
+from dfs.cli.command import run_line
 from dfs.cli.errors import EXIT_MEANING, error_lines
-from dfs.cli.verbs import ALWAYS_POSSIBLE, Program, Verb, parse, parser_of, program_help
+from dfs.cli.grammar import ALWAYS_POSSIBLE, parse, parser_of, program_help
+from dfs.cli.verbs import Program, Streams, Verb
 from dfs.observe.exit_codes import EXIT_BY_KIND
 from tests.unit.cli.conftest import ByteBackedText, Console, Terminal
 

@@ -3,11 +3,10 @@ import pytest
 from dfs.base.errors import LocalNotFound, Stopping
 from dfs.base.units import MiB
 from dfs.cli import user
-from dfs.cli.command import Streams
-from dfs.cli.context import Context
+from dfs.cli.grammar import parse
 from dfs.cli.output import Output
 from dfs.cli.progress import LINE_EVERY_S, Watch, report_line, watching
-from dfs.cli.verbs import parse
+from dfs.cli.verbs import Context, Streams
 from dfs.client import TransferReport
 from tests.unit.cli.conftest import ByteBackedText, Console, Terminal
 

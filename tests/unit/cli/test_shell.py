@@ -9,12 +9,11 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from dfs.cli import user
-from dfs.cli.command import Streams
-from dfs.cli.context import Context
+from dfs.cli.grammar import parse
 from dfs.cli.output import Output
 from dfs.cli.shell import Shell, run_session
 from dfs.cli.shell_terminal import ShellCompleter, open_session
-from dfs.cli.verbs import parse
+from dfs.cli.verbs import Context, Streams
 from tests.unit.cli.conftest import ByteBackedText, Console, Terminal
 from tests.unit.cli.fake_namenode import FakeNamenode
 
