@@ -16,7 +16,8 @@ raises the same class again.
       FENCED           StaleEpoch  StaleGeneration
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
                        VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
-                       SchemaMismatch  Stopping  DaemonFailed  ProgramFault
+                       SchemaMismatch  Stopping  Starting  DaemonFailed
+                       ProgramFault
                        LocalDiskFull  LocalIoError  WaitTimedOut
       CORRUPT          BlockCorrupt  DataUnavailable  MetadataCorrupt
 """
@@ -399,6 +400,13 @@ class Stopping(DfsError):
 
     kind, code = ErrorKind.UNAVAILABLE, "stopping"
     default_hint = "try again; another daemon or its next start will answer"
+
+
+class Starting(DfsError):
+    """The NameNode has just started and has not heard enough of its DataNodes yet."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "starting"
+    default_hint = "try again shortly; see: dfs-admin nodes"
 
 
 class DaemonFailed(DfsError):

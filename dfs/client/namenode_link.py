@@ -23,6 +23,7 @@ from dfs.base.errors import (
     NotLoggedIn,
     Overloaded,
     PeerUnreachable,
+    Starting,
     Stopping,
     Throttled,
     from_code,
@@ -44,7 +45,7 @@ CONNECTIONS: Final = 32
 
 # UNAVAILABLE answers that a later moment or another NameNode may turn; the rest of the kind
 # (no room, no DataNodes, another schema) would only be said again.
-_PASSING: Final = (NamenodeUnreachable, PeerUnreachable, Overloaded, Stopping)
+_PASSING: Final = (NamenodeUnreachable, PeerUnreachable, Overloaded, Starting, Stopping)
 
 
 def is_passing(error: DfsError) -> bool:

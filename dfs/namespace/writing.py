@@ -19,10 +19,11 @@ from dfs.base.errors import (
     LimitExceeded,
     PathExists,
     PlacementRefused,
+    Starting,
 )
-from dfs.base.ids import InodeId, NodeId
+from dfs.base.ids import InodeId, NodeId, node_name
 from dfs.base.records import AllocatedBlock, NodeView, Principal
-from dfs.base.states import InodeKind
+from dfs.base.states import InodeKind, NodeState
 from dfs.blocks.blockmap import BlockWish, NewBlock, allocate
 from dfs.blocks.promises import Promises
 from dfs.meta.tables import LEASE
@@ -97,13 +98,20 @@ class Writing:
         self._keys = keys
         self._rng = rng
         self._config = config.namenode
+        self._liveness = config.liveness
         self._replication = config.replication
         self._limits = config.limits
         self._client = config.client
         self._promises = Promises()
 
     def create(self, txn: Txn, who: Principal, body: CreateRequest) -> Outcomes[OpenedFile]:
-        """Begin files: a lease, an inode nobody sees, and the first blocks of each."""
+        """Begin files: a lease, an inode nobody sees, and the first blocks of each.
+
+        Raises:
+            Starting: DataNodes that may take the blocks are still to be heard of.
+        """
+        default = self._replication.default
+        self._check_awake(max((file.replication or default for file in body.files), default=0))
         edit = Edit(txn, who, self._counts)
         first_blocks = max(1, min(body.first_blocks, FIRST_BLOCKS_MAX))
         outcomes: list[Outcome[_Plan]] = [
@@ -126,9 +134,14 @@ class Writing:
     def allocate(
         self, txn: Txn, who: Principal, body: AllocateRequest
     ) -> Outcomes[list[AllocatedBlock]]:
-        """Further blocks, or others in place of those that no target took."""
+        """Further blocks, or others in place of those that no target took.
+
+        Raises:
+            Starting: as `create`.
+        """
         inodes = [InodeId(item.inode) for item in body.items]
         leases, found = find_leases(txn, inodes), find_inodes(txn.connection, inodes)
+        self._check_awake(max((inode.replication for inode in found.values()), default=0))
 
         def one(item: AllocateItem) -> list[AllocatedBlock]:
             lease = check_lease(leases.get(InodeId(item.inode)), item.lease, who)
@@ -188,6 +201,23 @@ class Writing:
         else:
             edit.require_removable(place)
         return place
+
+    def _check_awake(self, copies: int) -> None:
+        """Refuse blocks while DataNodes that would hold them may just not have been heard yet.
+
+        Without this, a write that goes on over a restart of its NameNode would be refused, or get
+        fewer copies than there are nodes for.  A node that stays silent is not waited for longer
+        than any other.
+        """
+        nodes = self._nodes()
+        heard = sum(node.state is NodeState.LIVE for node in nodes)
+        awaited = [
+            node_name(node.node)
+            for node in nodes
+            if node.state is NodeState.JOINED and node.silent_s < self._liveness.stale_after_s
+        ]
+        if awaited and heard < copies:
+            raise Starting(f"not heard yet since this NameNode started: {', '.join(awaited[:10])}")
 
     def _block_size(self, file: NewFile) -> int:
         wanted = file.block_size_bytes or self._client.block_size_bytes

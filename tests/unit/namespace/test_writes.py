@@ -15,6 +15,7 @@ from dfs.base.errors import (
     PathExists,
     PathNotFound,
     PlacementRefused,
+    Starting,
 )
 from dfs.base.records import WrittenBlock
 from dfs.base.states import NodeState
@@ -220,6 +221,34 @@ def test_no_datanode_refuses_with_a_reason_for_each(rig: NamespaceRig) -> None:
         rig.create("/tmp/f", size_bytes=1)
     assert re.search(r"dn-1.*dn-2", str(refused.value) + str(refused.value.details), re.S)
     rig.put("/tmp/empty", b"")
+
+
+def test_write_is_asked_to_wait_while_datanodes_may_not_have_been_heard_yet(
+    rig: NamespaceRig,
+) -> None:
+    opened = rig.create("/f", size_bytes=2 * BLOCK, block_size_bytes=BLOCK)
+    limit_s = rig.config.liveness.stale_after_s
+    item = AllocateItem(inode=opened.inode, lease=opened.lease, number=1, count=1)
+
+    def allocate():
+        body = AllocateRequest(items=[item])
+        return only(rig.change(lambda txn: rig.space.writing.allocate(txn, ADMIN, body)))
+
+    unheard = [a_node(n, state=NodeState.JOINED, silent_s=limit_s - 1) for n in (1, 2)]
+    for nodes in (unheard, [a_node(3), *unheard]):  # one copy now would be a debt for no reason
+        rig.nodes = nodes
+        with pytest.raises(Starting, match="dn-1, dn-2"):
+            rig.create("/g", size_bytes=5)
+        with pytest.raises(Starting):
+            allocate()
+    rig.nodes = [a_node(3), a_node(4), *unheard]
+    assert len(allocate()[0].targets) == 2
+    silent = [a_node(n, state=NodeState.JOINED, silent_s=limit_s + 1) for n in (1, 2)]
+    rig.nodes = [a_node(3), *silent]
+    assert len(rig.create("/g", size_bytes=5).blocks[0].targets) == 1
+    rig.nodes = silent
+    with pytest.raises(PlacementRefused):
+        allocate()
 
 
 def test_file_of_too_many_blocks_is_refused_before_it_begins(rig: NamespaceRig) -> None:
