@@ -16,7 +16,7 @@ from dfs.cli.verbs import Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from dfs.cli.progress import Watch
+    from dfs.cli.watch import Watch
     from dfs.client import GetOptions, PutOptions, TransferReport
 
 STREAM: Final = "-"

@@ -12,12 +12,13 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from dfs.base.units import format_duration, format_size
-from dfs.cli.progress import BAR_AFTER_S, Watch
+from dfs.cli.watch import Watch
 
 if TYPE_CHECKING:
     from dfs.base.errors import DfsError
     from dfs.cli.verbs import Context
 
+BAR_AFTER_S: Final = 0.5
 REFRESH_PER_S: Final = 8
 
 

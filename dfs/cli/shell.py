@@ -59,6 +59,7 @@ class Shell:
             "exit": self._exit,
             "quit": self._exit,
         }
+        self.offered = self.own.keys() - {"quit"}  # one way out is enough to offer
 
     def run(self, line: str) -> int:
         """Run one line; its exit code."""
@@ -156,7 +157,7 @@ def run_shell(context: Context) -> int:
     from dfs.cli.shell_terminal import open_session  # noqa: PLC0415 - start-up time
 
     context.out.line("DFS shell: help lists the commands, TAB completes, ^D leaves")
-    return run_session(shell, open_session(shell))
+    return run_session(shell, open_session(context, shell.program, shell.offered))
 
 
 def _run_script(shell: Shell, lines: Iterator[str]) -> int:

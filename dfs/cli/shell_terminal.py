@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from prompt_toolkit import PromptSession
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
 
-    from dfs.cli.shell import Shell
+    from dfs.cli.verbs import Context, Program
 
 HISTORY_FILE: Final = "shell_history"
 SPECIAL: Final = frozenset(" \t\n'\"\\#;&|<>()$`*?[]{}~!")
@@ -29,8 +29,10 @@ SPECIAL: Final = frozenset(" \t\n'\"\\#;&|<>()$`*?[]{}~!")
 class ShellCompleter(Completer):
     """Offers what may come next; remote names are asked for when TAB is pressed."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+    def __init__(self, context: Context, program: Program, own: Collection[str]) -> None:
+        self._context = context
+        self._program = program
+        self._own = own
         self._files = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
@@ -49,23 +51,22 @@ class ShellCompleter(Completer):
             )
 
     def _candidates(self, words: list[str]) -> Iterator[Candidate]:
-        shell = self._shell
         if len(words) == 1:
-            own = sorted(shell.own.keys() - {"quit"})
-            yield from (Candidate(Kind.WORD, word) for word in own if word.startswith(words[0]))
+            own = sorted(word for word in self._own if word.startswith(words[0]))
+            yield from (Candidate(Kind.WORD, word) for word in own)
         if words[0] in ("cd", "lcd") and len(words) == 2:
             yield from self._directories(words)
             return
-        client = shell.context.client
+        context = self._context
         yield from complete(
-            shell.program, words, directory=shell.context.directory, entries=client.listdir
+            self._program, words, directory=context.directory, entries=context.client.listdir
         )
 
     def _directories(self, words: list[str]) -> Iterator[Candidate]:
         if words[0] == "lcd":
             yield Candidate(Kind.LOCAL, "")
             return
-        context = self._shell.context
+        context = self._context
         yield from remote_candidates(
             words[1],
             directory=context.directory,
@@ -111,12 +112,23 @@ def _last_name(candidate: Candidate) -> str:
 
 
 def open_session(
-    shell: Shell, *, source: Input | None = None, screen: Output | None = None
+    context: Context,
+    program: Program,
+    own: Collection[str],
+    *,
+    source: Input | None = None,
+    screen: Output | None = None,
 ) -> PromptSession[str]:
-    """The line editor; `source` and `screen` stand in for the terminal in tests."""
+    """The line editor.
+
+    Args:
+        program: whose verbs are completed.
+        own: the verbs of the shell itself.
+        source: with `screen`, stands in for the terminal in tests.
+    """
     return PromptSession(
-        history=_history(shell),
-        completer=ShellCompleter(shell),
+        history=_history(context.environment),
+        completer=ShellCompleter(context, program, own),
         complete_in_thread=True,
         complete_style=CompleteStyle.MULTI_COLUMN,
         complete_while_typing=False,  # remote names are looked up when asked for, not at each key
@@ -126,9 +138,9 @@ def open_session(
     )
 
 
-def _history(shell: Shell) -> History:
+def _history(environment: Mapping[str, str]) -> History:
     """In the user's state folder; in memory where that cannot be written."""
-    file = default_state_folder(shell.context.environment) / HISTORY_FILE
+    file = default_state_folder(environment) / HISTORY_FILE
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)

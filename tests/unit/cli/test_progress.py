@@ -5,8 +5,9 @@ from dfs.base.units import MiB
 from dfs.cli import user
 from dfs.cli.grammar import parse
 from dfs.cli.output import Output
-from dfs.cli.progress import LINE_EVERY_S, Watch, report_line, watching
+from dfs.cli.progress import report_line, watching
 from dfs.cli.verbs import Context, Streams
+from dfs.cli.watch import LINE_EVERY_S, Watch
 from dfs.client import TransferReport
 from tests.unit.cli.conftest import ByteBackedText, Console, Terminal
 

@@ -32,8 +32,11 @@ class Screen:
     def type(self, text: str) -> None:
         """Type all of it, run until the shell ends."""
         self._keys.send_text(text)
-        session = open_session(self.shell, source=self._keys, screen=DummyOutput())
-        run_session(self.shell, session)
+        shell = self.shell
+        session = open_session(
+            self.context, shell.program, shell.offered, source=self._keys, screen=DummyOutput()
+        )
+        run_session(shell, session)
 
 
 def _plain(args: argparse.Namespace) -> argparse.Namespace:
@@ -105,7 +108,8 @@ def test_shell_completes_verbs_options_and_names_on_both_sides(
     (tmp_path / "made-here").mkdir()
     namenode.add_directory("/user/alice/two words")
     namenode.add_file("/user/alice/notes")
-    found = ShellCompleter(screen.shell).get_completions(Document(typed), CompleteEvent())
+    completer = ShellCompleter(screen.context, screen.shell.program, screen.shell.offered)
+    found = completer.get_completions(Document(typed), CompleteEvent())
     assert [typed[: len(typed) + c.start_position] + c.text for c in found] == becomes
 
 
