@@ -107,7 +107,7 @@ class Reader:
             Overloaded: every connection is in use, and stayed so.
         """
         try:
-            with self._engine.connect() as connection:
+            with self._engine.connect() as connection, connection.begin():
                 yield connection
         except PoolTimeout:
             raise Overloaded("too many requests read the metadata at once") from None

@@ -11,10 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.sql.elements import ColumnElement
 
 from dfs.base.ids import Epoch, TxId
 from dfs.meta.cluster_tables import SEQUENCE
 from dfs.meta.journal import ChangeLog, Value
+from dfs.meta.prepared import Prepared
 
 Row = Mapping[str, Any]
 
@@ -25,27 +27,27 @@ def _columns(table: Table) -> tuple[str, ...]:
 
 
 @cache
-def _upsert(table: Table) -> Any:
+def _upsert(table: Table) -> Prepared:
     keys = [column.key for column in table.primary_key]
     statement = insert(table)
     rest = {name: statement.excluded[name] for name in _columns(table) if name not in keys}
     if not rest:  # the key is all there is: being there says everything
-        return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(index_elements=keys, set_=rest)
+        return Prepared(statement.on_conflict_do_nothing(index_elements=keys))
+    return Prepared(statement.on_conflict_do_update(index_elements=keys, set_=rest))
 
 
 @cache
-def _delete(table: Table) -> Any:
-    return delete(table).where(
-        and_(*(column == bindparam(f"k_{column.key}") for column in table.primary_key))
-    )
+def _delete(table: Table) -> Prepared:
+    return Prepared(delete(table).where(_key_is(table)))
 
 
 @cache
-def _get(table: Table) -> Any:
-    return select(table).where(
-        and_(*(column == bindparam(f"k_{column.key}") for column in table.primary_key))
-    )
+def _get(table: Table) -> Prepared:
+    return Prepared(select(table).where(_key_is(table)))
+
+
+def _key_is(table: Table) -> ColumnElement[bool]:
+    return and_(*(column == bindparam(f"k_{column.key}") for column in table.primary_key))
 
 
 class Sequences:
@@ -108,33 +110,29 @@ class Txn:
     def get(self, table: Table, *key: Value) -> Row | None:
         """The row of that primary key, as a mapping."""
         names = [f"k_{column.key}" for column in table.primary_key]
-        found = self.connection.execute(_get(table), dict(zip(names, key, strict=True))).first()
-        return None if found is None else dict(found._mapping)
+        found = _get(table).run(self.connection, **dict(zip(names, key, strict=True)))
+        return dict(zip(_columns(table), found[0], strict=True)) if found else None
 
     def put(self, table: Table, *rows: Row) -> None:
         """Insert rows, or replace those of the same key.  Each row names every column."""
         if rows:
-            self.connection.execute(_upsert(table), list(rows))
-            columns = _columns(table)
-            self.log.rows(
-                str(table.name), columns, [tuple(row[c] for c in columns) for row in rows]
-            )
+            self.log.rows(str(table.name), _columns(table), self._write(table, rows))
 
     def drop(self, table: Table, *keys: tuple[Value, ...]) -> None:
         """Delete the rows of those primary keys; one that is not there is no error."""
         if keys:
-            self._delete(table, keys)
+            _delete(table).write_many(self.connection, keys)
             self.log.gone(str(table.name), keys)
 
     def put_soft(self, table: Table, *rows: Row) -> None:
         """As `put`, without the journal."""
         if rows:
-            self.connection.execute(_upsert(table), list(rows))
+            self._write(table, rows)
 
     def drop_soft(self, table: Table, *keys: tuple[Value, ...]) -> None:
         """As `drop`, without the journal."""
         if keys:
-            self._delete(table, keys)
+            _delete(table).write_many(self.connection, keys)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Run `hook` once the batch is on the disk; never if it is not."""
@@ -153,8 +151,10 @@ class Txn:
         """What to run after the commit."""
         return self._after_commit
 
-    def _delete(self, table: Table, keys: Sequence[tuple[Value, ...]]) -> None:
-        names = [f"k_{column.key}" for column in table.primary_key]
-        self.connection.execute(
-            _delete(table), [dict(zip(names, key, strict=True)) for key in keys]
-        )
+    def _write(self, table: Table, rows: Sequence[Row]) -> list[tuple[Value, ...]]:
+        columns = _columns(table)
+        images = [tuple(row[column] for column in columns) for row in rows]
+        upsert = _upsert(table)
+        assert upsert.names(self.connection) == columns
+        upsert.write_many(self.connection, images)
+        return images

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from dfs.base.ids import DirentId, GroupId, InodeId, UserId
 from dfs.base.states import InodeKind
+from dfs.meta.prepared import Prepared
 from dfs.meta.tables import DIRENT, INODE
 from dfs.meta.txn import Txn
 
@@ -73,14 +74,14 @@ _ENTRIES: Final = select(DIRENT, INODE).join(INODE, INODE.c.id == DIRENT.c.inode
 _CHILD: Final = _ENTRIES.where(
     DIRENT.c.parent == bindparam("parent"), DIRENT.c.name == bindparam("name")
 )
-_CHILD_LIVE: Final = _CHILD.where(_LIVE)
+_CHILD_LIVE: Final = Prepared(_CHILD.where(_LIVE))
 _PAGE: Final = (
     _ENTRIES.where(DIRENT.c.parent == bindparam("parent"), DIRENT.c.name > bindparam("after"))
     .order_by(DIRENT.c.name)
     .limit(bindparam("count"))
 )
-_PAGE_LIVE: Final = _PAGE.where(_LIVE)
-_INODE: Final = select(INODE).where(INODE.c.id == bindparam("id"))
+_PAGE_LIVE: Final = Prepared(_PAGE.where(_LIVE))
+_INODE: Final = Prepared(select(INODE).where(INODE.c.id == bindparam("id")))
 
 
 def _as_of(statement: Select[Any], txid: int) -> Select[Any]:
@@ -113,8 +114,7 @@ def put_dirents(txn: Txn, *dirents: Dirent) -> None:
 
 def find_inode(connection: Connection, inode: InodeId) -> Inode | None:
     """The inode of that id."""
-    row = connection.execute(_INODE, {"id": inode}).first()
-    return None if row is None else Inode(*row)
+    return next((Inode(*row) for row in _INODE.run(connection, id=inode)), None)
 
 
 def find_inodes(connection: Connection, inodes: Sequence[InodeId]) -> dict[InodeId, Inode]:
@@ -130,9 +130,12 @@ def find_child(
     connection: Connection, parent: InodeId, name: str, *, as_of: int | None = None
 ) -> Entry | None:
     """The entry of that name in a directory: the live one, or the one alive after `as_of`."""
-    statement = _CHILD_LIVE if as_of is None else _as_of(_CHILD, as_of)
-    row = connection.execute(statement, {"parent": parent, "name": name}).first()
-    return None if row is None else _entry(row)
+    if as_of is None:
+        rows = _CHILD_LIVE.run(connection, parent=parent, name=name)
+    else:
+        past = _as_of(_CHILD, as_of)
+        rows = [*map(tuple, connection.execute(past, {"parent": parent, "name": name}))]
+    return _entry(rows[0]) if rows else None
 
 
 def find_children(
@@ -157,8 +160,11 @@ def page_of_children(
     as_of: int | None = None,
 ) -> list[Entry]:
     """The next entries of a directory in name order (by code point)."""
-    statement = _PAGE_LIVE if as_of is None else _as_of(_PAGE, as_of)
-    rows = connection.execute(statement, {"parent": parent, "after": after, "count": limit})
+    if as_of is None:
+        rows = _PAGE_LIVE.run(connection, parent=parent, after=after, count=limit)
+    else:
+        values = {"parent": parent, "after": after, "count": limit}
+        rows = [*map(tuple, connection.execute(_as_of(_PAGE, as_of), values))]
     return [_entry(row) for row in rows]
 
 
