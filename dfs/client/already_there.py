@@ -6,25 +6,22 @@ made of, and nothing is sent if the checksums agree.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from dfs.base.checksum import BlockHasher, file_checksum
 from dfs.base.errors import DfsError
 from dfs.base.records import FileStatus
 from dfs.base.states import InodeKind
+from dfs.client.names import NamespaceCalls
 from dfs.client.piece_sources import FileSlice, LocalFile
 from dfs.client.put_plan import PlannedFile
-
-if TYPE_CHECKING:
-    from dfs.client.api import DfsClient
 
 
 class AlreadyThere:
     """What is known of the targets of some files, by one request."""
 
-    def __init__(self, client: "DfsClient", files: Sequence[PlannedFile]) -> None:
-        self._client = client
-        found = client.stat_all([file.remote for file in files])
+    def __init__(self, names: NamespaceCalls, files: Sequence[PlannedFile]) -> None:
+        self._names = names
+        found = names.stat_all([file.remote for file in files])
         self._there: dict[str, FileStatus] = {
             file.remote: status
             for file, status in zip(files, found, strict=True)
@@ -44,7 +41,7 @@ class AlreadyThere:
             return False  # then it is put, and that says what is wrong
 
     def _same_content(self, file: PlannedFile) -> bool:
-        remote = self._client.checksum(file.remote)
+        remote = self._names.checksum(file.remote)
         with LocalFile(file.path) as source:
             local = file_checksum(_hashed(source, remote.blocks))
             source.check_unchanged()

@@ -1,6 +1,6 @@
 """`DfsClient`: everything a program or the command line can ask of a cluster, in one object.
 
-It holds the link to the NameNodes and, once bytes move, the channels to the DataNodes; the verbs
+It holds the link to the NameNodes and the login, and composes what transfers work with; the verbs
 live in modules of their own.  Those that move bytes are imported when first used: gRPC takes
 longer to load than most commands take to run.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.entropy import Random, SystemRandom
 from dfs.base.records import FileStatus
+from dfs.client.cluster_link import ClusterLink
 from dfs.client.credentials import (
     Credential,
     CredentialsFile,
@@ -36,7 +37,6 @@ from dfs.wire import routes
 from dfs.wire.shapes import Nothing
 
 if TYPE_CHECKING:
-    from dfs.client.data_plane import DataPlane
     from dfs.client.file import DfsFile
 
 Notice = Callable[[str], None]
@@ -65,11 +65,12 @@ class DfsClient(NamespaceCalls):
     ) -> None:
         super().__init__(link)
         self.config = config
-        self.clock: Clock = clock or SystemClock()
-        self.rng: Random = rng or SystemRandom()
         self.state_folder = state_folder
+        self.clock: Clock = clock or SystemClock()
+        self.cluster = ClusterLink(
+            NamespaceCalls(link), config=config, clock=self.clock, rng=rng or SystemRandom()
+        )
         self._credentials = credentials
-        self._plane: DataPlane | None = None
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -86,23 +87,8 @@ class DfsClient(NamespaceCalls):
 
     def close(self) -> None:
         """Stop background work and close every connection.  Open files must be closed before."""
-        self.drop_plane()
+        self.cluster.drop_plane()
         self.link.close()
-
-    @property
-    def plane(self) -> "DataPlane":
-        """The way to the DataNodes, opened when first needed."""
-        if self._plane is None:
-            from dfs.client.data_plane import DataPlane  # noqa: PLC0415 - start-up time
-
-            self._plane = DataPlane(self)
-        return self._plane
-
-    def drop_plane(self) -> None:
-        """End every transfer under way; the next one begins with fresh connections."""
-        plane, self._plane = self._plane, None
-        if plane is not None:
-            plane.close()
 
     # --- accounts -------------------------------------------------------------------------------
 
@@ -162,11 +148,11 @@ class DfsClient(NamespaceCalls):
         from dfs.client import file  # noqa: PLC0415 - start-up time
 
         if mode == "rb":
-            return file.open_reader(self, path)
+            return file.open_reader(self.cluster, path)
         options = PutOptions(
             overwrite=mode == "wb", replication=replication, block_size_bytes=block_size_bytes
         )
-        return file.open_writer(self, path, options=options, permissions=permissions)
+        return file.open_writer(self.cluster, path, options=options, permissions=permissions)
 
     def read_bytes(self, path: str) -> bytes:
         """A whole file in memory."""
@@ -190,7 +176,14 @@ class DfsClient(NamespaceCalls):
         """Copy local files and directories in.  Failures of single files are in the report."""
         from dfs.client.put import put  # noqa: PLC0415 - start-up time
 
-        return put(self, sources, target, options or PutOptions(), progress or SilentProgress())
+        return put(
+            self.cluster,
+            sources,
+            target,
+            options or PutOptions(),
+            progress or SilentProgress(),
+            state_folder=self.state_folder,
+        )
 
     def put_stream(
         self,
@@ -204,7 +197,7 @@ class DfsClient(NamespaceCalls):
         from dfs.client.put import put_stream  # noqa: PLC0415 - start-up time
 
         settled = options or PutOptions()
-        return put_stream(self, stream, target, settled, progress or SilentProgress())
+        return put_stream(self.cluster, stream, target, settled, progress or SilentProgress())
 
     def get(
         self,
@@ -217,7 +210,8 @@ class DfsClient(NamespaceCalls):
         """Copy files and directories out.  Failures of single files are in the report."""
         from dfs.client.get import get  # noqa: PLC0415 - start-up time
 
-        return get(self, sources, target, options or GetOptions(), progress or SilentProgress())
+        settled = options or GetOptions()
+        return get(self.cluster, sources, target, settled, progress or SilentProgress())
 
     def get_stream(
         self,
@@ -232,14 +226,19 @@ class DfsClient(NamespaceCalls):
         from dfs.client.get import get_stream  # noqa: PLC0415 - start-up time
 
         return get_stream(
-            self, path, out, offset=offset, length=length, progress=progress or SilentProgress()
+            self.cluster,
+            path,
+            out,
+            offset=offset,
+            length=length,
+            progress=progress or SilentProgress(),
         )
 
     def verify(self, path: str) -> Iterator[ReplicaVerdict]:
         """Have every holder of each block of a file, or of all below a directory, read it again."""
         from dfs.client.verify import verify  # noqa: PLC0415 - start-up time
 
-        return verify(self, path)
+        return verify(self.cluster, path)
 
 
 def connect(

@@ -11,7 +11,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from dfs.base.errors import (
     DfsError,
@@ -20,15 +20,13 @@ from dfs.base.errors import (
 )
 from dfs.base.ids import NodeId, node_name
 from dfs.base.records import AllocatedBlock, NodeAddress, WrittenBlock
+from dfs.client.data_plane import DataPlane
 from dfs.client.leases import Lease
 from dfs.client.namenode_link import NamenodeLink, value_of
 from dfs.transfer.block_channel import PieceSource
 from dfs.transfer.write_pipeline import WriteMode, WriteOutcome
 from dfs.wire.data_api import AllocateItem, AllocateRequest, OpenedFile
 from dfs.wire.routes import ALLOCATE
-
-if TYPE_CHECKING:
-    from dfs.client.data_plane import DataPlane
 
 REPLACEMENTS_MAX: Final = 2
 
@@ -113,7 +111,7 @@ class BlockWriter:
 
     def __init__(
         self,
-        plane: "DataPlane",
+        plane: DataPlane,
         opened: OpenedFile,
         supply: BlockSupply,
         *,

@@ -2,21 +2,22 @@
 
 import socket
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from dfs.base.clock import Clock
+from dfs.base.entropy import Random
 from dfs.base.errors import SourceChanged
 from dfs.base.ids import NodeId
 from dfs.base.records import BlockName, LocatedExtent
 from dfs.client.leases import LeaseKeeper
+from dfs.client.names import NamespaceCalls
+from dfs.settings.sections import Config
 from dfs.transfer.channels import Channels
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import Relocate, ReplicaReader
 from dfs.transfer.write_pipeline import BlockSender
 from dfs.wire.data_api import SuspectRequest
 from dfs.wire.routes import SUSPECT
-
-if TYPE_CHECKING:
-    from dfs.client.api import DfsClient
 
 SUSPECTS_MAX: Final = 1_000  # reported by one client; a cluster that bad needs no more words
 _RENEWALS_PER_LEASE: Final = 3
@@ -25,22 +26,21 @@ _RENEWALS_PER_LEASE: Final = 3
 class DataPlane:
     """Opened when the first bytes move.  Safe to share between threads."""
 
-    def __init__(self, client: "DfsClient") -> None:
-        settings = client.config.client
-        self._client = client
-        client.link.learn()
-        self.channels = Channels(clock=client.clock, stall_s=settings.stall_s)
-        self.memory = NodeMemory(clock=client.clock)
+    def __init__(self, names: NamespaceCalls, *, config: Config, clock: Clock, rng: Random) -> None:
+        self._names = names
+        names.link.learn()
+        self.channels = Channels(clock=clock, stall_s=config.client.stall_s)
+        self.memory = NodeMemory(clock=clock)
         self.sender = BlockSender(self.channels, self.memory)
         self.reader = ReplicaReader(
             self.channels,
             self.memory,
-            rng=client.rng,
+            rng=rng,
             here=frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()}),
             suspect=self._report,
         )
-        interval_s = client.config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
-        self.leases = LeaseKeeper(client.link, interval_s=interval_s)
+        interval_s = config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
+        self.leases = LeaseKeeper(names.link, interval_s=interval_s)
         self._lock = threading.Lock()
         self._reported: set[tuple[BlockName, NodeId]] = set()
 
@@ -53,7 +53,7 @@ class DataPlane:
         """Finds extents of the file at `path` again, as long as it is the same file."""
 
         def relocate(old: LocatedExtent) -> LocatedExtent:
-            for extent in self._client.locate(path, insist=True).extents:
+            for extent in self._names.locate(path, insist=True).extents:
                 if (extent.file_offset, extent.truth) == (old.file_offset, old.truth):
                     return extent
             raise SourceChanged(
@@ -71,4 +71,4 @@ class DataPlane:
         body = SuspectRequest(
             block=name.block, generation=name.generation, node=node, reason=reason[:200]
         )
-        self._client.link.try_once(SUSPECT, body)
+        self._names.link.try_once(SUSPECT, body)

@@ -14,6 +14,7 @@ from dfs.base.errors import BadRequest, BlockCorrupt, DfsError, IsADirectory
 from dfs.base.records import FileStatus, LocatedFile
 from dfs.base.states import InodeKind
 from dfs.base.units import MiB
+from dfs.client.cluster_link import ClusterLink
 from dfs.client.options import PutOptions
 from dfs.client.stream_writer import StreamWriter
 from dfs.transfer.ranges import check_extents, stretches
@@ -22,8 +23,6 @@ from dfs.wire.data_api import Completed
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
-
-    from dfs.client.api import DfsClient
 
 PROBING_READ_BYTES: Final = 1 * MiB  # read after a seek; only a second one in order reads ahead
 
@@ -61,11 +60,11 @@ class Reader(DfsFile):
 
     mode = "rb"
 
-    def __init__(self, client: "DfsClient", located: LocatedFile) -> None:
+    def __init__(self, cluster: ClusterLink, located: LocatedFile) -> None:
         super().__init__()
         self.name = located.status.path
         self.status: FileStatus = located.status
-        self._client = client
+        self._cluster = cluster
         self._extents = located.extents
         self._size_bytes = check_extents(located.extents)
         self._position = 0
@@ -166,7 +165,7 @@ class Reader(DfsFile):
         self._next, self._next_at = self._stream(self._position, length), self._position
 
     def _stream(self, offset: int, length: int) -> Generator[bytes, None, None]:
-        settings, plane = self._client.config.client, self._client.plane
+        settings, plane = self._cluster.settings, self._cluster.plane
         return stream(
             plane.reader,
             self.name,
@@ -189,13 +188,13 @@ class Writer(DfsFile):
     _writer: StreamWriter | None = None
 
     def __init__(
-        self, client: "DfsClient", path: str, *, options: PutOptions, permissions: int
+        self, cluster: ClusterLink, path: str, *, options: PutOptions, permissions: int
     ) -> None:
         super().__init__()
         self.name = path
         self._completed: Completed | None = None
         self._writer = StreamWriter(
-            client, path, options=options, permissions=permissions, moved=lambda _size: None
+            cluster, path, options=options, permissions=permissions, moved=lambda _size: None
         )
 
     @property
@@ -265,14 +264,16 @@ class Writer(DfsFile):
         return self._writer
 
 
-def open_reader(client: "DfsClient", path: str) -> Reader:
+def open_reader(cluster: ClusterLink, path: str) -> Reader:
     """See `DfsClient.open`."""
-    located = client.locate(path)
+    located = cluster.names.locate(path)
     if located.status.kind is not InodeKind.FILE:
         raise IsADirectory(f"is a directory: {path}")
-    return Reader(client, located)
+    return Reader(cluster, located)
 
 
-def open_writer(client: "DfsClient", path: str, *, options: PutOptions, permissions: int) -> Writer:
+def open_writer(
+    cluster: ClusterLink, path: str, *, options: PutOptions, permissions: int
+) -> Writer:
     """See `DfsClient.open`."""
-    return Writer(client, path, options=options, permissions=permissions)
+    return Writer(cluster, path, options=options, permissions=permissions)

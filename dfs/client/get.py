@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from dfs.base.checksum import file_checksum
 from dfs.base.errors import (
@@ -23,6 +23,7 @@ from dfs.base.errors import (
 from dfs.base.records import LocatedFile
 from dfs.base.states import InodeKind
 from dfs.base.units import MiB
+from dfs.client.cluster_link import ClusterLink
 from dfs.client.get_plan import GetPlan, Wanted, batches, plan_get
 from dfs.client.local_files import PartFile, check_free, make_directory
 from dfs.client.options import GetOptions, Progress, TransferReport
@@ -30,28 +31,25 @@ from dfs.transfer.ranges import Stretch, check_extents, stretches
 from dfs.transfer.read_parallel import PlacedOutlet, local_write_error, stream
 from dfs.transfer.replica_reader import Relocate
 
-if TYPE_CHECKING:
-    from dfs.client.api import DfsClient
-
 BATCH_FILES_MAX: Final = 500
 BATCH_BYTES_MAX: Final = 128 * MiB  # as for a put: the tokens must outlive the queue
 BATCH_EXTENTS_MAX: Final = 10_000  # half of what a NameNode locates in one request
 
 
 def get(
-    client: "DfsClient",
+    cluster: ClusterLink,
     sources: Sequence[str],
     target: Path,
     options: GetOptions,
     progress: Progress,
 ) -> TransferReport:
     """See `DfsClient.get`."""
-    plan = plan_get(client, sources, target, recursive=options.recursive)
-    return _Get(client, plan, options, progress).run()
+    plan = plan_get(cluster.names, sources, target, recursive=options.recursive)
+    return _Get(cluster, plan, options, progress).run()
 
 
 def get_stream(
-    client: "DfsClient",
+    cluster: ClusterLink,
     path: str,
     out: BinaryIO,
     *,
@@ -67,14 +65,14 @@ def get_stream(
             before are right (but see `dfs.transfer.replica_reader`, 4).
         BrokenPipeError: nobody reads `out` any more.
     """
-    located = client.locate(path)
+    located = cluster.names.locate(path)
     if located.status.kind is not InodeKind.FILE:
         raise IsADirectory(f"is a directory: {path}")
     size = check_extents(located.extents)
     begin = max(0, size + offset) if offset < 0 else min(offset, size)
     wanted = size - begin if length is None else max(0, min(length, size - begin))
     progress.started(1, wanted)
-    settings, plane = client.config.client, client.plane
+    settings, plane = cluster.settings, cluster.plane
     written = 0
     pieces = stream(
         plane.reader,
@@ -108,11 +106,11 @@ class _Get:
     """One get, from its plan to its report."""
 
     def __init__(
-        self, client: "DfsClient", plan: GetPlan, options: GetOptions, progress: Progress
+        self, cluster: ClusterLink, plan: GetPlan, options: GetOptions, progress: Progress
     ) -> None:
-        settings = client.config.client
-        self._client = client
-        self._plane = client.plane
+        settings = cluster.settings
+        self._cluster = cluster
+        self._plane = cluster.plane
         self._plan = plan
         self._options = options
         self._progress = progress
@@ -194,7 +192,9 @@ class _Get:
 
     def _run_batch(self, batch: list[Wanted]) -> None:
         try:
-            located = self._client.locate_all([wanted.status.path for wanted in batch], insist=True)
+            located = self._cluster.names.locate_all(
+                [wanted.status.path for wanted in batch], insist=True
+            )
         except DfsError as exc:
             for wanted in batch:
                 self._fail(wanted, exc)
@@ -270,7 +270,7 @@ class _Get:
         """The get is ended from outside (Ctrl-C): what is under way ends and removes its parts."""
         if not self._stopped:
             self._stopped = True
-            self._client.drop_plane()
+            self._cluster.drop_plane()
             self._downloads.shutdown(wait=True)
 
 

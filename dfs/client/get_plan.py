@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dfs.base import paths
 from dfs.base.errors import (
@@ -20,10 +19,7 @@ from dfs.base.errors import (
     PathNotFound,
 )
 from dfs.base.records import FileStatus
-from dfs.client.names import is_directory
-
-if TYPE_CHECKING:
-    from dfs.client.names import NamespaceCalls
+from dfs.client.names import NamespaceCalls, is_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class GetPlan:
 
 
 def plan_get(
-    calls: "NamespaceCalls", sources: Sequence[str], target: Path, *, recursive: bool
+    calls: NamespaceCalls, sources: Sequence[str], target: Path, *, recursive: bool
 ) -> GetPlan:
     """The plan.  What is wrong with one source is in `failed`, and the others stand.
 
@@ -80,7 +76,7 @@ def plan_get(
 
 
 def _plan_source(
-    calls: "NamespaceCalls",
+    calls: NamespaceCalls,
     plan: GetPlan,
     status: FileStatus,
     target: Path,

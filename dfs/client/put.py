@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from dfs.base import crashpoint
 from dfs.base.errors import BadRequest, DfsError, ErrorKind, NotADirectory, PathNotFound, Stopping
@@ -24,9 +24,10 @@ from dfs.base.records import WrittenBlock
 from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.client.already_there import AlreadyThere
+from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
 from dfs.client.namenode_link import error_of, value_of
-from dfs.client.names import is_directory
+from dfs.client.names import NamespaceCalls, is_directory
 from dfs.client.options import Progress, PutOptions, TransferReport
 from dfs.client.put_plan import PlannedDirectory, PlannedFile, PutPlan, batches, plan_put
 from dfs.client.resume import PutState
@@ -41,9 +42,6 @@ from dfs.wire.data_api import (
     OpenedFile,
 )
 from dfs.wire.routes import COMPLETE, CREATE
-
-if TYPE_CHECKING:
-    from dfs.client.api import DfsClient
 
 BATCH_FILES_MAX: Final = 500
 # What a batch may hold so that its tokens, which live ten minutes, do not run out in the queue.
@@ -65,19 +63,21 @@ class _Writing:
 
 
 def put(
-    client: "DfsClient",
+    cluster: ClusterLink,
     sources: Sequence[Path | str],
     target: str,
     options: PutOptions,
     progress: Progress,
+    *,
+    state_folder: Path | None,
 ) -> TransferReport:
-    """See `DfsClient.put`."""
-    plan = plan_put(sources, target, _kind(client, target), recursive=options.recursive)
-    return _Put(client, plan, options, progress).run()
+    """See `DfsClient.put`; what `--resume` needs is kept in `state_folder`, if anywhere."""
+    plan = plan_put(sources, target, _kind(cluster.names, target), recursive=options.recursive)
+    return _Put(cluster, plan, options, progress, state_folder=state_folder).run()
 
 
 def put_stream(
-    client: "DfsClient", stream: BinaryIO, target: str, options: PutOptions, progress: Progress
+    cluster: ClusterLink, stream: BinaryIO, target: str, options: PutOptions, progress: Progress
 ) -> TransferReport:
     """See `DfsClient.put_stream`.
 
@@ -85,11 +85,11 @@ def put_stream(
         BadRequest: the target is a directory, where a stream has no name to go by.
         DfsError: it could not be written; nothing is visible.
     """
-    if target.endswith("/") or _kind(client, target) is InodeKind.DIRECTORY:
+    if target.endswith("/") or _kind(cluster.names, target) is InodeKind.DIRECTORY:
         raise BadRequest(f"{target} is a directory; a stream needs the name of a file")
     progress.started(1, 0)
     writer = StreamWriter(
-        client, target, options=options, permissions=0o644, moved=progress.advanced
+        cluster, target, options=options, permissions=0o644, moved=progress.advanced
     )
     try:
         while data := stream.read(STREAM_READ_BYTES):
@@ -102,9 +102,9 @@ def put_stream(
     return TransferReport(files=1, size_bytes=writer.size_bytes, owed=completed.owed)
 
 
-def _kind(client: "DfsClient", target: str) -> InodeKind | None:
+def _kind(names: NamespaceCalls, target: str) -> InodeKind | None:
     try:
-        return client.stat(target.rstrip("/") or "/").kind
+        return names.stat(target.rstrip("/") or "/").kind
     except PathNotFound:
         return None
 
@@ -113,18 +113,26 @@ class _Put:
     """One put, from its plan to its report."""
 
     def __init__(
-        self, client: "DfsClient", plan: PutPlan, options: PutOptions, progress: Progress
+        self,
+        cluster: ClusterLink,
+        plan: PutPlan,
+        options: PutOptions,
+        progress: Progress,
+        *,
+        state_folder: Path | None,
     ) -> None:
-        settings = client.config.client
-        self._client = client
-        self._link = client.link
-        self._plane = client.plane
+        settings = cluster.settings
+        self._cluster = cluster
+        self._names = cluster.names
+        self._link = cluster.link
+        self._plane = cluster.plane
         self._plan = plan
         self._options = options
         self._progress = progress
+        self._state_folder = state_folder
         self._jobs = options.jobs or settings.jobs
         mode = WriteMode(options.write_mode or settings.write_mode)
-        self._uploader = Uploader(client, mode=mode, moved=progress.advanced)
+        self._uploader = Uploader(cluster, mode=mode, moved=progress.advanced)
         self._first_blocks = settings.blocks_in_flight
         self._uploads = ThreadPoolExecutor(self._jobs, "dfs-put")
         self._report = TransferReport(failed=list(plan.failed))
@@ -179,11 +187,11 @@ class _Put:
     def _mkdir(self, paths: list[str], mode: int, *, is_top: bool) -> list[object]:
         """The topmost directories need parents that are there, unless asked for otherwise."""
         if not is_top or self._options.parents:
-            return [self._as_directory(each) for each in self._client.mkdir_all(paths, mode=mode)]
+            return [self._as_directory(each) for each in self._names.mkdir_all(paths, mode=mode)]
         found: list[object] = []
         for path in paths:
             try:
-                found.append(self._client.mkdir(path, mode=mode))
+                found.append(self._names.mkdir(path, mode=mode))
             except DfsError as exc:
                 found.append(self._existing(path, exc))
         return found
@@ -193,7 +201,7 @@ class _Put:
         if refusal.kind is not ErrorKind.CONFLICT:
             return refusal
         try:
-            return self._as_directory(self._client.stat(path))
+            return self._as_directory(self._names.stat(path))
         except DfsError:
             return refusal
 
@@ -207,7 +215,7 @@ class _Put:
         closed = [d for d in self._plan.directories if d.mode != _making_mode(d)]
         for directory in reversed(closed):
             try:
-                self._client.chmod(directory.remote, directory.mode)
+                self._names.chmod(directory.remote, directory.mode)
             except DfsError as exc:
                 self._progress.note(f"{directory.remote}: mode not set: {exc.message}")
 
@@ -244,7 +252,7 @@ class _Put:
         self._give_up([one for one in writing if one.error is not None])
 
     def _without_those_there(self, batch: list[PlannedFile]) -> list[PlannedFile]:
-        there = AlreadyThere(self._client, batch)
+        there = AlreadyThere(self._names, batch)
         left: list[PlannedFile] = []
         for file in batch:
             if not there.holds(file):
@@ -262,7 +270,7 @@ class _Put:
         Without `resume`, an interrupted put of ours is given up, so that its lease does not stand
         in the way of this one.
         """
-        folder = self._client.state_folder
+        folder = self._state_folder
         if folder is None:
             return
         for file in batch:
@@ -334,7 +342,7 @@ class _Put:
             one.error = exc
 
     def _remember(self, one: _Writing) -> PutState | None:
-        folder = self._client.state_folder
+        folder = self._state_folder
         return PutState.begin(folder, one.planned, one.opened) if folder is not None else None
 
     def _complete(self, written: list[_Writing]) -> None:
@@ -406,7 +414,7 @@ class _Put:
         if self._stopped:
             return
         self._stopped = True
-        self._client.drop_plane()
+        self._cluster.drop_plane()
         self._uploads.shutdown(wait=False)  # what waits there sees `_stopped` and ends at once
         with self._lock:
             opened = [one.lease for one in self._open.values() if one.state is None]

@@ -8,14 +8,14 @@ never after `abandon`.
 import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from dfs.base import crashpoint
 from dfs.base.errors import DfsError
 from dfs.base.records import WrittenBlock
 from dfs.client.block_writer import BlockSupply, BlockWriter, Moved
+from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
-from dfs.client.namenode_link import value_of
+from dfs.client.namenode_link import NamenodeLink, value_of
 from dfs.client.options import PutOptions
 from dfs.client.piece_sources import Spool
 from dfs.transfer.block_channel import SourceIdle
@@ -30,32 +30,27 @@ from dfs.wire.data_api import (
 )
 from dfs.wire.routes import COMPLETE, CREATE
 
-if TYPE_CHECKING:
-    from dfs.client.api import DfsClient
-
 
 class StreamWriter:
     """One file under way.  One thread writes."""
 
     def __init__(
         self,
-        client: "DfsClient",
+        cluster: ClusterLink,
         path: str,
         *,
         options: PutOptions,
         permissions: int,
         moved: Moved,
     ) -> None:
-        settings = client.config.client
-        self._client = client
-        self._plane = client.plane
+        settings = cluster.settings
+        self._link = cluster.link
+        self._plane = cluster.plane
         self._in_flight = settings.blocks_in_flight
-        self.opened = _create(client, path, options, permissions)
+        self.opened = _create(self._link, path, options, permissions)
         self._lease = Lease(self.opened.inode, self.opened.lease, self.opened.path)
         self._plane.leases.keep([self._lease])
-        supply = BlockSupply(
-            client.link, self._lease, self.opened.blocks, ahead=1, last_number=None
-        )
+        supply = BlockSupply(self._link, self._lease, self.opened.blocks, ahead=1, last_number=None)
         self._writer = BlockWriter(
             self._plane,
             self.opened,
@@ -100,7 +95,7 @@ class StreamWriter:
         crashpoint.reach("client.file.written")
         item = CompleteItem(inode=self._lease.inode, lease=self._lease.token, blocks=blocks)
         body = CompleteRequest(items=[item])
-        reply = self._client.link.call(COMPLETE, body, insist=True)
+        reply = self._link.call(COMPLETE, body, insist=True)
         completed = value_of(reply.outcomes[0])
         crashpoint.reach("client.file.completed")
         self._plane.leases.let_go([self._lease])
@@ -153,7 +148,7 @@ class StreamWriter:
             return self._writer.write(number, spool)
 
 
-def _create(client: "DfsClient", path: str, options: PutOptions, permissions: int) -> OpenedFile:
+def _create(link: NamenodeLink, path: str, options: PutOptions, permissions: int) -> OpenedFile:
     new = NewFile(
         path=path,
         overwrite=options.overwrite,
@@ -162,6 +157,6 @@ def _create(client: "DfsClient", path: str, options: PutOptions, permissions: in
         block_size_bytes=options.block_size_bytes,
         mode=permissions,
     )
-    reply = client.link.call(CREATE, CreateRequest(files=[new], first_blocks=1))
+    reply = link.call(CREATE, CreateRequest(files=[new], first_blocks=1))
     crashpoint.reach("client.file.created")
     return value_of(reply.outcomes[0])

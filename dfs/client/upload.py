@@ -3,21 +3,18 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
 
 from dfs.base.checksum import block_lengths
 from dfs.base.errors import SourceChanged
 from dfs.base.records import WrittenBlock
 from dfs.client.block_writer import BlockSupply, BlockWriter, Moved
+from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
 from dfs.client.piece_sources import FileSlice, LocalFile
 from dfs.client.put_plan import PlannedFile
 from dfs.client.resume import PutState
 from dfs.transfer.write_pipeline import WriteMode
 from dfs.wire.data_api import OpenedFile
-
-if TYPE_CHECKING:
-    from dfs.client.api import DfsClient
 
 
 class Uploader:
@@ -27,12 +24,12 @@ class Uploader:
         moved: told how many bytes more are on their way.
     """
 
-    def __init__(self, client: "DfsClient", *, mode: WriteMode, moved: Moved) -> None:
-        self._client = client
-        self._plane = client.plane
+    def __init__(self, cluster: ClusterLink, *, mode: WriteMode, moved: Moved) -> None:
+        self._link = cluster.link
+        self._plane = cluster.plane
         self._mode = mode
         self._moved = moved
-        self._in_flight = client.config.client.blocks_in_flight
+        self._in_flight = cluster.settings.blocks_in_flight
 
     def upload(
         self, planned: PlannedFile, opened: OpenedFile, lease: Lease, state: PutState | None
@@ -50,7 +47,7 @@ class Uploader:
             if (source.size_bytes, source.mtime_ns) != (planned.size_bytes, planned.mtime_ns):
                 raise SourceChanged(f"{planned.path}: changed since it was listed")
             supply = BlockSupply(
-                self._client.link,
+                self._link,
                 lease,
                 opened.blocks,
                 ahead=self._in_flight,

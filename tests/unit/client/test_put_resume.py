@@ -117,7 +117,7 @@ def test_put_that_failed_for_want_of_nodes_can_be_gone_on_with(
     assert len(catalog.writes) == 1, "its lease is kept"
     for node in nodes:
         node.upload_ends_after = None
-        client.plane.memory.succeeded(node.node)
+        client.cluster.plane.memory.succeeded(node.node)
     assert client.put([source], "/data/f", options=RESUME).ok
     assert catalog.content("/data/f") == data
 
