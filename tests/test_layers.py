@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,18 @@ def test_import_contracts_are_kept() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_file_imports_the_face_of_its_own_package() -> None:
+    """The face hands on what is in its files: a circle that the contract on siblings cannot see."""
+    graph = grimp.build_graph("dfs", cache_dir=None)
+    below = {
+        f"{importer} -> {package}"
+        for package in graph.modules - {"dfs"}
+        for importer in graph.find_modules_that_directly_import(package)
+        if importer.startswith(f"{package}.")
+    }
+    assert below == set()
 
 
 def test_every_pure_module_is_under_the_purity_contract() -> None:
