@@ -7,9 +7,8 @@ gets its mode, its time and its name.  A failing file leaves nothing and stops n
 
 import contextlib
 import os
-import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -22,18 +21,18 @@ from dfs.base.errors import (
 )
 from dfs.base.records import LocatedFile
 from dfs.base.states import InodeKind
-from dfs.base.units import MiB
+from dfs.client.batches import BATCH_BYTES_MAX, BATCH_FILES_MAX, all_of, batches, run_batches
 from dfs.client.cluster_link import ClusterLink
-from dfs.client.get_plan import GetPlan, Wanted, batches, plan_get
+from dfs.client.get_plan import GetPlan, Wanted, plan_get
 from dfs.client.local_files import PartFile, check_free, make_directory
 from dfs.client.options import GetOptions, Progress, TransferReport
+from dfs.client.tally import Tally
 from dfs.transfer.ranges import Stretch, check_extents, stretches
 from dfs.transfer.read_parallel import PlacedOutlet, local_write_error, stream
 from dfs.transfer.replica_reader import Relocate
 
-BATCH_FILES_MAX: Final = 500
-BATCH_BYTES_MAX: Final = 128 * MiB  # as for a put: the tokens must outlive the queue
 BATCH_EXTENTS_MAX: Final = 10_000  # half of what a NameNode locates in one request
+_COST_MAX: Final = (BATCH_FILES_MAX, BATCH_BYTES_MAX, BATCH_EXTENTS_MAX)
 
 
 def get(
@@ -117,24 +116,26 @@ class _Get:
         self._jobs = options.jobs or settings.jobs
         self._in_flight = settings.blocks_in_flight
         self._downloads = ThreadPoolExecutor(self._jobs, "dfs-get")
-        self._report = TransferReport(failed=list(plan.failed))
-        self._lock = threading.Lock()
+        self._tally = Tally(progress)
         self._stopped = False
 
     def run(self) -> TransferReport:
-        plan, progress = self._plan, self._progress
-        progress.started(len(plan.files), plan.size_bytes)
-        for path, error in plan.failed:
-            progress.file_done(path, 0, error)
+        plan = self._plan
+        self._tally.begin(len(plan.files), plan.size_bytes, failed=plan.failed)
         try:
             made = self._make_directories()
-            self._get_files(self._those_with_room(plan.files))
+            run_batches(
+                batches(self._those_with_room(plan.files), cost=_cost, most=_COST_MAX),
+                self._run_batch,
+                at_once=self._jobs,
+                stop=self._stop,
+            )
             self._close_directories(made)
         except BaseException:
             self._stop()
             raise
         self._downloads.shutdown()
-        return self._report
+        return self._tally.report
 
     def _make_directories(self) -> list[Wanted]:
         """Make them, open to us for now; the new ones."""
@@ -143,9 +144,9 @@ class _Get:
             try:
                 if make_directory(wanted.local):
                     made.append(wanted)
-                self._report.directories += 1
+                self._tally.directory()
             except DfsError as exc:
-                self._fail(wanted, exc)
+                self._tally.fail(wanted.status.path, exc)
         return made
 
     def _close_directories(self, made: list[Wanted]) -> None:
@@ -166,29 +167,8 @@ class _Get:
                 check_free(wanted.local, overwrite=self._options.overwrite)
                 left.append(wanted)
             except DfsError as exc:
-                self._fail(wanted, exc)
+                self._tally.fail(wanted.status.path, exc)
         return left
-
-    def _get_files(self, files: Sequence[Wanted]) -> None:
-        """Run the batches, the next being located while one is under way."""
-        under_way: set[Future[None]] = set()
-        cut = batches(
-            files,
-            files_max=BATCH_FILES_MAX,
-            size_bytes_max=BATCH_BYTES_MAX,
-            extents_max=BATCH_EXTENTS_MAX,
-        )
-        with ThreadPoolExecutor(self._jobs, "dfs-batch") as pool:
-            try:
-                for batch in cut:
-                    if len(under_way) >= self._jobs:
-                        under_way = _drained(under_way)
-                    under_way.add(pool.submit(self._run_batch, batch))
-                while under_way:
-                    under_way = _drained(under_way)
-            except BaseException:
-                self._stop()
-                raise
 
     def _run_batch(self, batch: list[Wanted]) -> None:
         try:
@@ -197,12 +177,12 @@ class _Get:
             )
         except DfsError as exc:
             for wanted in batch:
-                self._fail(wanted, exc)
+                self._tally.fail(wanted.status.path, exc)
             return
         futures: list[Future[None]] = []
         for wanted, found in zip(batch, located, strict=True):
             if isinstance(found, DfsError):
-                self._fail(wanted, found)
+                self._tally.fail(wanted.status.path, found)
             else:
                 futures.append(self._downloads.submit(self._get_one, wanted, found))
         wait(futures)
@@ -215,12 +195,9 @@ class _Get:
                 raise Stopping("the get was ended")
             self._download(wanted.local, located)
         except DfsError as exc:
-            self._fail(wanted, exc)
+            self._tally.fail(wanted.status.path, exc)
             return
-        with self._lock:
-            self._report.files += 1
-            self._report.size_bytes += located.status.size_bytes
-        self._progress.file_done(wanted.status.path, located.status.size_bytes, None)
+        self._tally.done(wanted.status.path, located.status.size_bytes)
 
     def _download(self, target: Path, located: LocatedFile) -> None:
         status = located.status
@@ -249,22 +226,7 @@ class _Get:
             outlet = PlacedOutlet(fd, stretch.file_offset, self._progress.advanced)
             return self._plane.reader.read(path, stretch, outlet, relocate)
 
-        if len(whole) <= 1:
-            return [fetch(stretch) for stretch in whole]
-        with ThreadPoolExecutor(min(self._in_flight, len(whole)), "dfs-block") as pool:
-            futures = [pool.submit(fetch, stretch) for stretch in whole]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            pool.shutdown(wait=True, cancel_futures=True)
-        failed = (f.exception() for f in futures if not f.cancelled())
-        first = next((error for error in failed if error is not None), None)
-        if first is not None:
-            raise first
-        return [future.result() for future in futures]
-
-    def _fail(self, wanted: Wanted, error: DfsError) -> None:
-        with self._lock:
-            self._report.failed.append((wanted.status.path, error))
-        self._progress.file_done(wanted.status.path, 0, error)
+        return all_of(fetch, whole, at_once=self._in_flight)
 
     def _stop(self) -> None:
         """The get is ended from outside (Ctrl-C): what is under way ends and removes its parts."""
@@ -274,9 +236,6 @@ class _Get:
             self._downloads.shutdown(wait=True)
 
 
-def _drained(under_way: set[Future[None]]) -> set[Future[None]]:
-    """Wait for one of them; a bug in one is raised here."""
-    done, left = wait(under_way, return_when="FIRST_COMPLETED")
-    for future in done:
-        future.result()
-    return left
+def _cost(wanted: Wanted) -> tuple[int, int, int]:
+    status = wanted.status
+    return 1, status.size_bytes, 1 + status.size_bytes // max(1, status.block_size_bytes)

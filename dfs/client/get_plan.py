@@ -5,7 +5,7 @@ the target; the root directory stands for its contents.  Asks the NameNode, chan
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,26 +112,3 @@ def _local_name(name: str, path: str) -> str:
     """The same name.  A NameNode's word is not trusted to stay below the target."""
     paths.check_name(name, path)
     return name
-
-
-def batches(
-    files: Sequence[Wanted], *, files_max: int, size_bytes_max: int, extents_max: int
-) -> Iterator[list[Wanted]]:
-    """The files in runs of at most so many, so much and so many blocks; one file at the least."""
-    batch: list[Wanted] = []
-    size_bytes = extents = 0
-    for file in files:
-        size = file.status.size_bytes
-        blocks = 1 + size // max(1, file.status.block_size_bytes)
-        is_full = (
-            len(batch) >= files_max
-            or size_bytes + size > size_bytes_max
-            or extents + blocks > extents_max
-        )
-        if batch and is_full:
-            yield batch
-            batch, size_bytes, extents = [], 0, 0
-        batch.append(file)
-        size_bytes, extents = size_bytes + size, extents + blocks
-    if batch:
-        yield batch

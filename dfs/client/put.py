@@ -10,28 +10,30 @@ collects when the lease is abandoned or runs out.
 """
 
 import contextlib
-import itertools
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from dfs.base import crashpoint
-from dfs.base.errors import BadRequest, DfsError, ErrorKind, NotADirectory, PathNotFound, Stopping
+from dfs.base.errors import BadRequest, DfsError, ErrorKind, PathNotFound, Stopping
 from dfs.base.records import WrittenBlock
 from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.client.already_there import AlreadyThere
+from dfs.client.batches import BATCH_BYTES_MAX, BATCH_FILES_MAX, batches, run_batches
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
 from dfs.client.namenode_link import error_of, value_of
-from dfs.client.names import NamespaceCalls, is_directory
+from dfs.client.names import NamespaceCalls
 from dfs.client.options import Progress, PutOptions, TransferReport
-from dfs.client.put_plan import PlannedDirectory, PlannedFile, PutPlan, batches, plan_put
+from dfs.client.put_directories import PutDirectories
+from dfs.client.put_plan import PlannedFile, PutPlan, plan_put
 from dfs.client.resume import PutState
 from dfs.client.stream_writer import StreamWriter
+from dfs.client.tally import Tally
 from dfs.client.upload import Uploader
 from dfs.transfer.write_pipeline import WriteMode
 from dfs.wire.data_api import (
@@ -43,11 +45,8 @@ from dfs.wire.data_api import (
 )
 from dfs.wire.routes import COMPLETE, CREATE
 
-BATCH_FILES_MAX: Final = 500
-# What a batch may hold so that its tokens, which live ten minutes, do not run out in the queue.
-BATCH_BYTES_MAX: Final = 128 * MiB
 STREAM_READ_BYTES: Final = 1 * MiB
-_OWNER_ENTERS: Final = 0o700
+_COST_MAX: Final = (BATCH_FILES_MAX, BATCH_BYTES_MAX)
 
 
 @dataclass(slots=True)
@@ -135,108 +134,45 @@ class _Put:
         self._uploader = Uploader(cluster, mode=mode, moved=progress.advanced)
         self._first_blocks = settings.blocks_in_flight
         self._uploads = ThreadPoolExecutor(self._jobs, "dfs-put")
-        self._report = TransferReport(failed=list(plan.failed))
+        self._tally = Tally(progress)
+        self._directories = PutDirectories(
+            cluster.names, plan.directories, parents=options.parents, tally=self._tally
+        )
         self._lock = threading.Lock()
         self._open: dict[int, _Writing] = {}
         self._stopped = False
 
     def run(self) -> TransferReport:
-        plan, progress = self._plan, self._progress
-        progress.started(len(plan.files), plan.size_bytes)
+        plan, tally = self._plan, self._tally
+        tally.begin(len(plan.files), plan.size_bytes, failed=plan.failed)
         for note in plan.notes:
-            progress.note(note)
-        self._report.skipped += len(plan.notes)
-        for path, error in plan.failed:
-            progress.file_done(path, 0, error)
+            tally.leave_out(note)
         try:
-            refused = self._make_directories()
-            self._put_files([f for f in plan.files if not _is_below(f.remote, refused)])
-            self._close_directories()
+            self._directories.make()
+            run_batches(
+                batches(self._placed_files(), cost=_cost, most=_COST_MAX),
+                self._run_batch,
+                at_once=self._jobs,
+                stop=self._stop,
+            )
+            for complaint in self._directories.close():
+                self._progress.note(complaint)
         except BaseException:
             self._stop()
             raise
         self._uploads.shutdown()
-        return self._report
+        return tally.report
 
-    # --- directories ----------------------------------------------------------------------------
-
-    def _make_directories(self) -> set[str]:
-        """Make them, parents first, one request for those of one depth and mode.
-
-        Returns those that could not be made; what was to go below them has failed with them.
-        """
-        refused: set[str] = set()
-        order = sorted(self._plan.directories, key=lambda d: (d.remote.count("/"), _making_mode(d)))
-        for (depth, mode), group in itertools.groupby(
-            order, key=lambda d: (d.remote.count("/"), _making_mode(d))
-        ):
-            paths = [d.remote for d in group if not _is_below(d.remote, refused)]
-            is_top = depth == order[0].remote.count("/")
-            for path, outcome in zip(paths, self._mkdir(paths, mode, is_top=is_top), strict=True):
-                if isinstance(outcome, DfsError):
-                    refused.add(path)
-                    self._fail(path, outcome)
-                else:
-                    self._report.directories += 1
+    def _placed_files(self) -> list[PlannedFile]:
+        """Those whose directory is there; the others have failed with it."""
+        placed: list[PlannedFile] = []
         for file in self._plan.files:
-            if _is_below(file.remote, refused):
+            if self._directories.is_missing_above(file.remote):
                 above = PathNotFound(f"{file.remote}: its directory could not be made")
-                self._fail(file.local, above)
-        return refused
-
-    def _mkdir(self, paths: list[str], mode: int, *, is_top: bool) -> list[object]:
-        """The topmost directories need parents that are there, unless asked for otherwise."""
-        if not is_top or self._options.parents:
-            return [self._as_directory(each) for each in self._names.mkdir_all(paths, mode=mode)]
-        found: list[object] = []
-        for path in paths:
-            try:
-                found.append(self._names.mkdir(path, mode=mode))
-            except DfsError as exc:
-                found.append(self._existing(path, exc))
-        return found
-
-    def _existing(self, path: str, refusal: DfsError) -> object:
-        """What is there, if that is why it was refused and it is a directory."""
-        if refusal.kind is not ErrorKind.CONFLICT:
-            return refusal
-        try:
-            return self._as_directory(self._names.stat(path))
-        except DfsError:
-            return refusal
-
-    def _as_directory(self, found: object) -> object:
-        if not isinstance(found, DfsError) and not is_directory(found):  # type: ignore[arg-type]
-            return NotADirectory("a file stands where a directory is needed")
-        return found
-
-    def _close_directories(self) -> None:
-        """Give those their modes that would have kept us from filling them."""
-        closed = [d for d in self._plan.directories if d.mode != _making_mode(d)]
-        for directory in reversed(closed):
-            try:
-                self._names.chmod(directory.remote, directory.mode)
-            except DfsError as exc:
-                self._progress.note(f"{directory.remote}: mode not set: {exc.message}")
-
-    # --- files ----------------------------------------------------------------------------------
-
-    def _put_files(self, files: list[PlannedFile]) -> None:
-        """Run the batches, as many at once as files can be sent at once."""
-        under_way: set[Future[None]] = set()
-        with ThreadPoolExecutor(self._jobs, "dfs-batch") as pool:
-            try:
-                for batch in batches(
-                    files, files_max=BATCH_FILES_MAX, size_bytes_max=BATCH_BYTES_MAX
-                ):
-                    if len(under_way) >= self._jobs:
-                        under_way = _drained(under_way)
-                    under_way.add(pool.submit(self._run_batch, batch))
-                while under_way:
-                    under_way = _drained(under_way)
-            except BaseException:
-                self._stop()
-                raise
+                self._tally.fail(file.local, above)
+            else:
+                placed.append(file)
+        return placed
 
     def _run_batch(self, batch: list[PlannedFile]) -> None:
         left = self._without_those_there(batch) if self._options.resume else batch
@@ -258,10 +194,7 @@ class _Put:
             if not there.holds(file):
                 left.append(file)
                 continue
-            with self._lock:
-                self._report.skipped += 1
-            self._progress.advanced(file.size_bytes)
-            self._progress.file_done(file.local, file.size_bytes, None)
+            self._tally.was_there(file.local, file.size_bytes)
         return left
 
     def _resumed(self, batch: Sequence[PlannedFile]) -> Iterator[_Writing]:
@@ -299,13 +232,13 @@ class _Put:
             outcomes = self._link.call(CREATE, body, insist=True).outcomes
         except DfsError as exc:
             for file in batch:
-                self._fail(file.local, exc)
+                self._tally.fail(file.local, exc)
             return []
         crashpoint.reach("client.file.created")
         begun: list[_Writing] = []
         for file, outcome in zip(batch, outcomes, strict=True):
             if outcome.error is not None:
-                self._fail(file.local, error_of(outcome))
+                self._tally.fail(file.local, error_of(outcome))
                 continue
             opened = value_of(outcome)
             lease = Lease(opened.inode, opened.lease, opened.path)
@@ -378,11 +311,7 @@ class _Put:
     def _count(self, one: _Writing, owed: int) -> None:
         if one.state is not None:
             one.state.forget()
-        with self._lock:
-            self._report.files += 1
-            self._report.size_bytes += one.planned.size_bytes
-            self._report.owed += owed
-        self._progress.file_done(one.planned.local, one.planned.size_bytes, None)
+        self._tally.done(one.planned.local, one.planned.size_bytes, owed=owed)
 
     def _give_up(self, failed: list[_Writing]) -> None:
         """Release the leases, but of what a later `--resume` can go on with."""
@@ -396,18 +325,13 @@ class _Put:
                 one.state.forget()
         for one in failed:
             assert one.error is not None
-            self._fail(one.planned.local, one.error)
+            self._tally.fail(one.planned.local, one.error)
 
     def _let_go(self, done: list[_Writing]) -> None:
         self._plane.leases.let_go([one.lease for one in done])
         with self._lock:
             for one in done:
                 self._open.pop(one.lease.inode, None)
-
-    def _fail(self, path: str, error: DfsError) -> None:
-        with self._lock:
-            self._report.failed.append((path, error))
-        self._progress.file_done(path, 0, error)
 
     def _stop(self) -> None:
         """The put is ended from outside (Ctrl-C): end what is under way, give up what is open."""
@@ -422,20 +346,8 @@ class _Put:
             self._plane.leases.abandon(opened)
 
 
-def _drained(under_way: set[Future[None]]) -> set[Future[None]]:
-    """Wait for one of them; a bug in one is raised here."""
-    done, left = wait(under_way, return_when="FIRST_COMPLETED")
-    for future in done:
-        future.result()
-    return left
-
-
-def _making_mode(directory: PlannedDirectory) -> int:
-    return directory.mode | _OWNER_ENTERS
-
-
-def _is_below(path: str, refused: set[str]) -> bool:
-    return bool(refused) and any(path.startswith(f"{above}/") for above in refused)
+def _cost(file: PlannedFile) -> tuple[int, int]:
+    return 1, file.size_bytes
 
 
 def _may_resume(error: DfsError | None) -> bool:

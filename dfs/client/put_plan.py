@@ -193,19 +193,3 @@ def _stat(source: str) -> os.stat_result:
         raise LocalNotFound(f"no such file or directory on this computer: {source}") from None
     except (OSError, ValueError) as exc:
         raise LocalNotFound(f"cannot look at {source!r}: {exc}") from exc
-
-
-def batches(
-    files: Sequence[PlannedFile], *, files_max: int, size_bytes_max: int
-) -> Iterator[list[PlannedFile]]:
-    """The files in runs of at most so many and so much; a larger file is a batch of its own."""
-    batch: list[PlannedFile] = []
-    size_bytes = 0
-    for file in files:
-        if batch and (len(batch) >= files_max or size_bytes + file.size_bytes > size_bytes_max):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append(file)
-        size_bytes += file.size_bytes
-    if batch:
-        yield batch

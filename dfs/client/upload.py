@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from dfs.base.checksum import block_lengths
 from dfs.base.errors import SourceChanged
 from dfs.base.records import WrittenBlock
+from dfs.client.batches import all_of
 from dfs.client.block_writer import BlockSupply, BlockWriter, Moved
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
@@ -56,26 +56,10 @@ class Uploader:
             writer = BlockWriter(self._plane, opened, supply, mode=self._mode, moved=self._moved)
             blocks = _Blocks(source, opened.block_size_bytes, lengths, lease, writer, state)
             missing = [number for number in range(len(lengths)) if number not in done]
-            if len(missing) == 1:
-                done[missing[0]] = blocks.send(missing[0])
-            elif missing:
-                done.update(self._several(blocks, missing))
+            sent = all_of(blocks.send, missing, at_once=self._in_flight)
+            done.update(zip(missing, sent, strict=True))
             source.check_unchanged()
         return [done[number] for number in range(len(lengths))]
-
-    def _several(self, blocks: "_Blocks", numbers: list[int]) -> dict[int, WrittenBlock]:
-        """Send several at once; the first failure keeps those not begun from beginning."""
-        with ThreadPoolExecutor(min(self._in_flight, len(numbers)), "dfs-block") as pool:
-            futures: dict[int, Future[WrittenBlock]] = {
-                number: pool.submit(blocks.send, number) for number in numbers
-            }
-            wait(futures.values(), return_when=FIRST_EXCEPTION)
-            pool.shutdown(wait=True, cancel_futures=True)
-        failed = (f.exception() for f in futures.values() if not f.cancelled())
-        first = next((error for error in failed if error is not None), None)
-        if first is not None:
-            raise first
-        return {number: future.result() for number, future in futures.items()}
 
 
 class _Blocks:
