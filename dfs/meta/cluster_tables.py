@@ -1,6 +1,6 @@
 """Nodes, accounts, keys and the database's own records as tables; what is true of each row."""
 
-from sqlalchemy import CheckConstraint, Index, String, Text
+from sqlalchemy import CheckConstraint, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dfs.meta.schema import Base, Bytes, Id, table_of
@@ -74,10 +74,19 @@ class UserRow(Base):
     U1  id is from the `user` sequence and never used twice, so a new account of an old name owns
         nothing of the old one's.  1 is the administrator made with the cluster.
     U2  removed accounts keep their row (removed_ms set), so that their files show an owner.
+    U3  no two present accounts have one name.
     """
 
     __tablename__ = "user"
-    __table_args__ = (Index("ix_user_name", "name"),)
+    __table_args__ = (
+        Index(  # U3
+            "uq_user_present_name",
+            "name",
+            unique=True,
+            sqlite_where=text("removed_ms IS NULL"),
+            postgresql_where=text("removed_ms IS NULL"),
+        ),
+    )
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(64))
     password_hash: Mapped[str] = mapped_column(String(255))

@@ -86,11 +86,7 @@ class Changes:
         edit.require_removable(source)
         edit.require_writable(target.parent, target.parent_path)
         make_way(edit, target, overwrite=overwrite, by_directory=source.inode.is_directory)
-        edit.unlink(source.found.dirent, by=None)
-        edit.touch(source)
-        edit.link(target, source.inode.id)
-        if source.inode.is_directory:
-            edit.resolver.forget()
+        edit.rename(source, target)
 
     def chmod(self, txn: Txn, who: Principal, body: ChmodRequest) -> Outcomes[Touched]:
         """Set modes; only owners and superusers may."""

@@ -176,6 +176,18 @@ class Edit:
         put_dirents(self.txn, ended)
         return ended
 
+    def rename(self, source: Place, target: Place) -> None:
+        """Give what is at `source` the free name `target` instead.
+
+        Raises:
+            PermissionDenied, LimitExceeded: the target directory does not take it.
+        """
+        self.unlink(source.found.dirent, by=None)
+        self.touch(source)
+        self.link(target, source.inode.id)
+        if source.inode.is_directory:
+            self.resolver.forget()
+
     def touch(self, place: Place) -> None:
         """Entries of the directory above changed: its times and version say so."""
         names = paths.parse(place.parent_path)

@@ -9,6 +9,7 @@ from dfs.base.states import InodeKind
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.txn import Txn
 from dfs.meta.writer import EPOCH_KEY, Writer
+from dfs.namespace.changes import make_way
 from dfs.namespace.edit import Edit, EntryCounts
 from dfs.namespace.inode_rows import Inode, put_inodes
 
@@ -43,14 +44,24 @@ def create_cluster(writer: Writer, *, cluster: str, password_hash: str) -> None:
 
 
 def make_home(txn: Txn, user: UserId, name: str, group: GroupId) -> None:
-    """`/user/<name>`, the user's own; one that is there already stays as it is."""
+    """`/user/<name>`, the user's own.
+
+    What a removed account of that name left there stays its own, under `<name>#<its id>`, which is
+    how a removed account is called everywhere: a new account neither owns it nor stumbles over it.
+    """
     superuser = Principal(SUPERUSER, "admin", frozenset({SUPERGROUP}))
     edit = Edit(txn, superuser, EntryCounts(entries_max=_ONE_ENTRY))
     edit.make_directories(("user",), mode=ROOT_MODE)
     place = edit.resolver.place(f"/user/{name}")
-    if place.entry is None:
-        home = edit.make_directory(place, mode=HOME_MODE)
-        edit.renew(home, owner=user, group=group)
+    if place.entry is not None:
+        if place.inode.owner == user:
+            return
+        aside = edit.resolver.place(f"/user/{name}#{place.inode.owner}")
+        make_way(edit, aside, overwrite=False, by_directory=True)
+        edit.rename(place, aside)
+        place = edit.resolver.place(f"/user/{name}")
+    home = edit.make_directory(place, mode=HOME_MODE)
+    edit.renew(home, owner=user, group=group)
 
 
 def _make_root(txn: Txn) -> None:

@@ -11,6 +11,7 @@ depends_on = None
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 BYTES = sa.LargeBinary()
 ALIVE = sa.text("died_tx IS NULL")
+PRESENT = sa.text("removed_ms IS NULL")
 DEAD = sa.text("died_tx IS NOT NULL")
 UNWRITTEN = sa.text("state = 'allocated'")
 TABLES = (
@@ -376,7 +377,14 @@ def _make_user() -> None:
         sa.Column("removed_ms", ID, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user")),
     )
-    op.create_index("ix_user_name", "user", ["name"])
+    op.create_index(
+        "uq_user_present_name",
+        "user",
+        ["name"],
+        unique=True,
+        sqlite_where=PRESENT,
+        postgresql_where=PRESENT,
+    )
 
 
 def _make_volume() -> None:
