@@ -1,10 +1,8 @@
 """A whole namespace over a real database, with imagined DataNodes that sign real receipts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
-
-from sqlalchemy import Connection
 
 from dfs.accounts.block_keys import BlockKeys
 from dfs.base.checksum import block_hash
@@ -21,15 +19,11 @@ from dfs.base.records import (
     Principal,
     WrittenBlock,
 )
-from dfs.meta.schema import Base
-from dfs.meta.session import DATABASE_FILE, Reader, reader_engine, writer_engine
-from dfs.meta.txn import Txn
-from dfs.meta.writer import Writer
 from dfs.namespace.genesis import create_cluster
 from dfs.namespace.leases import LeaseExpiry
 from dfs.namespace.purge import Purge, PurgeReport
 from dfs.namespace.service import Namespace, build_namespace
-from dfs.settings.sections import Config, NamenodeConfig
+from dfs.settings.sections import Config
 from dfs.wire.data_api import CompleteItem, CompleteRequest, CreateRequest, NewFile, OpenedFile
 from dfs.wire.files_api import (
     CopyRequest,
@@ -45,6 +39,7 @@ from dfs.wire.files_api import (
 from dfs.wire.shapes import Outcomes, raised
 from dfs.wire.tokens import sign_receipt
 from tests.builders import a_node
+from tests.metadata_rig import MetadataRig
 
 T = TypeVar("T")
 ADMIN = Principal(SUPERUSER, "admin", frozenset({SUPERGROUP}))
@@ -65,7 +60,7 @@ def only(outcomes: Outcomes[T]) -> T:
     return outcome.value
 
 
-class NamespaceRig:
+class NamespaceRig(MetadataRig):
     """One NameNode's metadata without its daemon; `restart` closes and opens the database."""
 
     def __init__(
@@ -76,31 +71,14 @@ class NamespaceRig:
         nodes: Sequence[NodeView] | None = None,
         clock: ManualClock | None = None,
     ) -> None:
-        self.file = folder / DATABASE_FILE
-        self.config = config or Config(namenode=NamenodeConfig())
         self.nodes = list(nodes if nodes is not None else [a_node(1), a_node(2), a_node(3)])
-        self.clock = clock or ManualClock()
-        fresh = not self.file.exists()
-        self._open(create=fresh)
-        if fresh:
+        super().__init__(folder, config=config, clock=clock)
+        if self.is_fresh:
             create_cluster(self.writer, cluster=CLUSTER, password_hash="x")
             self.keys.rotate_once()
 
-    def _open(self, *, create: bool) -> None:
-        engine = writer_engine(self.file)
-        if create:
-            Base.metadata.create_all(engine)
-        self.fatal: list[str] = []
-        self.writer = Writer(
-            engine,
-            self.file,
-            clock=self.clock,
-            emit=SilentEmitter(),
-            config=self.config.namenode,
-            limits=self.config.limits,
-            on_fatal=self.fatal.append,
-        )
-        self.reader = Reader(reader_engine(self.file, connections=4))
+    def open(self) -> None:
+        super().open()
         self.keys = BlockKeys(
             self.writer,
             self.reader,
@@ -117,29 +95,10 @@ class NamespaceRig:
             rng=Random(1),
         )
 
-    def close(self) -> None:
-        """Stop as a daemon would."""
-        self.writer.close()
-        self.reader.close()
-
-    def restart(self) -> None:
-        """Stop and start on the same database."""
-        self.close()
-        self._open(create=False)
-
     def advance(self, seconds: float) -> None:
         """Let time pass, with the jobs that keep block keys fresh."""
         self.clock.advance(seconds)
         self.keys.rotate_once()
-
-    def change(self, work: Callable[[Txn], T]) -> T:
-        """Run a change."""
-        return self.writer.submit(work)
-
-    def look(self, question: Callable[[Connection], T]) -> T:
-        """Ask a question."""
-        with self.reader.view() as connection:
-            return question(connection)
 
     # What tests say most, in one line each; all raise what was refused.
 

@@ -11,29 +11,16 @@ from pathlib import Path
 
 from dfs.base import crashpoint
 from dfs.base.clock import SystemClock
-from dfs.base.events import SilentEmitter
-from dfs.meta.session import Reader, reader_engine, writer_engine
-from dfs.meta.writer import Writer
-from dfs.settings.sections import LimitsConfig, NamenodeConfig
+from tests.metadata_rig import MetadataRig
 from tests.unit.blocks.stock_rig import StockRig, an_entry
 
 
 @contextlib.contextmanager
 def opened(database: Path) -> Iterator[StockRig]:
     """A NameNode's knowledge, as one run of it has it."""
-    writer = Writer(
-        writer_engine(database),
-        database,
-        clock=SystemClock(),
-        emit=SilentEmitter(),
-        config=NamenodeConfig(),
-        limits=LimitsConfig(),
-        on_fatal=sys.exit,
-    )
-    reader = Reader(reader_engine(database, connections=2))
-    yield StockRig(writer, reader, SystemClock())
-    reader.close()
-    writer.close()
+    metadata = MetadataRig(database.parent, clock=SystemClock())
+    yield StockRig(metadata.writer, metadata.reader, SystemClock())
+    metadata.close()
 
 
 def collect(rig: StockRig, disks: Path) -> None:

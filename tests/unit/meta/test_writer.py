@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from dfs.base.clock import ManualClock
 from dfs.base.errors import (
     DatabaseUnavailable,
     MetadataCorrupt,
@@ -17,43 +16,22 @@ from dfs.base.errors import (
     StaleEpoch,
     Stopping,
 )
-from dfs.base.events import Event, RecordingEmitter
+from dfs.base.events import Event
 from dfs.base.ids import TxId
-from dfs.meta import tables
 from dfs.meta.cluster_tables import JOURNAL, MEMBERSHIP, SETTING
 from dfs.meta.journal import check_chain, read_groups, records_after, trim
-from dfs.meta.schema import Base
-from dfs.meta.session import DATABASE_FILE, Reader, copy_database, reader_engine, writer_engine
+from dfs.meta.session import DATABASE_FILE, Reader, copy_database, reader_engine
 from dfs.meta.txn import Txn
-from dfs.meta.writer import EPOCH_KEY, RequestKey, Writer, savepoint
-from dfs.settings.sections import LimitsConfig, NamenodeConfig
+from dfs.meta.writer import EPOCH_KEY, RequestKey, savepoint
+from dfs.settings.sections import Config, LimitsConfig
+from tests.metadata_rig import MetadataRig
 
-assert tables
 
-
-class Database:
+class Database(MetadataRig):
     """A writer and a reader over one file."""
 
     def __init__(self, folder: Path, **limits: int) -> None:
-        self.file = folder / DATABASE_FILE
-        self.emit = RecordingEmitter()
-        self.fatal: list[str] = []
-        engine = writer_engine(self.file)
-        Base.metadata.create_all(engine)
-        self.writer = Writer(
-            engine,
-            self.file,
-            clock=ManualClock(),
-            emit=self.emit,
-            config=NamenodeConfig(),
-            limits=LimitsConfig(**limits),
-            on_fatal=self.fatal.append,
-        )
-        self.reader = Reader(reader_engine(self.file, connections=2))
-
-    def close(self) -> None:
-        self.writer.close()
-        self.reader.close()
+        super().__init__(folder, config=Config(limits=LimitsConfig(**limits)))
 
     def setting(self, key: str) -> str | None:
         with self.reader.view() as connection:

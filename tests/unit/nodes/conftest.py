@@ -1,19 +1,18 @@
 """A real metadata database for each test, and a register of DataNodes on it."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from dfs.base.clock import ManualClock
-from dfs.base.events import RecordingEmitter, SilentEmitter
+from dfs.base.events import RecordingEmitter
 from dfs.base.records import BlockKey
-from dfs.meta.schema import Base
-from dfs.meta.session import DATABASE_FILE, Reader, reader_engine, writer_engine
+from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.nodes.registry import ClusterFacts, NodeRegistry
-from dfs.settings.sections import LimitsConfig, LivenessConfig, NamenodeConfig
+from dfs.settings.sections import LivenessConfig
+from tests.metadata_rig import MetadataRig
 
 CLUSTER = "c" * 32
 
@@ -36,39 +35,21 @@ def emit() -> RecordingEmitter:
     return RecordingEmitter()
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once: each table made costs an fsync."""
-    file = tmp_path_factory.mktemp("empty") / DATABASE_FILE
-    engine = writer_engine(file)
-    Base.metadata.create_all(engine)
-    engine.dispose()
-    return file
-
-
 @pytest.fixture
-def writer(tmp_path: Path, clock: ManualClock, empty_database: Path) -> Iterator[Writer]:
-    file = tmp_path / DATABASE_FILE
-    shutil.copy(empty_database, file)
-    engine = writer_engine(file)
-    made = Writer(
-        engine,
-        file,
-        clock=clock,
-        emit=SilentEmitter(),
-        config=NamenodeConfig(),
-        limits=LimitsConfig(),
-        on_fatal=pytest.fail,
-    )
+def metadata(tmp_path: Path, clock: ManualClock) -> Iterator[MetadataRig]:
+    made = MetadataRig(tmp_path, clock=clock)
     yield made
     made.close()
 
 
 @pytest.fixture
-def reader(tmp_path: Path, writer: Writer) -> Iterator[Reader]:
-    made = Reader(reader_engine(tmp_path / DATABASE_FILE, connections=4))
-    yield made
-    made.close()
+def writer(metadata: MetadataRig) -> Writer:
+    return metadata.writer
+
+
+@pytest.fixture
+def reader(metadata: MetadataRig) -> Reader:
+    return metadata.reader
 
 
 @pytest.fixture
