@@ -1,0 +1,265 @@
+"""A cluster of real processes for tests: timers of a tenth, crash points armed, kills by pid.
+
+The daemons are those of `dfs-local`; this adds what tests need: settings, one process started with
+a crash point, its exit code, and the metadata as a consistent copy.
+"""
+
+import contextlib
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import StaticPool
+
+from dfs.base.clock import SystemClock
+from dfs.base.entropy import SystemRandom
+from dfs.base.errors import DaemonFailed
+from dfs.client import DfsClient, connect
+from dfs.local import processes
+from dfs.local.cluster import LocalCluster
+from dfs.local.ports import free_port
+from dfs.local.roster import DATANODE, HOST, NAMENODE, Folder, Member, Roster
+from dfs.meta.session import DATABASE_FILE
+from tests.metadata_checks import check_metadata
+
+KIB, MIB = 1 << 10, 1 << 20
+WAIT_S = 60.0
+SETTINGS = """\
+[cluster]
+namenodes = {namenode}
+
+[namenode]
+lease_soft_s = 2s
+lease_hard_s = 5s
+block_token_life_s = 10s
+trash_keep_s = 1s
+purge_interval_s = 500ms
+gc_interval_s = 500ms
+
+[datanode]
+reserve_bytes = 1MiB
+reserve_percent = 0
+purge_keep_s = 2s
+part_idle_s = 10s
+stock_delta_s = 200ms
+drain_s = 2s
+stall_s = 3s
+
+[client]
+credentials = {credentials}
+block_size_bytes = 64KiB
+retry_first_s = 100ms
+retry_cap_s = 1s
+give_up_s = 90s
+timeout_s = 10s
+stall_s = 3s
+
+[liveness]
+heartbeat_interval_s = 300ms
+stale_after_s = 3s
+dead_after_s = 60s
+sweep_interval_s = 5s
+sweep_timeout_s = 1s
+
+[accounts]
+session_life_s = 30d
+session_idle_s = 30d
+"""
+
+
+def wait_until(holds: Callable[[], object], what: str, *, within_s: float = WAIT_S) -> None:
+    """Wait for a condition; fail naming it when it does not come true in time."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+class RigCluster:
+    """A cluster in a folder.  Not thread-safe: one thread starts and kills."""
+
+    def __init__(self, root: Path, settings: Mapping[str, str]) -> None:
+        self.root = root
+        self.folder = Folder(root)
+        self._environment = {k: v for k, v in os.environ.items() if not k.startswith("DFS_")}
+        self._rng = SystemRandom()
+        self._ends: dict[tuple[int, str], int] = {}
+        self._settle_settings(settings)
+        with self._local() as local:
+            self._variables = local.variables()
+            self.config = local.config()
+
+    @property
+    def names(self) -> list[str]:
+        """Every daemon."""
+        return [member.name for member in self.folder.load().members]
+
+    @property
+    def datanodes(self) -> list[str]:
+        """Every DataNode."""
+        return [member.name for member in self.folder.load().of(DATANODE)]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment in which `dfs` finds this cluster, logged in as its admin."""
+        home = self.root / "home"
+        home.mkdir(exist_ok=True)
+        clean = {k: v for k, v in self._environment.items() if not k.startswith("XDG_")}
+        return clean | self._variables | {"HOME": str(home)}
+
+    def client(self) -> DfsClient:
+        """A client that remembers nothing of earlier ones."""
+        return connect(config=self.config, environment=self.variables)
+
+    def data(self, name: str) -> Path:
+        """What that daemon stores."""
+        return self.folder.data(self.folder.load().find(name))
+
+    def start(self, name: str, **extra: str) -> bool:
+        """Start it, by itself or with a crash point; False when it died at that."""
+        with self._local(extra) as local:
+            try:
+                local.start(name)
+            except DaemonFailed:
+                if self.exit_code(name) != 137:
+                    raise
+                return False
+        return True
+
+    def add_datanode(self, **extra: str) -> bool:
+        """One DataNode more, as `start`; `up` finishes what died."""
+        with self._local(extra) as local:
+            try:
+                local.add_datanode()
+            except DaemonFailed:
+                if self.exit_code(self.datanodes[-1]) != 137:
+                    raise
+                return False
+        return True
+
+    def up(self, *, datanodes: int | None = None) -> None:
+        """Start what does not run, and so many DataNodes at least."""
+        with self._local() as local:
+            local.up(datanodes=datanodes)
+
+    def down(self) -> None:
+        """Stop everything in order."""
+        with self._local() as local:
+            local.down()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; nothing when it does not run."""
+        member = self.folder.load().find(name)
+        if processes.is_running(member.pid, member.started):
+            with self._local() as local:
+                local.kill(name)
+
+    def restart(self, name: str, **extra: str) -> bool:
+        """SIGKILL and `start`."""
+        self.kill(name)
+        return self.start(name, **extra)
+
+    def is_running(self, name: str) -> bool:
+        """Whether its process is there."""
+        member = self.folder.load().find(name)
+        return processes.is_running(member.pid, member.started)
+
+    def exit_code(self, name: str) -> int | None:
+        """How its last process ended; None while it runs."""
+        member = self.folder.load().find(name)
+        key = member.pid, member.started
+        if key not in self._ends:
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(member.pid, os.WNOHANG)
+                if pid:
+                    self._ends[key] = os.waitstatus_to_exitcode(status)
+        return self._ends.get(key)
+
+    def parts(self) -> list[Path]:
+        """Half-written blocks on any DataNode."""
+        return [one for name in self.datanodes for one in (self.data(name) / "tmp").iterdir()]
+
+    def block_files(self, name: str) -> set[tuple[int, int]]:
+        """`(block, generation)` of each block file of a DataNode."""
+        found = (self.data(name) / "blocks").glob("*/*/*")
+        words = [path.name.split(".") for path in found]
+        return {(int(block, 16), int(generation, 16)) for _, block, generation in words}
+
+    @contextlib.contextmanager
+    def metadata(self) -> Iterator[Connection]:
+        """A copy of the metadata as committed at one moment, the NameNode running or not."""
+        file = self.data(self.folder.load().of(NAMENODE)[0].name) / DATABASE_FILE
+        copy = sqlite3.connect(":memory:", check_same_thread=False)
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as live:
+            live.backup(copy)
+        engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool)
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
+
+    def check_metadata(self) -> None:
+        """Assert every invariant of the metadata."""
+        with self.metadata() as connection:
+            check_metadata(connection)
+
+    def last_words(self) -> str:
+        """The end of each daemon's log, for a failure."""
+        logs = (self.folder.log(member) for member in self.folder.load().members)
+        return "\n".join(f"--- {log.name}\n{processes.last_words(log)}" for log in logs)
+
+    def bugs(self) -> list[str]:
+        """Lines of any log that tell of a bug of ours."""
+        logs = (self.folder.log(member) for member in self.folder.load().members)
+        lines = (line for log in logs if log.exists() for line in log.read_text().splitlines())
+        return [line for line in lines if "bug.unhandled" in line or "Traceback" in line]
+
+    def _settle_settings(self, changed: Mapping[str, str]) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.folder.exists():
+            return
+        port = free_port(HOST, taken=(), rng=self._rng)
+        # Settled: these settings name its port, so it must not move.
+        first = Member(name="nn-1", role=NAMENODE, port=port, http_port=port, settled=True)
+        text = SETTINGS.format(namenode=first.http, credentials=self.folder.credentials)
+        for key, value in changed.items():
+            text, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+            assert found, key
+        self.folder.config.write_text(text)
+        self.folder.save(Roster(members=(first,)))
+
+    @contextlib.contextmanager
+    def _local(self, extra: Mapping[str, str] | None = None) -> Iterator[LocalCluster]:
+        local = LocalCluster(
+            self.root,
+            clock=SystemClock(),
+            rng=self._rng,
+            environment=self._environment | dict(extra or {}),
+            say=lambda _text: None,
+        )
+        try:
+            yield local
+        finally:
+            local.close()
+
+
+@contextlib.contextmanager
+def running_cluster(root: Path, *, datanodes: int, **settings: str) -> Iterator[RigCluster]:
+    """A cluster that is stopped at the end, whatever happened, and whose logs hold no bug.
+
+    Args:
+        settings: keys of `SETTINGS` and other values for them.
+    """
+    cluster = RigCluster(root, settings)
+    try:
+        cluster.up(datanodes=datanodes)
+        yield cluster
+        if bugs := cluster.bugs():
+            pytest.fail(f"bugs in the logs of the daemons: {bugs[:3]}")
+    finally:
+        for name in cluster.names:
+            cluster.kill(name)

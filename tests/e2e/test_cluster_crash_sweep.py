@@ -1,0 +1,127 @@
+"""A cluster of which any process dies at any of its crash points keeps its promises, by itself.
+
+A golden run of the story counts the points; then the story is told once for each, with one process
+that ends there as by a power switch and is started again.  The first, middle and last hit of chosen
+points belong to every test run, every hit of every point to the long one.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.cluster_rig import RigCluster, running_cluster
+from tests.e2e.sweep_rig import CLIENT, Case, Sweep, cases, named_points, report
+
+NAMENODE, DATANODE = "nn-1", "dn-1"
+# Between any two of these lies an effect that others see.
+TURNING_POINTS = {
+    CLIENT: ("client.file.created", "client.block.acknowledged", "client.file.written"),
+    DATANODE: ("dn.block.fsynced", "dn.block.linked", "dn.upload.stored", "dn.delete.renamed"),
+    NAMENODE: ("nn.create.applied", "nn.complete.applied", "nn.gc.ordered"),
+}
+# How often timers, not the story, take a process past a point differs from run to run.
+HITS_MAX = 60
+# Visited by other sweeps, where the process is made to do what no client's story does.
+FIRST_START_OF_A_DATANODE = (
+    "dn.format.buckets",
+    "dn.format.card",
+    "dn.format.done",
+    "dn.identity.begun",
+    "dn.identity.dirsynced",
+    "dn.identity.renamed",
+    "dn.identity.written",
+    "dn.joined",
+    "dn.registered",
+)
+ADMISSION_OF_A_DATANODE = ("nn.node.joined", "nn.node.registered")
+ELSEWHERE = {
+    "dn.copy.answering": "nobody orders copies between DataNodes yet",
+    "dn.copy.stored": "nobody orders copies between DataNodes yet",
+    "dn.delete.answering": "deletions are ordered in beats; the call is for by-hand use",
+    "dn.quarantine.committed": "tests/unit/blockstore/test_crash_sweep.py",
+    "dn.quarantine.dirsynced": "tests/unit/blockstore/test_crash_sweep.py",
+    "dn.quarantine.renamed": "tests/unit/blockstore/test_crash_sweep.py",
+    "dn.recovery.bucket": "tests/unit/blockstore/test_crash_sweep.py",
+    "nn.init.created": "tests/integration/test_namenode_process.py",
+    "nn.init.tables": "tests/integration/test_namenode_process.py",
+    "nn.password.kept": "tests/integration/test_namenode_process.py",
+    "nn.node.removed": "an administrator's act: one transaction, then memory only",
+    "nn.upgrade.backed_up": "tests/test_migrations.py",
+    "nn.upgrade.committed": "tests/test_migrations.py",
+}
+
+
+@pytest.mark.parametrize("process", [CLIENT, DATANODE, NAMENODE])
+@pytest.mark.timeout(300)
+def test_cluster_keeps_its_promises_when_a_process_dies_at_a_turning_point(
+    process: str, tmp_path: Path
+) -> None:
+    with running_cluster(tmp_path / "cluster", datanodes=2) as cluster:
+        sweep = Sweep(cluster)
+        hits = sweep.golden(process)
+        assert _named_and_not_passed(process, sweep) <= set(ELSEWHERE), "sweep it or say where"
+        chosen = [_last(process, point, hits) for point in TURNING_POINTS[process]]
+        sweep.run(chosen)
+        assert sweep.broken == [], report(sweep)
+        assert sweep.reached == set(TURNING_POINTS[process]), sweep.missed
+        sweep.finish()
+
+
+def _named_and_not_passed(process: str, sweep: Sweep) -> set[str]:
+    """Points of the source that the story does not take such a process past."""
+    of_process = {CLIENT: "client.", DATANODE: "dn.", NAMENODE: "nn."}[process]
+    joining = {*FIRST_START_OF_A_DATANODE, *ADMISSION_OF_A_DATANODE}
+    return {p for p in named_points() - sweep.passed - joining if p.startswith(of_process)}
+
+
+def _last(process: str, point: str, hits: Counter[str]) -> Case:
+    """The last but one hit: late in the story, and reached whatever timers do."""
+    assert hits[point] > 0, f"the story no longer passes {point}"
+    return Case(process, point, max(1, hits[point] - 1))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("process", [CLIENT, DATANODE, NAMENODE])
+@pytest.mark.timeout(5400)
+def test_cluster_keeps_its_promises_when_a_process_dies_at_any_hit_of_any_point(
+    process: str, tmp_path: Path
+) -> None:
+    with running_cluster(tmp_path / "cluster", datanodes=2) as cluster:
+        sweep = Sweep(cluster)
+        hits = sweep.golden(process)
+        sweep.run(case for case in cases(process, hits, every=True) if case.hit <= HITS_MAX)
+        assert sweep.broken == [], report(sweep)
+        assert sweep.reached == set(hits), f"never died at {set(hits) - sweep.reached}"
+        sweep.finish()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_datanode_that_dies_while_it_joins_is_a_node_at_its_next_start(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster", datanodes=1) as cluster:
+        for point in FIRST_START_OF_A_DATANODE:
+            assert not cluster.add_datanode(DFS_CRASHPOINT=point), point
+            _finish_joining(cluster)
+        for point in ADMISSION_OF_A_DATANODE:
+            assert cluster.restart(NAMENODE, DFS_CRASHPOINT=f"{point}:{_nth(cluster, point)}")
+            with pytest.raises(Exception, match="nn-1|NameNode|answer|crash"):
+                cluster.add_datanode()
+            cluster.start(NAMENODE)
+            _finish_joining(cluster)
+        sweep = Sweep(cluster)
+        sweep.golden(CLIENT)
+        sweep.finish()
+
+
+def _nth(cluster: RigCluster, point: str) -> int:
+    """Every node that is there registers again with a NameNode that starts."""
+    return len(cluster.datanodes) + 1 if point == "nn.node.registered" else 1
+
+
+def _finish_joining(cluster: RigCluster) -> None:
+    cluster.up()
+    with cluster.metadata() as connection:
+        assert connection.exec_driver_sql("select count(*) from node").scalar() == len(
+            cluster.datanodes
+        ), "a node joined twice"
