@@ -30,7 +30,7 @@ from dfs.base.errors import (
 )
 from dfs.base.retry import backoff_delays
 from dfs.base.units import format_duration
-from dfs.settings.sections import ClientConfig
+from dfs.settings.sections import ClientConfig, check_namenodes
 from dfs.wire.http_link import HttpLink
 from dfs.wire.nodes_api import ClusterReply
 from dfs.wire.routes import CLUSTER, Caller, Route
@@ -80,6 +80,9 @@ class NamenodeLink:
         namenodes: base URLs, in order of preference.
         token: session token; empty when not logged in.
         notice: told, in words for a person, when a call has to wait and be repeated.
+
+    Raises:
+        BadConfig: one is no base URL.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class NamenodeLink:
         token: str = "",
         notice: Callable[[str], None] | None = None,
     ) -> None:
-        assert namenodes
+        check_namenodes(namenodes)
         self._http = HttpLink(timeout_s=config.timeout_s, connections=CONNECTIONS)
         self._config = config
         self._clock = clock

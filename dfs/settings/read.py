@@ -19,6 +19,9 @@ SYSTEM_FILE: Final = Path("/etc/dfs/config.ini")
 LOCAL_FILE: Final = Path("config.ini")
 _TRUE, _FALSE = frozenset({"yes", "true", "on", "1"}), frozenset({"no", "false", "off", "0"})
 
+# configparser mixes the keys of its default section into every other; we have no such section.
+_NO_SECTION: Final = "\n"
+
 Overrides = Mapping[tuple[str, str], object]
 
 
@@ -55,7 +58,9 @@ def _files(file: Path | None, environment: Mapping[str, str]) -> list[Path]:
 
 
 def _parse(path: Path) -> dict[tuple[str, str], object]:
-    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=None)
+    parser = configparser.ConfigParser(
+        interpolation=None, inline_comment_prefixes=None, default_section=_NO_SECTION
+    )
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
     except (configparser.Error, OSError, UnicodeDecodeError) as exc:
@@ -96,10 +101,17 @@ def parse_value(key: str, kind: Any, text: str) -> object:
     if key.endswith("_s"):
         return parse_duration_s(text)
     if kind is int or kind is float:
-        return kind(text)
+        return _number(kind, text)
     if kind is str:
         return text.strip()
     return _list(text)
+
+
+def _number(kind: type[int] | type[float], text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"write a {'whole ' if kind is int else ''}number") from None
 
 
 def section_types() -> dict[str, type]:

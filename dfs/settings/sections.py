@@ -4,13 +4,18 @@ The suffix of a key is its unit: `_s` takes a duration (`3s`, `24h`), `_bytes` a
 The reference with a comment for each key is `config.ini`; a test holds the two together.
 """
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Final
 
 from dfs.base.errors import BadConfig
 from dfs.base.units import GiB, KiB, MiB
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
+PORT_MAX: Final = 65_535
+_BASE_URL: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]@?#]+)(:\d{1,5})?/?")
 
 
 def _need(holds: bool, rule: str) -> None:  # noqa: FBT001 - the condition is the sentence
@@ -18,11 +23,41 @@ def _need(holds: bool, rule: str) -> None:  # noqa: FBT001 - the condition is th
         raise BadConfig(rule)
 
 
+def _need_positive(section: str, **values: float) -> None:
+    for key, value in values.items():
+        _need(value > 0, f"[{section}] needs {key} > 0")
+
+
+def _need_port(section: str, **values: int) -> None:
+    for key, value in values.items():
+        _need(0 <= value <= PORT_MAX, f"[{section}] needs {key} between 0 and {PORT_MAX}")
+
+
+def check_namenodes(urls: Sequence[str]) -> None:
+    """Refuse a list that no request could be sent to.
+
+    Raises:
+        BadConfig: it is empty, or one is no base URL.
+    """
+    _need(bool(urls), "no NameNode is named: [cluster] namenodes is empty")
+    for url in urls:
+        if not _BASE_URL.fullmatch(url):
+            raise BadConfig(
+                f"not the address of a NameNode: {url!r}",
+                hint="write it like http://host:9870 ([cluster] namenodes, DFS_NAMENODE, "
+                "--namenode); several are separated by commas",
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
     """[cluster]: what every process must agree on."""
 
     namenodes: tuple[str, ...] = ("http://127.0.0.1:9870",)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address."""
+        check_namenodes(self.namenodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +86,16 @@ class NamenodeConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
+        _need_port("namenode", port=self.port)
         _need(self.threads >= 1, "[namenode] needs threads >= 1")
+        _need_positive(
+            "namenode",
+            checkpoint_bytes=self.checkpoint_bytes,
+            block_token_life_s=self.block_token_life_s,
+            lease_soft_s=self.lease_soft_s,
+            purge_interval_s=self.purge_interval_s,
+            purge_rows_max=self.purge_rows_max,
+        )
         _need(self.batch_requests_max >= 1, "[namenode] needs batch_requests_max >= 1")
         _need(
             self.lease_soft_s <= self.lease_hard_s, "[namenode] needs lease_soft_s <= lease_hard_s"
@@ -87,7 +131,15 @@ class DatanodeConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         _need(self.transfers_max >= 1, "[datanode] needs transfers_max >= 1")
-        _need(self.stall_s > 0, "[datanode] needs stall_s > 0")
+        _need_port("datanode", port=self.port, http_port=self.http_port)
+        _need_positive(
+            "datanode",
+            stall_s=self.stall_s,
+            purge_keep_s=self.purge_keep_s,
+            stock_delta_s=self.stock_delta_s,
+            stock_full_s=self.stock_full_s,
+            stock_page_max=self.stock_page_max,
+        )
         _need(0 <= self.reserve_percent < 100, "[datanode] needs 0 <= reserve_percent < 100")
         _need(self.rack.startswith("/"), "[datanode] needs a rack that begins with '/'")
 
@@ -118,6 +170,8 @@ class ClientConfig:
         _need(self.block_size_bytes >= 64 * KiB, "[client] needs block_size_bytes >= 64KiB")
         _need(self.jobs >= 1, "[client] needs jobs >= 1")
         _need(self.blocks_in_flight >= 1, "[client] needs blocks_in_flight >= 1")
+        _need(self.chunks_in_flight >= 1, "[client] needs chunks_in_flight >= 1")
+        _need_positive("client", timeout_s=self.timeout_s, stall_s=self.stall_s)
         _need(
             0 < self.retry_first_s <= self.retry_cap_s,
             "[client] needs 0 < retry_first_s <= retry_cap_s",
@@ -144,6 +198,12 @@ class LivenessConfig:
         _need(
             0 < self.heartbeat_interval_s < self.stale_after_s < self.dead_after_s,
             "[liveness] needs 0 < heartbeat_interval_s < stale_after_s < dead_after_s",
+        )
+        _need_positive(
+            "liveness",
+            sweep_interval_s=self.sweep_interval_s,
+            sweep_timeout_s=self.sweep_timeout_s,
+            sweep_reports_keep=self.sweep_reports_keep,
         )
 
 
@@ -184,6 +244,13 @@ class AccountsConfig:
             "[accounts] needs registration = open or closed",
         )
         _need(self.password_length_min >= 8, "[accounts] needs password_length_min >= 8")
+        _need_positive(
+            "accounts",
+            session_life_s=self.session_life_s,
+            session_idle_s=self.session_idle_s,
+            hashes_at_once=self.hashes_at_once,
+            join_token_life_s=self.join_token_life_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +267,10 @@ class LimitsConfig:
     blocks_per_file_max: int = 10_000
     block_size_bytes_max: int = 4 * GiB
     locate_extents_max: int = 20_000
+
+    def __post_init__(self) -> None:
+        """Refuse limits that would let nothing through."""
+        _need_positive("limits", **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
