@@ -73,8 +73,7 @@ class BadPath(DfsError):
 
     kind, code = ErrorKind.BAD_INPUT, "bad_path"
     default_hint = (
-        "paths are absolute UTF-8, without '.', '..', empty names or control characters "
-        "other than newline and tab"
+        "paths are absolute UTF-8; a name is not empty, '.' or '..', and holds no '/' and no NUL"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dfs.base.clock import Clock
 from dfs.base.entropy import new_id
-from dfs.base.errors import DfsError, FolderInUse, ForeignFolder, LocalIoError
+from dfs.base.errors import BadConfig, DfsError, FolderInUse, ForeignFolder, LocalIoError
 from dfs.base.events import Emitter, Event
 from dfs.base.records import VolumeStatus
 from dfs.base.states import VolumeState
@@ -43,6 +43,7 @@ def open_folders(
 ) -> OpenedFolders:
     """See `BlockStore.open`."""
     assert roots
+    _require_distinct(roots)
     uuid = _known_uuid(roots) or new_id()
     failed: list[VolumeStatus] = []
     owned: list[FolderIdentity] = []
@@ -82,6 +83,15 @@ def _opened(
         clean_stop=all(volume.identity.was_clean for volume in volumes),
         epoch=max(volume.identity.epoch for volume in volumes),
     )
+
+
+def _require_distinct(roots: Sequence[Path]) -> None:
+    real = [root.resolve() for root in roots]
+    for root, at in zip(roots, real, strict=True):
+        if real.count(at) > 1:
+            raise BadConfig(
+                f"the data folder {root} is named more than once", hint="name each folder once"
+            )
 
 
 def _known_uuid(roots: Sequence[Path]) -> str:

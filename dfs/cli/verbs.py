@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO, TypeVar
 
-from dfs.base.errors import DfsError
+from dfs.base.errors import BadPath, DfsError
 from dfs.base.paths import absolute, home
 from dfs.cli.places import expand
 from dfs.observe.exit_codes import EXIT_DENIED, EXIT_DONE, EXIT_UNAVAILABLE, exit_code
@@ -175,7 +175,13 @@ class Context:
         return self.place.directory
 
     def remote(self, path: str) -> str:
-        """The absolute path meant; `.` and `..` are understood, patterns are not."""
+        """The absolute path meant; `.` and `..` are understood, patterns are not.
+
+        Raises:
+            BadPath: it is empty, as an unset variable of a script is; not the home directory.
+        """
+        if not path:
+            raise BadPath("an empty path names nothing", hint="'.' is the directory you are in")
         return absolute(path, "/" if path.startswith("/") else self.directory())
 
     def remotes(self, paths: Sequence[str]) -> Iterator[str]:

@@ -27,7 +27,14 @@ from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.datanode_face import DatanodeFace
 from dfs.daemons.datanode_offline import list_folders, verify_folders
-from dfs.daemons.lifecycle import StopRequest, announce, parse_arguments, run_guarded
+from dfs.daemons.lifecycle import (
+    StopRequest,
+    announce,
+    parse_arguments,
+    port_argument,
+    require_listenable,
+    run_guarded,
+)
 from dfs.daemons.schedule import Schedule
 from dfs.nodes.beat import BeatSettings, NamenodeBeat, NamenodeBeats, Outside
 from dfs.nodes.commands import CommandRunner
@@ -88,6 +95,8 @@ class DatanodeProcess:
 
     def _build(self) -> None:
         node, log, clock = self._config.datanode, self._log, self._clock
+        for port in (node.port, node.http_port):
+            require_listenable(node.host, port)
         metrics = Metrics()
         self.standing = Standing(memory=self.store, clock=clock)
         self._traffic = Traffic(metrics)
@@ -319,7 +328,10 @@ def _join_token(asked: argparse.Namespace, environment: Mapping[str, str]) -> st
     try:
         return str(asked.join_token_file.read_text(encoding="utf-8").strip())
     except OSError as exc:
-        raise BadConfig(f"cannot read the join token: {exc}") from exc
+        raise BadConfig(
+            f"cannot read the join token: {asked.join_token_file}: {exc.strerror}",
+            hint="make one with: dfs-admin join-token > FILE",
+        ) from exc
 
 
 def _overrides(asked: argparse.Namespace) -> Overrides:
@@ -361,8 +373,10 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_data(parser, required=False)
     parser.add_argument("--host", metavar="H", help="address to listen on")
-    parser.add_argument("--port", type=_port, metavar="P", help="of the block service; 0: any")
-    parser.add_argument("--http-port", type=_port, metavar="P", help="of /health; 0: any")
+    parser.add_argument(
+        "--port", type=port_argument, metavar="P", help="of the block service; 0: any"
+    )
+    parser.add_argument("--http-port", type=port_argument, metavar="P", help="of /health; 0: any")
     parser.add_argument("--namenode", metavar="URL[,URL]", help="every NameNode of the cluster")
     parser.add_argument("--rack", metavar="R", help="where the machine stands, like /room1/rack2")
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of ./config.ini")
@@ -384,13 +398,6 @@ def _add_data(parser: argparse.ArgumentParser, *, required: bool) -> None:
         metavar="DIR",
         help="a data folder; repeat for each disk",
     )
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"no port: {text}")
-    return port
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
-from dfs.base.errors import ForeignFolder
+from dfs.base.errors import ForeignFolder, LocalNotFound
 from dfs.base.paths import printable
 from dfs.base.records import StockEntry
 from dfs.base.states import StoredState
+from dfs.blockstore.layout import Layout
 from dfs.blockstore.offline import list_offline, verify_offline
 from dfs.blockstore.reader import Verdict
 from dfs.observe.exit_codes import EXIT_CORRUPT, EXIT_DONE
@@ -31,9 +32,10 @@ def list_folders(folders: Sequence[Path], *, as_json: bool) -> int:
     """Print every block held.
 
     Raises:
-        ForeignFolder: one is no data folder.
+        LocalNotFound, ForeignFolder: one is not there, or no data folder.
     """
-    entries = (entry for folder in _existing(folders) for entry in list_offline(folder))
+    found = _existing(folders)  # refused before the table begins
+    entries = (entry for folder in found for entry in list_offline(folder))
     if as_json:
         _write_array(_entry_facts(entry) for entry in entries)
         return EXIT_DONE
@@ -50,7 +52,7 @@ def verify_folders(folders: Sequence[Path], *, as_json: bool) -> int:
     """Read and hash every block again; the exit code says whether all are intact.
 
     Raises:
-        ForeignFolder: one is no data folder.
+        LocalNotFound, ForeignFolder: one is not there, or no data folder.
     """
     seen = _Tally()
     verdicts = seen.counting(v for folder in _existing(folders) for v in verify_offline(folder))
@@ -79,7 +81,9 @@ class _Tally:
 def _existing(folders: Sequence[Path]) -> Sequence[Path]:
     for folder in folders:
         if not folder.is_dir():
-            raise ForeignFolder(f"no such folder: {folder}")
+            raise LocalNotFound(f"no such folder: {folder}")
+        if not Layout(folder).version.is_file():
+            raise ForeignFolder(f"{folder} is no data folder of a DataNode")
     return folders
 
 

@@ -6,16 +6,19 @@ crash would: every daemon recovers from that.
 """
 
 import argparse
+import errno
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final, Protocol
 
-from dfs.base.errors import DfsError
+from dfs.base.errors import BadConfig, DfsError, PortInUse
 from dfs.observe.exit_codes import EXIT_FAILED, EXIT_USAGE, exit_code
+from dfs.settings.sections import PORT_MAX
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -99,6 +102,37 @@ def announce(line: str) -> None:
     """One line on stdout, flushed at once: scripts wait for it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def port_argument(text: str) -> int:
+    """A port on the command line, for argparse's `type`; 0 means any free one."""
+    if not (text.isascii() and text.isdigit() and int(text) <= PORT_MAX):
+        raise argparse.ArgumentTypeError(f"not a port (0 to {PORT_MAX}): {text!r}")
+    return int(text)
+
+
+def require_listenable(host: str, port: int) -> None:
+    """Refuse an address that could not be listened on, before anything is made for it.
+
+    Raises:
+        PortInUse: another process listens there.
+        BadConfig: the host is no address of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            probe.bind(address)
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            raise PortInUse(f"another process listens on {host}:{port}") from None
+        raise BadConfig(
+            f"cannot listen on {host}:{port}: {exc.strerror or exc}",
+            hint="give an address of this machine with --host",
+        ) from None
 
 
 def parse_arguments(

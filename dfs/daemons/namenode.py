@@ -27,7 +27,14 @@ from dfs.base import crashpoint
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.entropy import new_id, new_password
 from dfs.base.events import Event
-from dfs.daemons.lifecycle import StopRequest, announce, parse_arguments, run_guarded
+from dfs.daemons.lifecycle import (
+    StopRequest,
+    announce,
+    parse_arguments,
+    port_argument,
+    require_listenable,
+    run_guarded,
+)
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.namenode_process import PROGRAM, NamenodeProcess, cluster_id, open_database
 from dfs.meta import upgrade as schema
@@ -81,6 +88,7 @@ def serve(outside: Outside) -> int:
     stop = StopRequest()
     stop.install()
     with contextlib.closing(_folder(outside.config)) as folder:
+        require_listenable(outside.config.namenode.host, outside.config.namenode.port)
         _make_ready(folder, outside)
         folder.check()
         NamenodeProcess(outside.config, folder, log=outside.log, clock=outside.clock).run(stop)
@@ -231,7 +239,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serving = _add_command(commands, "serve", "run the daemon; the first start makes the cluster")
     serving.add_argument("--host", metavar="H", help="address to listen on")
-    serving.add_argument("--port", type=_port, metavar="P", help="of the REST interface; 0: any")
+    serving.add_argument(
+        "--port", type=port_argument, metavar="P", help="of the REST interface; 0: any"
+    )
     loud = serving.add_mutually_exclusive_group()
     loud.add_argument("--verbose", action="store_true", help="log every request")
     loud.add_argument("--quiet", action="store_true", help="log warnings and errors only")
@@ -248,13 +258,6 @@ def _add_command(commands: Any, name: str, meaning: str) -> argparse.ArgumentPar
     parser.add_argument("--data", type=Path, metavar="DIR", help="the NameNode's data folder")
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of ./config.ini")
     return parser
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"no port: {text}")
-    return port
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ class Copying:
 
     def _copy_file(self, edit: Edit, source: Place, target: Place, *, overwrite: bool) -> Inode:
         if source.path == target.path:
-            raise PathExists(f"source and target are the same file: {source.path}")
+            raise PathExists(
+                f"source and target are the same file: {source.path}", hint="choose another name"
+            )
         edit.resolver.require(source.inode, Access.READ, source.path)
         edit.require_writable(target.parent, target.parent_path)
         make_way(edit, target, overwrite=overwrite, by_directory=False)

@@ -132,7 +132,7 @@ class Edit:
         """
         check_mode(mode)
         if place.entry is not None:
-            raise PathExists(f"already there: {place.path}")
+            raise PathExists(f"already there: {place.path}", hint="choose another name")
         now_ms = self.txn.now_ms
         made = Inode(
             id=InodeId(self.txn.take("inode")),

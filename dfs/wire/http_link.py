@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 import urllib3
 
-from dfs.base.errors import DfsError, NamenodeUnreachable, from_code
+from dfs.base.errors import DfsError, NamenodeUnreachable, NotLoggedIn, from_code
 from dfs.wire.routes import Route
 from dfs.wire.shapes import ErrorReply, Request
 
@@ -47,11 +47,13 @@ class HttpLink:
             request: id of this request; the same id asked again gets the same answer.
 
         Raises:
+            NotLoggedIn: the credential is no text that could be one.
             NamenodeUnreachable: no connection, no answer in time, or no answer of ours.
             DfsError: what the daemon refused, as it raised it.
         """
         headers = {"Content-Type": "application/json"}
         if credential:
+            _check_credential(credential)
             headers["Authorization"] = f"Bearer {credential}"
         if request:
             headers[REQUEST_ID_HEADER] = request
@@ -83,6 +85,13 @@ class HttpLink:
         if 200 <= answer.status < 300:
             return answer.data
         raise _refusal(url, answer.status, answer.data)
+
+
+def _check_credential(credential: str) -> None:
+    if not (credential.isascii() and credential.isprintable() and " " not in credential):
+        raise NotLoggedIn(
+            "the credential has characters that none has", hint="is DFS_TOKEN what it should be?"
+        )
 
 
 def _reason(exc: Exception) -> str:
