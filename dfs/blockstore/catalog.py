@@ -1,16 +1,11 @@
 """The catalog of one data folder: a SQLite row for every block file, so that nobody walks the disk.
 
-Invariants
-    C1  (block, generation) is unique: a volume holds a block's generation once.
-    C2  a row in state FINAL or FOUND means a published file of `size_bytes`, fsynced before it.
-    C3  a row in state CORRUPT means a file in quarantine.
-    C4  a row in state DELETING means a delete that was begun; recovery finishes it.
-
 One thread owns the only read-write connection.  Callers queue; whatever has queued while the last
 commit ran is committed together (group commit: the batch grows with the load and a lone caller
 does not wait for company).  `synchronous=NORMAL` is enough, because every row but its `verified_ms`
 can be rebuilt from the file's tail: a power cut may lose rows, never invent them.  Readers use
-read-only connections.  This module is the only one that knows SQL; it does not know files.
+read-only connections.  What the rows mean stands in
+`catalog_table`; the two are the only modules that know SQL, and they do not know block files.
 """
 
 import contextlib
@@ -24,10 +19,19 @@ from pathlib import Path
 from typing import Final
 
 from dfs.base import crashpoint
-from dfs.base.errors import DfsError, DiskFull, LocalIoError, MetadataCorrupt, Stopping
-from dfs.base.ids import BlockId, Generation, InodeId
-from dfs.base.records import BlockName, BlockTruth, StockEntry
+from dfs.base.errors import DfsError, Stopping
+from dfs.base.ids import BlockId
+from dfs.base.records import BlockName
 from dfs.base.states import StoredState
+from dfs.blockstore.catalog_table import (
+    COLUMNS,
+    CatalogRow,
+    open_reader,
+    open_writer,
+    row_from,
+    sqlite_errors,
+    values_of,
+)
 
 QUEUE_MAX: Final = 4_096
 BATCH_MAX: Final = 256
@@ -35,75 +39,7 @@ CHECKPOINT_WRITES: Final = 2_000  # about four 4 KiB pages each: a WAL of some 3
 IDLE_CHECKPOINT_S: Final = 2.0
 READERS_KEPT_MAX: Final = 8
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS block (
-    block       INTEGER NOT NULL,
-    generation  INTEGER NOT NULL,
-    file        INTEGER NOT NULL,
-    number      INTEGER NOT NULL,
-    length      INTEGER NOT NULL CONSTRAINT length_positive CHECK (length >= 0),
-    size        INTEGER NOT NULL CONSTRAINT size_holds_length CHECK (size >= length),
-    hash        BLOB NOT NULL CONSTRAINT hash_is_xxh3_128 CHECK (length(hash) = 16),
-    state       TEXT NOT NULL
-                CONSTRAINT state_known CHECK (state IN ('final', 'found', 'corrupt', 'deleting')),
-    path        TEXT NOT NULL,
-    verified_ms INTEGER NOT NULL,
-    created_ms  INTEGER NOT NULL,
-    mtime_ns    INTEGER NOT NULL,
-    inode       INTEGER NOT NULL,
-    CONSTRAINT c1 PRIMARY KEY (block, generation)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS block_by_name ON block (file, number, block, generation);
-CREATE INDEX IF NOT EXISTS block_by_bucket ON block (file & 255);
-CREATE INDEX IF NOT EXISTS block_by_age ON block (verified_ms);
-CREATE INDEX IF NOT EXISTS block_by_mtime ON block (mtime_ns);
-"""
-_COLUMNS: Final = (
-    "file, number, block, generation, length, size, hash, state, path,"
-    " verified_ms, created_ms, mtime_ns, inode"
-)
-_PRAGMAS: Final = (
-    "PRAGMA busy_timeout=5000",
-    "PRAGMA cell_size_check=ON",
-    "PRAGMA trusted_schema=OFF",
-    "PRAGMA temp_store=MEMORY",
-    "PRAGMA mmap_size=0",
-)
-
 _Sql = tuple[str, tuple[object, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogRow:
-    """One block file as the catalog knows it."""
-
-    name: BlockName
-    length_bytes: int
-    size_bytes: int  # of the whole file: content, label, trailer
-    hash: bytes
-    state: StoredState
-    path: str
-    verified_ms: int
-    created_ms: int
-    mtime_ns: int = 0
-    inode: int = 0  # of the local file system: reading in this order spares the disk's head
-
-    @property
-    def truth(self) -> BlockTruth:
-        """What the bytes must be."""
-        return BlockTruth(self.name.block, self.name.generation, self.length_bytes, self.hash)
-
-    def entry(self, volume: str) -> StockEntry:
-        """The row as it is reported."""
-        return StockEntry(
-            self.name,
-            self.length_bytes,
-            self.hash,
-            self.state,
-            self.verified_ms,
-            self.path,
-            volume,
-        )
 
 
 class Catalog:
@@ -116,8 +52,8 @@ class Catalog:
 
     def __init__(self, file: Path, *, sync: bool = True) -> None:
         self._file = file
-        with _sqlite_errors(file):
-            self._connection = _open_writer(file, sync=sync)
+        with sqlite_errors(file):
+            self._connection = open_writer(file, sync=sync)
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(READERS_KEPT_MAX)
         self._queue: queue.Queue[_Write | None] = queue.Queue(QUEUE_MAX)
         self._gate = threading.Lock()  # nothing may queue behind the end
@@ -136,8 +72,8 @@ class Catalog:
     def put_all(self, rows: Sequence[CatalogRow]) -> None:
         """Insert or replace many rows in one commit."""
         marks = ", ".join("?" * 13)
-        sql = f"INSERT OR REPLACE INTO block ({_COLUMNS}) VALUES ({marks})"
-        self._apply([(sql, _values(row)) for row in rows])
+        sql = f"INSERT OR REPLACE INTO block ({COLUMNS}) VALUES ({marks})"
+        self._apply([(sql, values_of(row)) for row in rows])
 
     def set_state(self, name: BlockName, state: StoredState) -> None:
         """Move a row to another state."""
@@ -219,8 +155,8 @@ class Catalog:
 
     def _select(self, tail: str, values: tuple[object, ...]) -> list[CatalogRow]:
         with self._reading() as connection:
-            found = connection.execute(f"SELECT {_COLUMNS} FROM block {tail}", values).fetchall()
-        return [_row(each) for each in found]
+            found = connection.execute(f"SELECT {COLUMNS} FROM block {tail}", values).fetchall()
+        return [row_from(each) for each in found]
 
     def _number(self, sql: str) -> int:
         with self._reading() as connection:
@@ -228,7 +164,7 @@ class Catalog:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with _sqlite_errors(self._file):
+        with sqlite_errors(self._file):
             try:
                 connection = self._readers.get_nowait()
             except queue.Empty:
@@ -279,7 +215,7 @@ class Catalog:
     def _commit(self, batch: list["_Write"]) -> None:
         """One transaction for all; every caller is answered after the commit."""
         try:
-            with _sqlite_errors(self._file):
+            with sqlite_errors(self._file):
                 self._transact(batch)
         except DfsError as exc:
             if len(batch) > 1:  # one bad write must not refuse the others
@@ -318,89 +254,11 @@ class _Write:
     done: "Future[None]"
 
 
-def open_reader(file: Path) -> sqlite3.Connection:
-    """A read-only connection; it works beside a running daemon."""
-    connection = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode=ro",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
-        connection.execute(pragma)
-    return connection
-
-
 def read_all(file: Path) -> list[CatalogRow]:
     """Every row of a catalog that another process may be serving.
 
     Raises:
         MetadataCorrupt, LocalIoError: it cannot be read.
     """
-    with _sqlite_errors(file), contextlib.closing(open_reader(file)) as connection:
-        return [_row(each) for each in connection.execute(f"SELECT {_COLUMNS} FROM block")]
-
-
-def _open_writer(file: Path, *, sync: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in (
-            *_PRAGMAS,
-            "PRAGMA journal_mode=WAL",
-            f"PRAGMA synchronous={'NORMAL' if sync else 'OFF'}",
-            "PRAGMA wal_autocheckpoint=0",
-        ):
-            connection.execute(pragma)
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise MetadataCorrupt(f"{file} fails SQLite's quick check: {verdict}")
-        connection.executescript(_SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextlib.contextmanager
-def _sqlite_errors(file: Path) -> Iterator[None]:
-    """SQLite's words in ours: full, damaged, or unreadable."""
-    try:
-        yield
-    except (sqlite3.Error, OverflowError) as exc:
-        name = getattr(exc, "sqlite_errorname", "")
-        if name.startswith("SQLITE_FULL"):
-            raise DiskFull(f"no room for the catalog {file}") from exc
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
-            raise MetadataCorrupt(f"{file}: {exc}") from exc
-        raise LocalIoError(f"{file}: {exc}") from exc
-
-
-def _values(row: CatalogRow) -> tuple[object, ...]:
-    name = row.name
-    return (
-        name.file,
-        name.number,
-        name.block,
-        name.generation,
-        row.length_bytes,
-        row.size_bytes,
-        row.hash,
-        row.state.value,
-        row.path,
-        row.verified_ms,
-        row.created_ms,
-        row.mtime_ns,
-        row.inode,
-    )
-
-
-def _row(
-    found: tuple[int, int, int, int, int, int, bytes, str, str, int, int, int, int],
-) -> CatalogRow:
-    file, number, block, generation, length, size, digest, state, path, verified, born, *rest = (
-        found
-    )
-    name = BlockName(InodeId(file), number, BlockId(block), Generation(generation))
-    return CatalogRow(
-        name, length, size, digest, StoredState(state), path, verified, born, rest[0], rest[1]
-    )
+    with sqlite_errors(file), contextlib.closing(open_reader(file)) as connection:
+        return [row_from(each) for each in connection.execute(f"SELECT {COLUMNS} FROM block")]

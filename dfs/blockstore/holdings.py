@@ -31,7 +31,7 @@ from dfs.base.ids import BlockId
 from dfs.base.records import BlockName
 from dfs.base.states import StoredState
 from dfs.blockstore import stock
-from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.layout import is_possible
 from dfs.blockstore.reader import BlockFile
 from dfs.blockstore.volume import Volume

@@ -14,6 +14,7 @@ from dfs.base.errors import BlockCorrupt, DfsError
 from dfs.base.records import BlockName, StockEntry
 from dfs.base.states import StoredState
 from dfs.blockstore import catalog, removal, stock
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.identity import read_card
 from dfs.blockstore.layout import BUCKETS, Layout
@@ -62,7 +63,7 @@ def verify_offline(folder: Path) -> Iterator[Verdict]:
                 yield verdict
 
 
-def _verify(name: BlockName, path: Path, row: catalog.CatalogRow | None) -> Verdict | None:
+def _verify(name: BlockName, path: Path, row: CatalogRow | None) -> Verdict | None:
     """None if the file left while we looked."""
     state = row.state if row is not None else StoredState.FOUND
     verified_ms = row.verified_ms if row is not None else 0
@@ -96,7 +97,7 @@ def _files(layout: Layout) -> list[tuple[BlockName, Path]]:
     return sorted(found, key=lambda each: (stock.order(each[0]), each[1]))
 
 
-def _rows(layout: Layout) -> dict[BlockName, catalog.CatalogRow]:
+def _rows(layout: Layout) -> dict[BlockName, CatalogRow]:
     try:
         return {row.name: row for row in catalog.read_all(layout.catalog)}
     except DfsError:

@@ -28,7 +28,8 @@ from dfs.base.errors import BlockCorrupt, MetadataCorrupt
 from dfs.base.records import BlockName
 from dfs.base.states import StoredState
 from dfs.blockstore import removal
-from dfs.blockstore.catalog import Catalog, CatalogRow
+from dfs.blockstore.catalog import Catalog
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.layout import BUCKETS, Layout, parse_block
 from dfs.blockstore.reader import BlockFile

@@ -13,7 +13,8 @@ from pathlib import Path
 from dfs.base import crashpoint
 from dfs.base.records import BlockName
 from dfs.base.states import StoredState
-from dfs.blockstore.catalog import Catalog, CatalogRow
+from dfs.blockstore.catalog import Catalog
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.layout import Layout, SetAside, parse_set_aside
 

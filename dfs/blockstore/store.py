@@ -27,7 +27,7 @@ from dfs.base.events import Emitter, Event
 from dfs.base.records import BlockName, BlockTruth, StockEntry, VolumeStatus
 from dfs.base.states import StoredState, VolumeState
 from dfs.blockstore import folders, stock
-from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.format import PACK_BYTES_MAX, Label
 from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found

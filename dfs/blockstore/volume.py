@@ -34,7 +34,7 @@ from dfs.base.records import BlockName, VolumeStatus
 from dfs.base.states import StoredState, VolumeState
 from dfs.base.units import format_size
 from dfs.blockstore import recovery, removal
-from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import FULL_ERRNOS, Disk, Space
 from dfs.blockstore.identity import FolderIdentity
 from dfs.blockstore.layout import PART_SUFFIX, Layout

@@ -10,7 +10,8 @@ import pytest
 
 from dfs.base.errors import LocalIoError, MetadataCorrupt, Stopping
 from dfs.base.states import StoredState
-from dfs.blockstore.catalog import Catalog, CatalogRow, open_reader, read_all
+from dfs.blockstore.catalog import Catalog, read_all
+from dfs.blockstore.catalog_table import CatalogRow, open_reader
 from tests.unit.blockstore.disk_rig import block_name
 
 

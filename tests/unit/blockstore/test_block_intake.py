@@ -21,7 +21,7 @@ from dfs.base.errors import (
 from dfs.base.states import StoredState
 from dfs.base.units import GiB, KiB, MiB
 from dfs.blockstore.format import PACK_BYTES_MAX
-from dfs.blockstore.writer import GROW_BYTES
+from dfs.blockstore.part_file import GROW_BYTES
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 
 CHUNK = CHUNK_SIZE_BYTES

@@ -15,7 +15,7 @@ from dfs.base.records import BlockName
 from dfs.base.states import StoredState
 from dfs.base.units import KiB
 from dfs.blockstore import recovery
-from dfs.blockstore.catalog import CatalogRow
+from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.recovery import Adopt, Condemn, FinishDelete, Forget, Step, Witness
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 

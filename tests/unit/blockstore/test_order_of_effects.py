@@ -12,7 +12,7 @@ from dfs.base.errors import DfsError, DiskFull
 from dfs.base.states import VolumeState
 from dfs.base.units import KiB, MiB
 from dfs.blockstore.disk import Disk
-from dfs.blockstore.writer import FLUSH_BYTES
+from dfs.blockstore.part_file import FLUSH_BYTES
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 
 
