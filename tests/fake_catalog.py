@@ -2,9 +2,9 @@
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 
@@ -13,7 +13,6 @@ from dfs.base.checksum import block_lengths, file_checksum
 from dfs.base.errors import (
     BeingWritten,
     DfsError,
-    ErrorKind,
     IsADirectory,
     LeaseLost,
     NotADirectory,
@@ -37,11 +36,11 @@ from dfs.wire import data_api as d
 from dfs.wire import files_api as f
 from dfs.wire import routes
 from dfs.wire.nodes_api import ClusterReply
-from dfs.wire.shapes import Done, ErrorBody, ErrorReply, Outcome, Outcomes
+from dfs.wire.shapes import Done, Outcome, Outcomes, error_body
 from tests.fake_datanode import FakeDataNode
+from tests.route_server import RouteServer
 
 TOKEN = "dfs_session"
-HTTP_STATUS = dict.fromkeys(ErrorKind, 409) | {ErrorKind.UNAVAILABLE: 503, ErrorKind.FENCED: 503}
 NOW_MS = 1_700_000_000_000
 
 
@@ -84,18 +83,11 @@ class FakeCatalog:
         self._serial = 100
         self._lock = threading.RLock()
         self._routes = {route.path: route for route in routes.ROUTES}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._server = RouteServer(self._answer)
+        self.url = self._server.url
+        self.close = self._server.close
         for node in nodes:
             node.tokens_valid = lambda token: token in self.valid_tokens
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def expire_tokens(self) -> None:
         """Every token given so far is refused from now on."""
@@ -109,32 +101,11 @@ class FakeCatalog:
             parts.append(node.blocks[extent.name])
         return b"".join(parts)
 
-    def _handler(catalog):  # noqa: N805 - the handler's self is another
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:  # noqa: N802 - http.server's name
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
-                status, body = catalog.answer(
-                    self.path, raw, self.headers.get("X-Request-Id", ""), self.headers
-                )
-                if status == 0:
-                    self.close_connection = True
-                    return
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        return Handler
-
-    def answer(self, path: str, raw: bytes, request: str, headers) -> tuple[int, bytes]:
+    def _answer(self, path: str, raw: bytes, headers: Mapping[str, str]) -> bytes | None:
         with self._lock:
             route = self._routes[path]
             name = path.rsplit("/", 1)[1]
+            request = headers.get("X-Request-Id", "")
             self.requests[name] += 1
             try:
                 if self.refusals.get(name):
@@ -149,10 +120,8 @@ class FakeCatalog:
                     self._replies[request] = msgspec.json.encode(getattr(self, f"_{name}")(body))
                 if self.answers_lost[name]:
                     self.answers_lost[name] -= 1
-                    return 0, b""
-                return 200, self._replies[request]
-            except DfsError as exc:
-                return HTTP_STATUS[exc.kind], msgspec.json.encode(ErrorReply(_body(exc)))
+                    return None
+                return self._replies[request]
             finally:
                 with self.asked:
                     self.asked.notify_all()
@@ -423,7 +392,7 @@ class FakeCatalog:
             try:
                 outcomes.append(Outcome(value=handle(item)))
             except DfsError as exc:
-                outcomes.append(Outcome(error=_body(exc)))
+                outcomes.append(Outcome(error=error_body(exc)))
         return Outcomes(outcomes=outcomes)
 
     def _leased(self, inode: int, lease: str) -> _Write:
@@ -482,7 +451,3 @@ class FakeCatalog:
 
 def _depth(path: str) -> int:
     return 0 if path == "/" else path.count("/")
-
-
-def _body(exc: DfsError) -> ErrorBody:
-    return ErrorBody(exc.code, exc.message, exc.hint, exc.details)

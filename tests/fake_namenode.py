@@ -1,13 +1,11 @@
 """A NameNode as a DataNode sees it: answers join, register, beat and stock, and remembers."""
 
-import contextlib
-import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 
 import msgspec
 
-from dfs.base.errors import DfsError, NodeNotJoined
+from dfs.base.errors import NodeNotJoined
 from dfs.base.records import NodeCommand
 from dfs.wire import routes
 from dfs.wire.nodes_api import (
@@ -20,7 +18,7 @@ from dfs.wire.nodes_api import (
     StockReply,
     StockReport,
 )
-from dfs.wire.shapes import ErrorBody, ErrorReply
+from tests.route_server import RouteServer
 
 SECRET = "dfsn_secret"
 JOIN_TOKEN = "dfsj_token"
@@ -45,27 +43,21 @@ class FakeNamenode:
         self.stock_refusals = 0
         self.full_wanted = False
         self.acknowledged: list[int] = []
-        self._connections: set[socket.socket] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        """Be down: connections are refused from now on."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        for connection in list(self._connections):  # kept alive, they would be answered for ever
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self._server = RouteServer(self._served, port=port)
+        self.port, self.url = self._server.port, self._server.url
+        self.close = self._server.close
 
     def wait(self, holds, timeout_s: float = 20.0) -> None:
         """Wait until `holds()`; it is looked at after each request."""
         with self.moved:
             assert self.moved.wait_for(holds, timeout_s), "did not come to pass"
+
+    def _served(self, path: str, raw: bytes, headers: Mapping[str, str]) -> object:
+        with self.moved:
+            try:
+                return self._answer(path, raw, headers.get("Authorization", ""))
+            finally:
+                self.moved.notify_all()
 
     def _answer(self, path: str, raw: bytes, credential: str) -> object:
         if path == routes.JOIN.path:
@@ -106,39 +98,3 @@ class FakeNamenode:
         self.reports.append(report)
         wanted, self.full_wanted = self.full_wanted, False
         return StockReply(accepted=len(report.entries) + len(report.gone), full_wanted=wanted)
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                super().setup()
-                fake._connections.add(self.connection)
-
-            def finish(self) -> None:
-                fake._connections.discard(self.connection)
-                super().finish()
-
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
-                with fake.moved:
-                    try:
-                        status, body = (
-                            200,
-                            fake._answer(self.path, raw, self.headers.get("Authorization", "")),
-                        )
-                    except DfsError as err:
-                        status, body = 401, ErrorReply(ErrorBody(err.code, err.message))
-                    fake.moved.notify_all()
-                encoded = msgspec.json.encode(body)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(encoded)))
-                self.end_headers()
-                self.wfile.write(encoded)
-
-            def log_message(self, *_args: object) -> None:
-                """Quiet."""
-
-        return Handler

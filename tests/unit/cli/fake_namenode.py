@@ -5,16 +5,13 @@ attributes, and refuses with the real error classes.  It moves no bytes.
 """
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from dfs.base.entropy import new_token
 from dfs.base.errors import (
-    DfsError,
-    ErrorKind,
     GroupNotFound,
     NodeNotFound,
     NotLoggedIn,
@@ -30,19 +27,10 @@ from dfs.base.units import MiB
 from dfs.wire import accounts_api as a
 from dfs.wire import nodes_api as n
 from dfs.wire import routes as r
-from dfs.wire.shapes import Done, ErrorReply
-from tests.unit.cli.fake_names import NOW_MS, FakeNames, Handlers, an_extent, body_of
+from dfs.wire.shapes import Done
+from tests.route_server import RouteServer
+from tests.unit.cli.fake_names import NOW_MS, FakeNames, Handlers, an_extent
 
-STATUS = {
-    ErrorKind.BAD_INPUT: 400,
-    ErrorKind.UNAUTHENTICATED: 401,
-    ErrorKind.DENIED: 403,
-    ErrorKind.NOT_FOUND: 404,
-    ErrorKind.CONFLICT: 409,
-    ErrorKind.FENCED: 503,
-    ErrorKind.UNAVAILABLE: 503,
-    ErrorKind.CORRUPT: 500,
-}
 __all__ = ["ALICE_PASSWORD", "NOW_MS", "FakeNamenode", "an_extent"]
 ALICE_PASSWORD = "correct horse battery"
 
@@ -60,58 +48,23 @@ class FakeNamenode(FakeNames):
         self.asked: list[tuple[str, Any]] = []
         self._by_path = {route.path: route for route in r.ROUTES}
         self._handlers = self._bind()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler_class())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server = RouteServer(self._answer)
+        self.url = self._server.url
+        self.stop = self._server.close
 
     def token(self, user: str = "alice") -> str:
         token = new_token("dfs")
         self.tokens[token] = user
         return token
 
-    # --- HTTP -----------------------------------------------------------------------------------
-
-    def _handler_class(self) -> type[BaseHTTPRequestHandler]:
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
-                raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                credential = self.headers.get("Authorization", "").removeprefix("Bearer ")
-                status, body = fake.answer(self.path, raw, credential)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
-    def answer(self, path: str, raw: bytes, credential: str) -> tuple[int, bytes]:
+    def _answer(self, path: str, raw: bytes, headers: Mapping[str, str]) -> object:
         route = self._by_path[path]
-        try:
-            if route.caller is not r.Caller.ANYONE and credential not in self.tokens:
-                raise NotLoggedIn("no session")
-            request = msgspec.json.decode(raw, type=route.takes)
-            self.asked.append((path, request))
-            reply = self._handlers[path](request, self.tokens.get(credential, ""))
-        except DfsError as exc:
-            return STATUS[exc.kind], msgspec.json.encode(ErrorReply(body_of(exc)))
-        return 200, msgspec.json.encode(reply)
+        credential = headers.get("Authorization", "").removeprefix("Bearer ")
+        if route.caller is not r.Caller.ANYONE and credential not in self.tokens:
+            raise NotLoggedIn("no session")
+        request = msgspec.json.decode(raw, type=route.takes)
+        self.asked.append((path, request))
+        return self._handlers[path](request, self.tokens.get(credential, ""))
 
     def _bind(self) -> Handlers:
         return self._bind_accounts() | self.bind_names() | self._bind_cluster()

@@ -28,7 +28,7 @@ from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.wire import files_api as f
 from dfs.wire import routes as r
-from dfs.wire.shapes import ErrorBody, Outcome, Outcomes
+from dfs.wire.shapes import Outcome, Outcomes, error_body
 
 Handlers = dict[str, Callable[[Any, str], Any]]
 NOW_MS = 1_700_000_000_123
@@ -38,10 +38,6 @@ def an_extent(length_bytes: int, *holders: Holder) -> LocatedExtent:
     truth = BlockTruth(BlockId(7), Generation(3), length_bytes, b"\x02" * 16)
     name = BlockName(InodeId(5), 0, BlockId(7), Generation(3))
     return LocatedExtent(0, length_bytes, 0, truth, name, holders, b"a secret token")
-
-
-def body_of(error: DfsError) -> ErrorBody:
-    return ErrorBody(error.code, error.message, error.hint, error.details)
 
 
 class FakeNames:
@@ -135,7 +131,7 @@ class FakeNames:
             try:
                 outcomes.append(Outcome(value=one(item)))
             except DfsError as exc:
-                outcomes.append(Outcome(error=body_of(exc)))
+                outcomes.append(Outcome(error=error_body(exc)))
         return Outcomes(outcomes=outcomes)
 
     def _stat(self, path: str) -> FileStatus:
