@@ -134,20 +134,27 @@ def test_datanode_joins_registers_beats_serves_drains_and_keeps_its_id(
     assert again.end() == 0
 
 
+def begun_and_told_to_stop(
+    daemon: Daemon, messages: Iterator[pb.BlockChunk]
+) -> Iterator[pb.BlockChunk]:
+    """The first messages of an upload; while it waits for more, the daemon is told to stop."""
+    yield next(messages)
+    yield next(messages)
+    while daemon.ask("/health")["in_flight"] == 0:
+        pass
+    daemon.process.send_signal(signal.SIGTERM)
+    while daemon.ask("/health")["status"] != "stopping":
+        pass
+
+
 def test_datanode_finishes_an_upload_when_told_to_stop(tmp_path, namenode, start) -> None:
     daemon = start(tmp_path / "disk", "--join-token", JOIN_TOKEN).ready()
     namenode.wait(lambda: len(namenode.beats) >= 1)
-    first, *rest = upload_messages(b"in time")
+    messages = upload_messages(b"in time")
 
     def slowly() -> Iterator[pb.BlockChunk]:
-        yield first
-        yield rest[0]
-        while daemon.ask("/health")["in_flight"] == 0:
-            pass
-        daemon.process.send_signal(signal.SIGTERM)
-        while daemon.ask("/health")["status"] != "stopping":
-            pass
-        yield from rest[1:]
+        yield from begun_and_told_to_stop(daemon, messages)
+        yield from messages
 
     with open_channel(daemon.grpc) as channel:
         assert DataNodeStub(channel).UploadBlock(slowly(), timeout=30).length == 7
@@ -157,16 +164,10 @@ def test_datanode_finishes_an_upload_when_told_to_stop(tmp_path, namenode, start
 def test_second_signal_stops_at_once(tmp_path, namenode, start) -> None:
     daemon = start(tmp_path / "disk", "--join-token", JOIN_TOKEN).ready()
     namenode.wait(lambda: len(namenode.beats) >= 1)
-    first, *rest = upload_messages(b"never")
+    messages = upload_messages(b"never")
 
     def stalling() -> Iterator[pb.BlockChunk]:
-        yield first
-        yield rest[0]
-        while daemon.ask("/health")["in_flight"] == 0:
-            pass
-        daemon.process.send_signal(signal.SIGTERM)
-        while daemon.ask("/health")["status"] != "stopping":
-            pass
+        yield from begun_and_told_to_stop(daemon, messages)
         daemon.process.send_signal(signal.SIGTERM)
         daemon.process.wait(timeout=30)
 

@@ -337,42 +337,40 @@ def test_copy_says_when_the_source_is_at_fault(new_node) -> None:
 # ---- load
 
 
-def test_calls_beyond_the_bound_are_turned_away(new_node) -> None:
-    node = new_node(transfers_max=1)
-    held, begun = threading.Event(), threading.Event()
+class HeldUpload:
+    """An upload of four bytes under way, which waits to be finished."""
 
-    def slow() -> Iterator[pb.BlockChunk]:
+    def __init__(self, node: RigNode) -> None:
+        self._go_on, self._begun = threading.Event(), threading.Event()
+        self._call = node.stub.UploadBlock.future(self._messages())
+        self._begun.wait(10)
+
+    def finish(self) -> pb.BlockReceipt:
+        self._go_on.set()
+        return self._call.result(timeout=20)
+
+    def _messages(self) -> Iterator[pb.BlockChunk]:
         first, *rest = upload_messages(b"abcd")
         yield first
-        begun.set()
-        held.wait(30)
+        self._begun.set()
+        self._go_on.wait(30)
         yield from rest
 
-    call = node.stub.UploadBlock.future(slow())
-    begun.wait(10)
+
+def test_calls_beyond_the_bound_are_turned_away(new_node) -> None:
+    node = new_node(transfers_max=1)
+    upload = HeldUpload(node)
     other = BlockName(NAME.file, 1, BlockId(8), Generation(9))
     message = pb.ProbeRequest(block=ref(Mode.READ, other))
     assert isinstance(refusal(lambda: node.stub.ProbeBlock(message)), Overloaded)
-    held.set()
-    assert call.result(timeout=20).length == 4
+    assert upload.finish().length == 4
 
 
 def test_stop_lets_an_upload_finish(node: RigNode) -> None:
-    held, begun = threading.Event(), threading.Event()
-
-    def slow() -> Iterator[pb.BlockChunk]:
-        first, *rest = upload_messages(b"abcd")
-        yield first
-        begun.set()
-        held.wait(30)
-        yield from rest
-
-    call = node.stub.UploadBlock.future(slow())
-    begun.wait(10)
+    upload = HeldUpload(node)
     drained: list[bool] = []
     stopping = threading.Thread(target=lambda: drained.append(node.server.stop(20)))
     stopping.start()
-    held.set()
-    assert call.result(timeout=20).length == 4
+    assert upload.finish().length == 4
     stopping.join(20)
     assert drained == [True]
