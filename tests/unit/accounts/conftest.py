@@ -1,8 +1,7 @@
 """A real database with one writer, a clock moved by hand, and Argon2id at its cheapest."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -22,13 +21,6 @@ CHEAP = HashCost(passes=1, memory_kib=8, lanes=1)
 PASSWORD = "a walrus on a unicycle"
 ADMIN_PASSWORD = "a one-time password"
 HERE = "192.0.2.7"
-
-
-@pytest.fixture
-def meta(tmp_path: Path) -> Iterator[MetadataRig]:
-    made = MetadataRig(tmp_path)
-    yield made
-    made.close()
 
 
 class Town:
@@ -89,10 +81,10 @@ class Town:
 
 
 @pytest.fixture
-def town(meta: MetadataRig) -> Town:
-    return Town(meta)
+def town(metadata: MetadataRig) -> Town:
+    return Town(metadata)
 
 
 @pytest.fixture
-def town_with(meta: MetadataRig) -> Callable[..., Town]:
-    return functools.partial(Town, meta)
+def town_with(metadata: MetadataRig) -> Callable[..., Town]:
+    return functools.partial(Town, metadata)

@@ -1,7 +1,6 @@
-"""A real metadata database for each test, and a register of DataNodes on it."""
+"""A register of DataNodes on a real metadata database."""
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -12,7 +11,6 @@ from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.nodes.registry import ClusterFacts, NodeRegistry
 from dfs.settings.sections import LivenessConfig
-from tests.metadata_rig import MetadataRig
 
 CLUSTER = "c" * 32
 
@@ -26,30 +24,8 @@ class OneKey:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def emit() -> RecordingEmitter:
     return RecordingEmitter()
-
-
-@pytest.fixture
-def metadata(tmp_path: Path, clock: ManualClock) -> Iterator[MetadataRig]:
-    made = MetadataRig(tmp_path, clock=clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def writer(metadata: MetadataRig) -> Writer:
-    return metadata.writer
-
-
-@pytest.fixture
-def reader(metadata: MetadataRig) -> Reader:
-    return metadata.reader
 
 
 @pytest.fixture
