@@ -42,7 +42,12 @@ class Lease:
 
 
 class LeaseClock:
-    """When each write was last heard of, in seconds of this process.  Thread-safe."""
+    """When each write was last heard of, in seconds of this process.  Thread-safe.
+
+    A write is heard within the transaction, not after its commit: the job that expires leases may
+    share the batch, and would find the lease of a client that seems never to have spoken.  One that
+    is undone leaves a number behind that no lease has.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

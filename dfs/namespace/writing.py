@@ -161,7 +161,7 @@ class Writing:
             return self._with_tokens(who, [(lease.path, made)])[0]
 
         answer = Outcomes(outcomes=[attempt(lambda item=item: one(item)) for item in body.items])  # type: ignore[misc]
-        txn.after_commit(lambda: self._heard.hear(inodes))
+        self._heard.hear(inodes)
         crashpoint.reach("nn.allocate.applied")
         return answer
 
@@ -333,8 +333,7 @@ class Writing:
                 for plan in plans
             ),
         )
-        inodes = [plan.inode for plan in plans]
-        txn.after_commit(lambda: self._heard.hear(inodes))
+        self._heard.hear(plan.inode for plan in plans)
 
     def _with_tokens(
         self, who: Principal, files: Sequence[tuple[str, Sequence[NewBlock]]]

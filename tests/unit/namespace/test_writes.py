@@ -2,10 +2,13 @@
 
 import dataclasses
 import re
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from dfs.base.clock import SystemClock
 from dfs.base.errors import (
     BadRequest,
     BeingWritten,
@@ -28,6 +31,7 @@ from dfs.wire.data_api import (
     LeaseItem,
     LeasesRequest,
     NewFile,
+    OpenedFile,
 )
 from dfs.wire.files_api import PathsRequest
 from dfs.wire.tokens import Mode, read_token
@@ -104,6 +108,58 @@ def test_abandoned_write_leaves_nothing(rig: NamespaceRig) -> None:
     assert not rig.exists("/tmp/f")
     rig.create("/tmp/f")
     rig.look(check_metadata)
+
+
+def _in_one_batch(rig: NamespaceRig, *works: Callable[[], object]) -> list[object]:
+    """Have the writer take those changes together, in that order."""
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_txn: object) -> None:
+        held.set()
+        assert go.wait(30)
+
+    with ThreadPoolExecutor(len(works) + 1) as pool:
+        first = pool.submit(rig.change, hold)
+        assert held.wait(30)
+        futures = []
+        for count, work in enumerate(works, 1):
+            futures.append(pool.submit(work))
+            while rig.writer.waiting() < count:
+                SystemClock().sleep(0.001)
+        go.set()
+        first.result(30)
+        return [future.result(30) for future in futures]
+
+
+def test_write_begun_in_the_same_batch_as_the_expiry_of_leases_goes_on(rig: NamespaceRig) -> None:
+    rig.advance(rig.config.namenode.lease_hard_s + 1)  # this NameNode has run for longer than that
+    opened, _ = _in_one_batch(rig, lambda: rig.create("/f", size_bytes=1), rig.expire_leases)
+    assert isinstance(opened, OpenedFile)
+    rig.complete(opened, [b"1"])
+
+
+def test_write_begun_in_the_same_batch_as_a_rivals_keeps_its_path(rig: NamespaceRig) -> None:
+    rig.advance(rig.config.namenode.lease_soft_s + 1)
+
+    def rival() -> None:
+        with pytest.raises(BeingWritten):
+            rig.create("/f", size_bytes=1, who=ADMIN)
+
+    opened, _ = _in_one_batch(rig, lambda: rig.create("/f", size_bytes=1), rival)
+    assert isinstance(opened, OpenedFile)
+    rig.complete(opened, [b"1"])
+
+
+def test_write_renewed_in_the_same_batch_as_the_expiry_of_leases_goes_on(rig: NamespaceRig) -> None:
+    opened = rig.create("/f", size_bytes=1)
+    rig.advance(rig.config.namenode.lease_hard_s + 1)
+    body = LeasesRequest(items=[LeaseItem(inode=opened.inode, lease=opened.lease)])
+    _in_one_batch(
+        rig,
+        lambda: only(rig.change(lambda txn: rig.space.completing.renew(txn, ADMIN, body))),
+        rig.expire_leases,
+    )
+    rig.complete(opened, [b"1"])
 
 
 def test_expired_write_is_given_up_and_its_blocks_are_garbage(rig: NamespaceRig) -> None:
