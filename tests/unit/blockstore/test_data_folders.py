@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from dfs.base.errors import (
+    BadConfig,
     DiskFull,
     FolderInUse,
     ForeignFolder,
@@ -46,7 +47,7 @@ def test_folder_in_use_is_refused(rig: DiskRig) -> None:
 
 
 def test_same_folder_named_twice_is_refused(rig: DiskRig, tmp_path: Path) -> None:
-    with pytest.raises(FolderInUse):
+    with pytest.raises(BadConfig, match="more than once"):
         second_store(rig, tmp_path / "x", tmp_path / "y" / ".." / "x")
     second_store(rig, tmp_path / "x").close()  # and nothing stays locked
 

@@ -260,7 +260,10 @@ def test_ls_and_verify_read_a_folder_offline(tmp_path, namenode, start) -> None:
     assert "corrupt" in run("verify", "--data", str(folder)).stdout
 
 
-def test_ls_of_no_data_folder_is_one_line_and_exit_5(tmp_path) -> None:
-    done = run("ls", "--data", str(tmp_path / "nowhere"))
-    assert (done.returncode, done.stdout) == (5, "")
+@pytest.mark.parametrize(("folder", "code"), [("nowhere", 3), (".", 5)])
+def test_ls_of_no_data_folder_is_one_line_and_an_exit_code(
+    tmp_path, folder: str, code: int
+) -> None:
+    done = run("ls", "--data", str(tmp_path / folder))
+    assert (done.returncode, done.stdout) == (code, "")
     assert len(done.stderr.splitlines()) == 1
