@@ -56,6 +56,7 @@ block_size_bytes = 64KiB
 retry_first_s = 100ms
 retry_cap_s = 1s
 give_up_s = 90s
+transfer_give_up_s = 90s
 timeout_s = 10s
 stall_s = 3s
 

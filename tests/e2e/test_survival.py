@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from sqlalchemy import select
 from dfs.base.entropy import Random
 from dfs.base.errors import BeingWritten
 from dfs.client import DfsClient, GetOptions, PutOptions, connect
-from dfs.local.demo_files import Prints, take_prints, write_random
+from dfs.local.demo_files import Prints, copy_library, take_prints, write_random
 from dfs.meta.tables import BLOCK
 from tests.cluster_rig import MIB, WAIT_S, RigCluster, running_cluster, wait_until
 
@@ -303,6 +302,7 @@ SOAK_SETTINGS = {
     "transfer_give_up_s": "10m",
 }
 SOAK_FILES_MIN = 5_000
+SOAK_COPIES_MAX = 10
 SOAK_BYTES = 2048 * MIB
 
 
@@ -347,22 +347,12 @@ def test_source_tree_and_two_gibibytes_survive_every_datanode_and_a_restart_of_e
 
 
 def _make_tree(tree: Path) -> Prints:
-    """Python's library with what is installed beside it, twice if need be."""
-    left_out = shutil.ignore_patterns("__pycache__", "*.so", "*.a")
-    number = 0
-    while number < 4:
-        for place in ("stdlib", "purelib"):
-            source = sysconfig.get_path(place)
-            shutil.copytree(
-                source,
-                tree / f"{place}-{number}",
-                ignore=left_out,
-                ignore_dangling_symlinks=True,
-            )
+    """Python's own library, as often as it takes."""
+    for number in range(SOAK_COPIES_MAX):
+        copy_library(tree / f"library-{number}")
         prints = take_prints(tree)
         if len(prints.files) >= SOAK_FILES_MIN:
             return prints
-        number += 1
     raise AssertionError(f"{len(prints.files)} files are too few for this test")
 
 
