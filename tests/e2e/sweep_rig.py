@@ -1,5 +1,6 @@
 """A process of a cluster that dies at a crash point while a story is told; what must hold after."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -77,6 +78,7 @@ class Sweep:
         self.missed: list[Case] = []
         self.passed: set[str] = set()
         self._stories: list[Story] = []
+        self._numbers = itertools.count()
 
     def golden(self, process: str) -> Counter[str]:
         """How often the story takes the process past each point, its start included."""
@@ -231,12 +233,12 @@ class Sweep:
     # --- oracles --------------------------------------------------------------------------------
 
     def _prepared(self) -> Story:
-        number = len(self._stories)
+        number = next(self._numbers)
         local = self.cluster.root / "local" / str(number)
         story = Story(f"/sweep/{number}", local, self.cluster.root / f"diary-{number}")
-        self._stories.append(story)
         with self.cluster.client() as client:
             story.prepare(client)
+        self._stories.append(story)
         return story
 
     def _judge(self, story: Story) -> None:
