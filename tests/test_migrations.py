@@ -1,7 +1,10 @@
 """The migrations make the tables that the models declare, keep data, and can be taken back."""
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +14,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Integer, LargeBinary, MetaData, Table, create_engine, func, insert, select
 
 from dfs.base.clock import ManualClock
+from dfs.base.crashpoint import CRASH_EXIT_CODE
 from dfs.base.errors import LocalIoError, MetadataCorrupt, SchemaMismatch
 from dfs.meta import upgrade as up
 from dfs.meta.schema import Base
 from dfs.meta.session import quick_check
 
+ROOT = Path(__file__).resolve().parents[1]
 # What a row of ones would not satisfy.
 VALID = {
     "inode": {"kind": "file"},
@@ -156,6 +161,37 @@ def test_upgrade_keeps_the_data_and_a_checked_backup_of_it(file: Path, tmp_path:
     quick_check(done.backup)
     assert _counts(done.backup) == before
     assert up.schema_state(done.backup) == up.Current(old)
+
+
+UPGRADE_AS_A_PROGRAM = """
+import os, sys
+from pathlib import Path
+from dfs.base import crashpoint
+from dfs.base.clock import SystemClock
+from dfs.meta.upgrade import upgrade
+crashpoint.arm(os.environ)
+file, scripts = map(Path, sys.argv[1:])
+upgrade(file, file.parent / "backup", SystemClock(), scripts=scripts)
+"""
+
+
+@pytest.mark.parametrize("point", ["nn.upgrade.backed_up", "nn.upgrade.committed"])
+def test_upgrade_that_was_cut_off_is_finished_by_the_next(
+    point: str, file: Path, tmp_path: Path
+) -> None:
+    _upgrade(file)
+    before = _fill(file)
+    scripts = _scripts_with_a_later_revision(tmp_path)
+    cut = subprocess.run(
+        [sys.executable, "-c", UPGRADE_AS_A_PROGRAM, str(file), str(scripts)],
+        env={**os.environ, "DFS_CRASHPOINT": point},
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert cut.returncode == CRASH_EXIT_CODE
+    assert _upgrade(file, scripts).after == "later"
+    assert _counts(file) == before
 
 
 def test_downgrade_takes_a_revision_back_with_the_data(file: Path, tmp_path: Path) -> None:
