@@ -3,7 +3,7 @@
 The numbers are those of the invariants in `dfs.meta.tables`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, delete, select
@@ -28,6 +28,9 @@ def check_metadata(connection: Connection) -> None:
     leases = {row.inode for row in connection.execute(select(LEASE))}
     live = [row for row in dirents if row.died_tx is None]
     rubbish = [row for row in dirents if row.died_by is not None]
+    pieces = defaultdict(list)
+    for row in extents:
+        pieces[row.inode].append(row)
     named = Counter(row.inode for row in [*live, *rubbish])
     assert max(named.values(), default=0) <= 1, "D3: an inode has one name, or lies in the trash"
     for row in dirents:
@@ -40,7 +43,7 @@ def check_metadata(connection: Connection) -> None:
         if number != ROOT_INODE and not building:
             assert named[number] == 1, f"inode {number} has no name"
         if inode.kind == "file" and not building:
-            _check_extents(inode, [row for row in extents if row.inode == number])
+            _check_extents(inode, pieces[number])
     for row in extents:
         assert row.inode in inodes, f"extent of inode {row.inode}, which is gone"
         assert blocks[row.block].state == "committed", "E3"
