@@ -28,9 +28,7 @@ def check_metadata(connection: Connection) -> None:
     leases = {row.inode for row in connection.execute(select(LEASE))}
     live = [row for row in dirents if row.died_tx is None]
     rubbish = [row for row in dirents if row.died_by is not None]
-    pieces = defaultdict(list)
-    for row in extents:
-        pieces[row.inode].append(row)
+    pieces = _by_inode(extents)
     named = Counter(row.inode for row in [*live, *rubbish])
     assert max(named.values(), default=0) <= 1, "D3: an inode has one name, or lies in the trash"
     for row in dirents:
@@ -57,6 +55,13 @@ def check_metadata(connection: Connection) -> None:
             assert number not in used, f"G1: block {number}"
             assert number in queued, f"garbage block {number} is in no queue"
     check_chain(connection)
+
+
+def _by_inode(extents) -> dict[int, list]:
+    found = defaultdict(list)
+    for row in extents:
+        found[row.inode].append(row)
+    return found
 
 
 def _check_extents(inode, extents) -> None:
