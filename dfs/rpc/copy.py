@@ -14,6 +14,7 @@ from dfs.base import crashpoint
 from dfs.base.checksum import BLOCK_HASH_BYTES
 from dfs.base.errors import (
     BadRequest,
+    BlockCorrupt,
     BlockNotFound,
     DfsError,
     LengthMismatch,
@@ -76,10 +77,13 @@ class Copies:
         return own_receipt(truth, self._standing)
 
     def _held(self, name: BlockName, request: pb.CopyRequest) -> bool:
-        """Whether the very same block is here already, so that no byte need move."""
+        """Whether the very same block is here already, so that no byte need move.
+
+        A copy in quarantine is none: the new one goes beside it.
+        """
         try:
             truth = self._disk.truth(name)
-        except BlockNotFound:
+        except (BlockNotFound, BlockCorrupt):
             return False
         return (truth.length_bytes, truth.hash) == (request.length, request.hash)
 

@@ -306,6 +306,18 @@ def test_copy_of_what_is_here_moves_no_byte(new_node) -> None:
     assert copy(source, target, DATA).hash == block_hash(DATA)
 
 
+def test_copy_mends_a_node_whose_own_copy_is_bad(new_node) -> None:
+    source, target = new_node(), new_node()
+    for each in (source, target):
+        each.stub.UploadBlock(upload_messages(DATA))
+    (volume,) = target.store.volumes()
+    with next(Path(volume.path).rglob("000000.*")).open("r+b") as file:
+        file.write(b"?")
+    assert isinstance(refusal(lambda: download(target)), BlockCorrupt)
+    assert copy(source, target, DATA).hash == block_hash(DATA)
+    assert download(target) == DATA
+
+
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
