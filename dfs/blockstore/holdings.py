@@ -13,6 +13,7 @@ again when it ends):
 """
 
 import contextlib
+import dataclasses
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from dfs.base.errors import (
 )
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId
-from dfs.base.records import BlockName
+from dfs.base.records import BlockName, StockEntry
 from dfs.base.states import StoredState
 from dfs.blockstore import stock
 from dfs.blockstore.catalog_table import CatalogRow
@@ -98,6 +99,13 @@ class Holdings:
     def moved(self, name: BlockName) -> None:
         """A good copy was stored: it may be served again."""
         self._unmoved.discard(name)
+
+    def entry(self, volume: Volume, row: CatalogRow) -> StockEntry:
+        """A row as it is reported: what is refused because it is bad does not count as a copy."""
+        told = row.entry(volume.uuid)
+        if row.name in self._unmoved and row.state in READABLE:
+            return dataclasses.replace(told, state=StoredState.CORRUPT)
+        return told
 
     def find(self, name: BlockName) -> tuple[Volume, CatalogRow] | None:
         """Where a block is; a good copy is preferred to one in quarantine."""

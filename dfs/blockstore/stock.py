@@ -71,7 +71,11 @@ class ChangeFeed:
             went = [self._gone.pop(name) for name in gone]
             for name in names:
                 del self._changed[name]
-        found = (entry(name) for name in names)
+        try:
+            found = [entry(name) for name in names]
+        except BaseException:
+            self.overflowed = True  # what was taken here is lost: a full report tells it
+            raise
         return [each for each in found if each is not None], went
 
     def _bound(self) -> None:

@@ -218,7 +218,7 @@ class BlockStore:
     def entry(self, name: BlockName) -> StockEntry | None:
         """The block as it is reported, in whatever state; None if it is not here."""
         found = self._holdings.find(name)
-        return None if found is None else found[1].entry(found[0].uuid)
+        return None if found is None else self._holdings.entry(*found)
 
     def verify(self, name: BlockName) -> Verdict:
         """Read all of a block from the disk and hash it; a bad one goes to quarantine.
@@ -269,7 +269,10 @@ class BlockStore:
     def stock(self, *, after: BlockName | None, limit: int) -> Sequence[StockEntry]:
         """A page of what is held, ordered by (file, number, block, generation)."""
         pages = (
-            [row.entry(volume.uuid) for row in volume.catalog.page(after=after, limit=limit)]
+            [
+                self._holdings.entry(volume, row)
+                for row in volume.catalog.page(after=after, limit=limit)
+            ]
             for volume in self._volumes
         )
         return stock.merge(pages, limit)

@@ -289,5 +289,8 @@ def test_so_much_damage_at_once_is_not_believed(rig: DiskRig) -> None:
     assert rig.path(names[-1]).exists()  # refused, but left where it is
     with pytest.raises(BlockCorrupt):
         rig.get(names[-1])
+    told = {entry.name: entry.state for entry in rig.store.stock(after=None, limit=100)}
+    assert told[names[-1]] is StoredState.CORRUPT  # whatever is refused does not count as a copy
+    assert rig.store.entry(names[-1]) == rig.store.stock(after=names[-2], limit=1)[0]
     rig.clock.advance(DOUBT_WINDOW_S + 1)
     assert not rig.store.is_doubtful

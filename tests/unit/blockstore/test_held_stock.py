@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dfs.base.errors import ForeignFolder
-from dfs.base.records import BlockName
+from dfs.base.errors import ForeignFolder, LocalIoError
+from dfs.base.records import BlockName, StockEntry
 from dfs.base.states import StoredState
 from dfs.blockstore import stock
 from dfs.blockstore.offline import list_offline, verify_offline
@@ -85,6 +85,17 @@ def test_feed_that_overflows_says_so(rig: DiskRig, monkeypatch: pytest.MonkeyPat
     assert [rig.store.changes_lost, rig.store.changes_lost] == [True, False]
     new, _ = rig.store.take_changes(10)
     assert [entry.name.block for entry in new] == [3, 4, 5]
+
+
+def test_changes_that_could_not_be_looked_up_are_told_by_a_full_report() -> None:
+    def failing(_name: BlockName) -> StockEntry | None:
+        raise LocalIoError("the catalog cannot be read")
+
+    feed = stock.ChangeFeed()
+    feed.changed(block_name(1))
+    with pytest.raises(LocalIoError):
+        feed.take(10, failing)
+    assert feed.overflowed
 
 
 # From outside.
