@@ -1,4 +1,4 @@
-"""Commands that wait for one DataNode: each goes out with every beat's answer until acknowledged.
+"""Commands that wait for one DataNode: beats' answers carry them, in turn, until acknowledged.
 
 Kept in memory: whoever ordered sees in the database that the work is not done, and orders again.
 Numbers never repeat, not even after a restart: a DataNode remembers those it has done, and would
@@ -25,7 +25,7 @@ def command_numbers() -> Iterator[int]:
 
 
 class Orders:
-    """The commands of one node, oldest first.  Guarded by its owner's lock."""
+    """The commands of one node, those first that waited longest.  Guarded by its owner's lock."""
 
     def __init__(self) -> None:
         self._queued: dict[tuple[str, BlockName | None], NodeCommand] = {}
@@ -50,8 +50,17 @@ class Orders:
         return True
 
     def next_batch(self) -> list[NodeCommand]:
-        """What the next answer carries; it stays queued."""
-        return list(itertools.islice(self._queued.values(), PER_BEAT_MAX))
+        """What the next answer carries; it stays queued, behind what it left no room for.
+
+        A node may never be able to do some of it (a disk takes no writes any more); the others
+        have their turn all the same.
+        """
+        keys = list(itertools.islice(self._queued, PER_BEAT_MAX))
+        batch = [self._queued[key] for key in keys]
+        if len(keys) < len(self._queued):
+            for key in keys:
+                self._queued[key] = self._queued.pop(key)
+        return batch
 
     def acknowledge(self, numbers: Sequence[int]) -> list[NodeCommand]:
         """Take out what was done; numbers of an earlier run mean nothing here."""

@@ -350,6 +350,17 @@ def test_registry_bounds_commands_in_the_queue_and_in_a_beat(registry: NodeRegis
     assert len(registry.beat(node, a_beat()).commands) == PER_BEAT_MAX
 
 
+def test_registry_lets_commands_that_are_never_done_hold_up_no_others(
+    registry: NodeRegistry,
+) -> None:
+    node = joined_and_registered(registry)
+    for n in range(1, PER_BEAT_MAX + 1):  # on a disk that takes no writes any more, say
+        registry.enqueue(node, "delete", a_name(n))
+    registry.enqueue(node, "report")
+    registry.beat(node, a_beat())
+    assert "report" in {command.verb for command in registry.beat(node, a_beat()).commands}
+
+
 def test_registry_gives_no_commands_to_a_node_that_must_register(
     registry: NodeRegistry, start: Start
 ) -> None:
