@@ -171,6 +171,7 @@ class _Batch:
             replication=inode.replication,
             check_signatures=self._terms.check_signatures,
         )
+        del self._leases[lease.inode]  # named once more in this batch, it is over
         return _Ready(lease, self._finished(inode, item), commit, replaced, path)
 
     def _finished(self, inode: Inode, item: CompleteItem) -> Inode:

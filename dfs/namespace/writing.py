@@ -145,6 +145,7 @@ class Writing:
 
         def one(item: AllocateItem) -> list[AllocatedBlock]:
             lease = check_lease(leases.get(InodeId(item.inode)), item.lease, who)
+            self._heard.hear((lease.inode,))
             inode = found[lease.inode]
             self._check_numbers(item.number, item.count)
             wishes = [
@@ -161,7 +162,6 @@ class Writing:
             return self._with_tokens(who, [(lease.path, made)])[0]
 
         answer = Outcomes(outcomes=[attempt(lambda item=item: one(item)) for item in body.items])  # type: ignore[misc]
-        self._heard.hear(inodes)
         crashpoint.reach("nn.allocate.applied")
         return answer
 

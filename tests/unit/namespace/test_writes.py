@@ -177,6 +177,28 @@ def test_lease_of_another_user_is_worth_nothing(rig: NamespaceRig) -> None:
         rig.complete(opened, [b"1"], who=user(8))
 
 
+def test_asking_for_blocks_of_anothers_write_does_not_keep_it_alive(rig: NamespaceRig) -> None:
+    opened = rig.create("/tmp/f", size_bytes=1, who=user(7))
+    rig.advance(rig.config.namenode.lease_hard_s + 1)
+    item = AllocateItem(inode=opened.inode, lease="guessed", number=1, count=1)
+    body = AllocateRequest(items=[item])
+    with pytest.raises(LeaseLost):
+        only(rig.change(lambda txn: rig.space.writing.allocate(txn, user(8), body)))
+    assert rig.expire_leases() == 1
+
+
+def test_file_named_twice_in_one_completion_appears_once(rig: NamespaceRig) -> None:
+    opened = rig.create("/tmp/f", size_bytes=1)
+    block = rig.written(opened.blocks[0], b"1")
+    item = CompleteItem(inode=opened.inode, lease=opened.lease, blocks=[block])
+    body = CompleteRequest(items=[item, item])
+    first, second = rig.change(lambda txn: rig.space.completing.complete(txn, ADMIN, body)).outcomes
+    assert first.value is not None
+    assert second.error is not None
+    assert second.error.code == LeaseLost.code
+    rig.look(check_metadata)
+
+
 def test_two_creators_of_one_path_have_one_winner(rig: NamespaceRig) -> None:
     def put(content: bytes) -> str:
         try:
