@@ -10,6 +10,7 @@ with the DfsError as its cause.
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
@@ -42,7 +43,8 @@ class DfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
     Args:
         namenodes: base URLs, with commas between them.
         token: session token.
-        environment: where settings and the kept login are looked up, as in `dfs.client.connect`.
+        environment: where settings and the kept login are looked up, as in `dfs.client.connect`;
+            None takes the process's, for fsspec makes this from a URL alone.
         client: use that client instead of connecting.
     """
 
@@ -58,7 +60,8 @@ class DfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.client = client or connect(namenodes, token=token, environment=environment)
+        found = os.environ if environment is None else environment
+        self.client = client or connect(namenodes, token=token, environment=found)
 
     @classmethod
     def _strip_protocol(cls, path: str | list[str]) -> str | list[str]:

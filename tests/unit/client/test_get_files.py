@@ -349,6 +349,16 @@ def test_file_whose_nodes_all_die_fails_on_close_and_shows_nothing(client, catal
     assert not client.exists("/data/f")
 
 
+def test_fsspec_by_url_alone_takes_the_environment_of_the_process(client, monkeypatch) -> None:
+    from dfs.client.fsspec_driver import DfsFileSystem
+
+    monkeypatch.setenv("DFS_NAMENODE", "http://127.0.0.1:1")
+    monkeypatch.setenv("DFS_TOKEN", "dfs_of-the-environment")
+    fs = DfsFileSystem(skip_instance_cache=True)
+    assert fs.client.link.token == "dfs_of-the-environment"
+    fs.client.close()
+
+
 def test_fsspec_speaks_dfs(client, catalog) -> None:
     from dfs.client.fsspec_driver import DfsFileSystem
 
