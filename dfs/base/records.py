@@ -51,7 +51,6 @@ class FileStatus:
     changed_ms: int
     checksum: bytes  # dfs.base.checksum.file_checksum; empty for a directory
     version: int  # grows with every change of content or attributes
-    children: int = 0  # entries of a directory, where asked for
 
 
 @dataclass(frozen=True, slots=True)
