@@ -11,7 +11,8 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from dfs.base.states import VolumeState
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.datanode_face import DatanodeFace
-from dfs.daemons.datanode_offline import list_folders, verify_folders
+from dfs.daemons.datanode_offline import list_folders, until_unread, verify_folders
 from dfs.daemons.lifecycle import (
     StopRequest,
     announce,
@@ -72,13 +73,15 @@ class DatanodeProcess:
     """One DataNode, from its folders to its ports.
 
     Args:
-        join_token: used when the folders belong to no cluster yet.
+        join_token: asked for when the folders belong to no cluster yet, and only then.
 
     Raises:
         FolderInUse, ForeignFolder, LocalIoError, PortInUse, BadConfig: it cannot start.
     """
 
-    def __init__(self, config: Config, *, join_token: str, log: Log, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, *, join_token: Callable[[], str], log: Log, clock: Clock
+    ) -> None:
         self._config = config
         self._join_token = join_token
         self._log = log
@@ -177,7 +180,7 @@ class DatanodeProcess:
         link = HttpLink(timeout_s=JOIN_TIMEOUT_S)
         reply = join(
             self._config.cluster.namenodes,
-            JoinRequest(token=self._join_token, uuid=self.store.uuid),
+            JoinRequest(token=self._join_token(), uuid=self.store.uuid),
             link=link,
             clock=self._clock,
             emit=self._log,
@@ -281,9 +284,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment = dict(os.environ)
     match asked.command:
         case "ls":
-            return run_guarded(PROGRAM, lambda: list_folders(asked.data, as_json=asked.json))
+            listing = partial(list_folders, asked.data, as_json=asked.json)
+            return run_guarded(PROGRAM, partial(until_unread, listing))
         case "verify":
-            return run_guarded(PROGRAM, lambda: verify_folders(asked.data, as_json=asked.json))
+            proof = partial(verify_folders, asked.data, as_json=asked.json)
+            return run_guarded(PROGRAM, partial(until_unread, proof))
         case _:
             return run_guarded(PROGRAM, lambda: serve(asked, environment))
 
@@ -302,7 +307,7 @@ def serve(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     stop = StopRequest()
     stop.install()
     bugs = _watch_threads(log, stop)
-    token = _join_token(asked, environment)
+    token = partial(_join_token, asked, environment)
     DatanodeProcess(config, join_token=token, log=log, clock=SystemClock()).run(stop)
     return EXIT_FAILED if bugs else EXIT_DONE
 
@@ -326,12 +331,18 @@ def _join_token(asked: argparse.Namespace, environment: Mapping[str, str]) -> st
     if asked.join_token_file is None:
         return asked.join_token or environment.get("DFS_JOIN_TOKEN", "")
     try:
-        return str(asked.join_token_file.read_text(encoding="utf-8").strip())
+        token = str(asked.join_token_file.read_text(encoding="utf-8").strip())
     except OSError as exc:
         raise BadConfig(
             f"cannot read the join token: {asked.join_token_file}: {exc.strerror}",
             hint="make one with: dfs-admin join-token > FILE",
         ) from exc
+    if not token:
+        raise BadConfig(
+            f"there is no join token in {asked.join_token_file}",
+            hint="make one with: dfs-admin join-token > FILE",
+        )
+    return token
 
 
 def _overrides(asked: argparse.Namespace) -> Overrides:

@@ -5,8 +5,9 @@ array with an object a block, written as it is found: memory stays flat for any 
 """
 
 import dataclasses
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,10 +23,22 @@ from dfs.blockstore.offline import list_offline, verify_offline
 from dfs.blockstore.reader import Verdict
 from dfs.observe.exit_codes import EXIT_CORRUPT, EXIT_DONE
 
+EXIT_UNREAD: Final = 141  # 128 + SIGPIPE, as for the commands
 _LIST_HEAD: Final = (
     f"{'file':>8} {'part':>6} {'block':>16} {'gen':>8} {'bytes':>12} {'state':<8}"
     f" {'hash':<32} {'verified':<19} path\n"
 )
+
+
+def until_unread(listing: Callable[[], int]) -> int:
+    """The listing's exit code; broken off quietly where its reader, like `head`, goes away."""
+    try:
+        code = listing()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit flushes again
+        return EXIT_UNREAD
+    return code
 
 
 def list_folders(folders: Sequence[Path], *, as_json: bool) -> int:

@@ -122,7 +122,8 @@ def test_datanode_joins_registers_beats_serves_drains_and_keeps_its_id(
     assert (block["number"], block["state"]) == (0, "final")
 
     assert daemon.end() == 0
-    again = start(folder).ready()  # no join token: it knows who it is
+    gone = str(tmp_path / "gone")
+    again = start(folder, "--join-token-file", gone).ready()  # it knows who it is: nobody reads it
     assert again.line.startswith("dfs-datanode dn-3 ready:")
     namenode.wait(lambda: len(namenode.registrations) == 2)
     assert len(namenode.joins) == 1
@@ -176,6 +177,14 @@ def test_second_signal_stops_at_once(tmp_path, namenode, start) -> None:
     assert daemon.process.wait(timeout=30) == 1
 
 
+def test_join_token_file_without_a_token_is_named(tmp_path, start) -> None:
+    empty = tmp_path / "token"
+    empty.touch()
+    daemon = start(tmp_path / "disk", "--join-token-file", str(empty))
+    assert daemon.process.wait(timeout=30) == 2
+    assert f"there is no join token in {empty}" in daemon.log.read_text()
+
+
 def test_wrong_join_token_is_one_line_and_exit_4(tmp_path, start) -> None:
     daemon = start(tmp_path / "disk", environment={"DFS_JOIN_TOKEN": "wrong"})
     assert daemon.process.wait(timeout=30) == 4
@@ -213,6 +222,23 @@ def test_join_waits_for_a_namenode_and_a_signal_ends_the_wait(tmp_path) -> None:
     daemon.process.stdout.close()
 
 
+def run_unread(*arguments: str) -> tuple[int, str]:
+    """Exit code and standard error of a command whose standard output nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as unread:
+        ran = subprocess.run(
+            [sys.executable, "-m", "dfs.daemons.datanode", *arguments],
+            cwd=ROOT,
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    return ran.returncode, ran.stderr
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "dfs.daemons.datanode", *arguments],
@@ -248,6 +274,7 @@ def test_ls_and_verify_read_a_folder_offline(tmp_path, namenode, start) -> None:
     (listed,) = json.loads(run("ls", "--data", str(folder), "--json").stdout)
     assert (listed["file"], listed["number"], listed["length_bytes"]) == (21, 0, 4000)
     assert "1 blocks, 4000 bytes" in run("ls", "--data", str(folder)).stdout
+    assert run_unread("ls", "--data", str(folder)) == (141, "")
     assert run("verify", "--data", str(folder)).returncode == 0
 
     block = next(folder.joinpath("blocks").rglob("000000.*"))
