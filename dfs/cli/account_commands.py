@@ -98,6 +98,7 @@ def _passwd_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _passwd(context: Context) -> int:
+    context.client.whoami()  # refuses before anything is asked, not after
     old = read_password(context, "Old password: ")
     new = read_new_password(context, "New password: ")
     ended = context.client.passwd(new, old=old)

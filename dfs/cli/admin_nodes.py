@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Final
 
 from dfs.base.ids import NodeId, node_name, parse_node_name
-from dfs.base.states import NodeState
+from dfs.base.states import NodeState, VolumeState
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, duration_argument
@@ -36,6 +37,8 @@ HEADINGS: Final = (
     "UP",
 )
 RIGHT: Final = (5, 6, 7, 8, 9)
+SPARE: Final = (4, 11, 7, 2, 9)  # what a narrow terminal can do without: the rack first
+VOLUME_FINE: Final = VolumeState.ONLINE.value
 
 
 def _report(context: Context) -> int:
@@ -102,7 +105,7 @@ def _print_nodes(context: Context, nodes: Sequence[NodeView]) -> None:
     if not nodes:
         context.out.note("no DataNode has joined; let one in with: dfs-admin join-token")
         return
-    with context.out.table(HEADINGS, right=RIGHT) as table:
+    with context.out.table(HEADINGS, right=RIGHT, spare=SPARE) as table:
         for node in nodes:
             table.row(None, *_node_cells(node))
 
@@ -167,7 +170,8 @@ def _join_token(context: Context) -> int:
     context.out.answer(reply, reply.token)
     context.out.note(
         f"lets in {render.count(reply.uses, 'DataNode')} until "
-        f"{render.local_time(reply.expires_ms)}; give it to: dfs-datanode serve --join-token-file"
+        f"{render.local_time(reply.expires_ms)}; "
+        "to use it: dfs-datanode serve --join-token-file FILE"
     )
     return EXIT_DONE
 
@@ -192,9 +196,28 @@ def _sweeps(context: Context) -> int:
                 render.local_time_exact(report.at_ms),
                 node_name(NodeId(report.node)),
                 "ok" if report.ok else "FAILED",
-                report.detail,
+                report.detail if context.out.verbose else health_words(report.detail),
             )
     return EXIT_DONE
+
+
+def health_words(detail: str) -> str:
+    """What a node said of its health in a few words; what is no such answer stands as it is."""
+    try:
+        health = json.loads(detail)
+        volumes = health["volumes"]
+        words = [
+            f"up {format_duration(health['uptime_s'])}",
+            render.count(sum(volume["blocks"] for volume in volumes), "block"),
+            f"{format_size(health['used_bytes'])} used",
+            f"{format_size(health['free_bytes'])} free",
+        ]
+        words += [
+            f"{each['path']} {each['state']}" for each in volumes if each["state"] != VOLUME_FINE
+        ]
+    except (ValueError, KeyError, TypeError):
+        return detail
+    return ", ".join(words)
 
 
 VERBS: Final = (
@@ -239,6 +262,7 @@ VERBS: Final = (
         name="sweeps",
         group=GROUP,
         summary="Show what DataNodes answered when asked for their health",
+        description="In a few words; with -v or --json all they said.",
         arguments=_sweeps_arguments,
         run=_sweeps,
         examples=(Example("dfs-admin sweeps dn-3 -n 5", "the last five answers of one node"),),

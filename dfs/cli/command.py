@@ -82,6 +82,7 @@ def _perform(around: Surroundings, out: Output, words: Sequence[str]) -> int:
     before, rest = grammar.verb_words(words)
     if rest[:1] == [grammar.COMPLETE_VERB]:
         return _complete(around, rest[1:])
+    grammar.refuse_dashed_verb(around.program, before)
     if not rest:
         return _without_verb(around.program, out, before)
     try:

@@ -36,7 +36,7 @@ def compare(context: Context, remote: str, local: str) -> int:
                 table.row(document, verdict, path)
             else:
                 table.silent_row(document)
-    context.out.line(f"{render.count(files, 'file')} compared, {same} the same")
+    context.out.line(f"{render.count(files, 'file')} compared, {same:,} the same")
     return context.code() or (0 if files == same else EXIT_FAILED)
 
 

@@ -42,12 +42,13 @@ EXIT_MEANING: Final[Mapping[int, str]] = {
 REASONS_SHOWN_MAX: Final = 12
 
 
-def error_lines(program: str, error: DfsError) -> list[str]:
-    """``dfs: no such file``, the reasons a refusal lists, and the hint."""
+def error_lines(program: str, error: DfsError, *, hint: str | None = None) -> list[str]:
+    """``dfs: no such file``, the reasons a refusal lists, and the hint (or `hint` in its place)."""
     lines = [f"{program}: {plain(error.message)}"]
     lines += [f"  {plain(reason)}" for reason in _reasons(error)]
-    if error.hint:
-        lines.append(f"  hint: {plain(error.hint)}")
+    hint = error.hint if hint is None else hint
+    if hint:
+        lines.append(f"  hint: {plain(hint)}")
     return lines
 
 

@@ -164,6 +164,19 @@ def verb_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(words[:at]), list(words[at:])
 
 
+def refuse_dashed_verb(program: Program, flags: Sequence[str]) -> None:
+    """Tell whoever writes `dfs -ls`, as with HDFS, that a verb has no dash.
+
+    Raises:
+        BadRequest: one of the flags before the verb is a verb with a dash.
+    """
+    for word in flags:
+        if word.startswith("-") and word[1:] in program.verbs:
+            raise BadRequest(
+                f"no such option: {word}", hint=f"verbs have no dash: {program.name} {word[1:]}"
+            )
+
+
 def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
     """The verb at the head of `words` (two words where there is one), and what follows it.
 

@@ -59,9 +59,7 @@ def stat_lines(status: FileStatus) -> list[str]:
         ("owner", f"{status.owner}:{status.group}"),
         ("mode", f"{status.mode:04o} {render.permissions(status.mode)}"),
     ]
-    if status.kind is InodeKind.DIRECTORY:
-        facts.append(("entries", str(status.children)))
-    else:
+    if status.kind is not InodeKind.DIRECTORY:
         short = f" ({format_size(status.size_bytes)})" if status.size_bytes >= 1024 else ""
         facts += [
             ("size", f"{status.size_bytes} bytes{short}"),
@@ -229,7 +227,10 @@ def _verify(context: Context) -> int:
     if tally["unreached"]:
         context.note(PeerUnreachable(f"{summary}, {tally['unreached']} on nodes out of reach"))
     if context.first_failure is None:
-        context.out.line(f"{summary}, all read again and intact")
+        proved = f"{summary}, all read again and intact"
+        context.out.line(
+            proved if sum(tally.values()) else "nothing is stored there: no copy to read"
+        )
     return context.code()
 
 

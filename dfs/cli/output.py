@@ -50,6 +50,7 @@ class Output:
         self.verbose = verbose
         self.terminal = is_terminal(stdout)
         self.colour = colour and self.terminal
+        self._hint = ""
 
     @property
     def text(self) -> bool:
@@ -106,14 +107,26 @@ class Output:
             json.dump(error_json(error), self.stderr, ensure_ascii=False)
             self.stderr.write("\n")
         else:
-            self.stderr.writelines(f"{line}\n" for line in error_lines(self.program, error))
+            again, self._hint = error.hint == self._hint, error.hint
+            lines = error_lines(self.program, error, hint="" if again else error.hint)
+            self.stderr.writelines(f"{line}\n" for line in lines)
         self.stderr.flush()
 
     def table(
-        self, headings: Sequence[str] = (), *, right: Iterable[int] = (), columns: int = 0
+        self,
+        headings: Sequence[str] = (),
+        *,
+        right: Iterable[int] = (),
+        columns: int = 0,
+        spare: Sequence[int] = (),
     ) -> Table:
-        """A table; use it in a `with`.  Without headings it has `columns` columns."""
-        return Table(self, headings, right=frozenset(right), columns=columns or len(headings))
+        """A table; use it in a `with`.  Without headings it has `columns` columns.
+
+        Columns in `spare` are left out, in that order, while a terminal is too narrow for all.
+        """
+        return Table(
+            self, headings, right=frozenset(right), columns=columns or len(headings), spare=spare
+        )
 
     def line_width(self) -> int:
         """How many columns the terminal has."""
@@ -131,10 +144,18 @@ class Table:
     """Rows that are lines for people and list items for programs."""
 
     def __init__(
-        self, out: Output, headings: Sequence[str], *, right: frozenset[int], columns: int
+        self,
+        out: Output,
+        headings: Sequence[str],
+        *,
+        right: frozenset[int],
+        columns: int,
+        spare: Sequence[int] = (),
     ) -> None:
         self._out = out
         self._right = right
+        self._spare = spare
+        self._shown = list(range(columns))
         self._widths = [0] * columns
         self._page: list[Sequence[str]] = [headings] if headings else []
         self._has_headings = bool(headings)
@@ -175,15 +196,26 @@ class Table:
         for cells in self._page:
             for at, cell in enumerate(cells):
                 self._widths[at] = max(self._widths[at], render.width(cell))
+        self._narrow()
         for cells in self._page:
             self._out.raw(self._laid_out(cells))
         self._page.clear()
         self._has_headings = False
 
+    def _narrow(self) -> None:
+        """Leave spare columns out until a line fits the terminal."""
+        if not (self._spare and self._out.terminal):
+            return
+        room = self._out.line_width()
+        for at in self._spare:
+            if sum(self._widths[each] + 2 for each in self._shown) - 2 <= room:
+                return
+            if at in self._shown:
+                self._shown.remove(at)
+
     def _laid_out(self, cells: Sequence[str]) -> str:
         line = "  ".join(
-            render.pad(cell, self._widths[at], right=at in self._right)
-            for at, cell in enumerate(cells)
+            render.pad(cells[at], self._widths[at], right=at in self._right) for at in self._shown
         ).rstrip()
         heading = self._has_headings and cells is self._page[0]
         return (self._out.styled(line, BOLD) if heading else line) + "\n"

@@ -268,7 +268,7 @@ def open_reader(cluster: ClusterLink, path: str) -> Reader:
     """See `DfsClient.open`."""
     located = cluster.names.locate(path)
     if located.status.kind is not InodeKind.FILE:
-        raise IsADirectory(f"is a directory: {path}")
+        raise IsADirectory(f"is a directory: {path}", hint="name a file")
     return Reader(cluster, located)
 
 

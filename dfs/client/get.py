@@ -66,7 +66,7 @@ def get_stream(
     """
     located = cluster.names.locate(path)
     if located.status.kind is not InodeKind.FILE:
-        raise IsADirectory(f"is a directory: {path}")
+        raise IsADirectory(f"is a directory: {path}", hint="name a file")
     size = check_extents(located.extents)
     begin = max(0, size + offset) if offset < 0 else min(offset, size)
     wanted = size - begin if length is None else max(0, min(length, size - begin))

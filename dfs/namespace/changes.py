@@ -15,6 +15,7 @@ from dfs.base.errors import (
     MoveIntoItself,
     NotADirectory,
     PathExists,
+    PathNotFound,
     PermissionDenied,
 )
 from dfs.base.ids import ROOT_INODE
@@ -60,7 +61,7 @@ class Changes:
             if body.parents:
                 made = self._make_all(edit, names, body.mode)
             else:
-                made = edit.make_directory(edit.resolver.place(path), mode=body.mode)
+                made = edit.make_directory(_place_to_make(edit, path), mode=body.mode)
             return self._status.one(txn.connection, paths.build(names), made)
 
         return edit_each(edit, body.paths, one, atomic=body.atomic)
@@ -193,6 +194,13 @@ class Changes:
                     hint="do it for its subdirectories one by one",
                 )
             yield step.entry.inode, step.path
+
+
+def _place_to_make(edit: Edit, path: str) -> Place:
+    try:
+        return edit.resolver.place(path)
+    except PathNotFound as exc:
+        raise PathNotFound(exc.message, hint="make those above it too: -p") from exc
 
 
 def into_directory(edit: Edit, source: Place, target: Place) -> Place:

@@ -108,7 +108,7 @@ class Locating:
 def _readable(resolver: Resolver, path: str) -> Place:
     place = resolver.place(path)
     if place.inode.is_directory:
-        raise IsADirectory(f"is a directory: {place.path}")
+        raise IsADirectory(f"is a directory: {place.path}", hint="name a file")
     resolver.require(place.inode, Access.READ, place.path)
     return place
 

@@ -178,7 +178,9 @@ class Lookup:
         def one(path: str) -> Checksum:
             place = resolver.place(path)
             if place.inode.is_directory:
-                raise IsADirectory(f"a directory has no checksum: {place.path}")
+                raise IsADirectory(
+                    f"a directory has no checksum: {place.path}", hint="name the files in it"
+                )
             resolver.require(place.inode, Access.READ, place.path)
             return Checksum(
                 path=place.path,

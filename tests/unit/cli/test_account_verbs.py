@@ -47,6 +47,13 @@ def test_passwd_reads_the_old_and_the_new_one_in_scripts(
     assert namenode.passwords["alice"] == "another long one"
 
 
+def test_passwd_refuses_strangers_before_it_asks(console: Console) -> None:
+    del console.environment["DFS_TOKEN"]
+    ran = console.dfs("passwd")  # without a terminal: asking would be an error of its own
+    assert ran.code == 4
+    assert ran.err.startswith("dfs: not logged in")
+
+
 def test_whoami_says_more_to_programs(console: Console) -> None:
     assert console.dfs("whoami", "--json").json["groups"] == ["staff"]
 

@@ -1,6 +1,8 @@
 import pytest
 
 from dfs.base.states import NodeState
+from dfs.cli import admin
+from dfs.cli.admin_nodes import health_words
 from tests.builders import a_node
 from tests.unit.cli.conftest import Console
 from tests.unit.cli.fake_namenode import FakeNamenode
@@ -21,6 +23,18 @@ def test_nodes_says_how_to_let_one_in_when_there_are_none(console: Console) -> N
     ran = console.admin("nodes")
     assert (ran.out, ran.code) == ("", 0)
     assert "dfs-admin join-token" in ran.err
+
+
+def test_nodes_leaves_out_on_a_narrow_terminal_what_one_can_do_without(
+    console: Console, namenode: FakeNamenode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namenode.nodes = [a_node(1)]
+    monkeypatch.setenv("COLUMNS", "80")
+    heading, row = console.run(admin.PROGRAM, "nodes", terminal=True).out.splitlines()
+    assert max(len(heading), len(row)) <= 80
+    assert "LAST BEAT" in heading
+    assert "RACK" not in heading
+    assert "RACK" in console.admin("nodes").out
 
 
 def test_report_shows_names_room_and_nodes(console: Console, namenode: FakeNamenode) -> None:
@@ -94,3 +108,11 @@ def test_audit_lines_cannot_break_the_line(console: Console) -> None:
 def test_sweeps_show_what_was_answered(console: Console, namenode: FakeNamenode) -> None:
     assert "dn-3  FAILED  connection refused" in console.admin("sweeps", "dn-3").out
     assert namenode.last("/v1/nodes/sweeps") == {"node": 3, "limit": 100}
+
+
+def test_health_is_told_in_words_and_whole_where_it_is_none() -> None:
+    volumes = '[{"path": "/d", "state": "failed", "blocks": 7}]'
+    detail = f'{{"uptime_s": 5, "used_bytes": 1, "free_bytes": 2, "volumes": {volumes}}}'
+    assert health_words(detail) == "up 5.0s, 7 blocks, 1 B used, 2 B free, /d failed"
+    assert health_words("connection refused") == "connection refused"
+    assert health_words('{"volumes": 7}') == '{"volumes": 7}'

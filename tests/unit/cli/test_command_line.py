@@ -5,12 +5,13 @@ import sys
 
 import pytest
 
-from dfs.base.errors import BadRequest, ErrorKind, PlacementRefused
+from dfs.base.errors import BadRequest, ErrorKind, IsADirectory, PlacementRefused
 from dfs.cli import admin, user
 from dfs.cli.arguments import Offer
 from dfs.cli.command import run_line
 from dfs.cli.errors import EXIT_MEANING, error_lines
 from dfs.cli.grammar import ALWAYS_POSSIBLE, parse, parser_of, program_help
+from dfs.cli.output import Output
 from dfs.cli.verbs import Program, Streams, Verb
 from dfs.observe.exit_codes import EXIT_BY_KIND
 from tests.unit.cli.conftest import ByteBackedText, Console, Terminal
@@ -79,6 +80,23 @@ def test_wrong_usage_is_one_line_a_hint_and_code_2(
     first, hint = ran.err.splitlines()
     assert first.startswith(f"dfs: {message}")
     assert hint.startswith("  hint: see: dfs ")
+
+
+def test_a_verb_with_a_dash_is_told_from_an_unknown_one(console: Console) -> None:
+    ran = console.dfs("-ls", "/")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "dfs: no such option: -ls\n  hint: verbs have no dash: dfs ls\n"
+
+
+def test_the_same_hint_is_said_once(console: Console) -> None:
+    lines = console.dfs("cat", "/nope", "/nix").err.splitlines()
+    assert len([line for line in lines if line.startswith("dfs: ")]) == 2
+    out = ByteBackedText()
+    words = Output(out, out)
+    for path in ("/a", "/b"):
+        words.error(IsADirectory(f"is a directory: {path}"))
+    assert out.text().count("hint:") == 1
+    assert out.text().count("dfs: ") == 2
 
 
 def test_global_flags_may_stand_before_or_after_the_verb() -> None:

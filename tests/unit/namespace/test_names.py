@@ -63,8 +63,9 @@ def test_path_that_cannot_be_is_refused_by_name(
 
 
 def test_mkdir_needs_its_parent_unless_asked_to_make_it(rig: NamespaceRig) -> None:
-    with pytest.raises(PathNotFound):
+    with pytest.raises(PathNotFound) as refused:
         rig.mkdir("/a/b/c")
+    assert refused.value.hint.endswith("-p")
     rig.mkdir("/a/b/c", parents=True)
     rig.mkdir("/a/b/c", parents=True)
     assert rig.names("/a/b") == ["c"]
