@@ -1,7 +1,7 @@
 """The background job that drops what is over: sessions, and answers remembered for repeated asking.
 
 Sessions are journaled, so their end is too.  Answers of the retry cache are dropped softly: every
-NameNode forgets its own.  A pass is bounded; what is left over waits for the next one.
+NameNode forgets its own.  A pass is bounded, and its report says whether anything is left.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ ANSWERS_MAX: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ExpiryReport:
-    """What a pass dropped; false when nothing was over."""
+    """What a pass dropped; false when nothing was over.  `more` says that something is left."""
 
     sessions: int
     answers: int
+    more: bool
 
     def __bool__(self) -> bool:
         """Whether anything was dropped."""
@@ -46,7 +47,8 @@ class Expiry:
         over, answers = self._writer.submit(self._expire)
         for one in over:
             self._emit.emit(Event.SESSION_ENDED, user=one.user, session=one.id, reason="expired")
-        return ExpiryReport(sessions=len(over), answers=answers)
+        more = len(over) == SESSIONS_MAX or answers == ANSWERS_MAX
+        return ExpiryReport(sessions=len(over), answers=answers, more=more)
 
     def _expire(self, txn: Txn) -> tuple[list[OpenSession], int]:
         self._sessions.save_uses(txn, limit=USES_MAX)

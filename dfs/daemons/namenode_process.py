@@ -28,7 +28,7 @@ from dfs.daemons.lifecycle import StopRequest, announce
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.schedule import Schedule
 from dfs.meta.cluster_tables import SETTING
-from dfs.meta.journal import trim
+from dfs.meta.journal import TRIM_RECORDS_MAX, trim
 from dfs.meta.session import Reader, reader_engine, writer_engine
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
@@ -236,13 +236,18 @@ class NamenodeProcess:
         )
         schedule = Schedule(clock=self._clock, log=log, threads_max=JOB_THREADS)
         schedule.every("liveness", liveness.heartbeat_interval_s, self._tick)
-        schedule.every("expiry", MINUTE_S, expiry.expire_once)
+        schedule.every("expiry", MINUTE_S, expiry.expire_once, has_more=lambda r: r.more)
         schedule.every("sweep", liveness.sweep_interval_s, self.nodes.sweep.run_once)
         schedule.every("gc", namenode.gc_interval_s, gc.run_once)
         schedule.every("keys", MINUTE_S, self.keys.rotate_once)
-        schedule.every("leases", min(MINUTE_S, namenode.lease_soft_s), leases.run_once)
-        schedule.every("purge", namenode.purge_interval_s, purge.run_once)
-        schedule.every("journal", MINUTE_S, self._trim_journal)
+        lease_s = min(MINUTE_S, namenode.lease_soft_s)
+        schedule.every("leases", lease_s, leases.run_once, has_more=lambda r: r.more)
+        schedule.every(
+            "purge", namenode.purge_interval_s, purge.run_once, has_more=lambda r: r.more
+        )
+        schedule.every(
+            "journal", MINUTE_S, self._trim_journal, has_more=lambda n: n >= TRIM_RECORDS_MAX
+        )
         return schedule
 
     def _tick(self) -> list[str]:

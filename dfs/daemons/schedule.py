@@ -2,7 +2,8 @@
 
 A job is a `run_once` that returns its report; this module knows intervals, keeps the last result
 of each for `/health`, and is one of the few places that catch every exception: a job that fails
-is logged and runs again at its next time.
+is logged and runs again at its next time.  One whose pass leaves work behind goes on at once, so
+that no backlog grows for want of passes.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -21,7 +22,10 @@ from dfs.base.clock import Clock
 from dfs.base.errors import DfsError
 from dfs.base.events import Event
 
+R = TypeVar("R")
+
 JITTER_SHARE: Final = 0.1  # so that a hundred nodes started together do not work together
+PASSES_MAX: Final = 1_000  # of a job in a row; what is left then waits for its next time
 
 
 class JobLog(Protocol):
@@ -60,6 +64,8 @@ class Schedule:
         self._lock = threading.Lock()
         self._results: dict[str, JobResult] = {}
         self._jobs: dict[str, Callable[[], object]] = {}
+        self._has_more: dict[str, Callable[[Any], bool]] = {}
+        self._stopping = False
         quiet = logging.Logger("apscheduler", logging.CRITICAL)  # we write our own lines
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -68,15 +74,28 @@ class Schedule:
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
 
-    def every(self, job: str, interval_s: float, run_once: Callable[[], object]) -> None:
-        """Run `run_once` every so many seconds, first after one interval."""
+    def every(
+        self,
+        job: str,
+        interval_s: float,
+        run_once: Callable[[], R],
+        *,
+        has_more: Callable[[R], bool] | None = None,
+    ) -> None:
+        """Run `run_once` every so many seconds, first after one interval.
+
+        Args:
+            has_more: whether a pass with that report left work behind; the next follows at once.
+        """
         assert interval_s > 0
         assert job not in self._jobs
         self._jobs[job] = run_once
+        if has_more is not None:
+            self._has_more[job] = has_more
         trigger = IntervalTrigger(
             seconds=interval_s, timezone=UTC, jitter=interval_s * JITTER_SHARE
         )
-        self._scheduler.add_job(self._pass, trigger, args=[job], id=job)
+        self._scheduler.add_job(self._passes, trigger, args=[job], id=job)
 
     def start(self) -> None:
         """Begin."""
@@ -89,7 +108,7 @@ class Schedule:
         self._scheduler.modify_job(job, next_run_time=now + timedelta(milliseconds=1))
 
     def run_now(self, job: str) -> JobResult:
-        """Run a job in the caller's thread: for commands and tests."""
+        """Run one pass of a job in the caller's thread: for commands and tests."""
         self._pass(job)
         return self._results[job]
 
@@ -100,8 +119,17 @@ class Schedule:
 
     def stop(self) -> None:
         """Start nothing more and wait for the passes under way; they are bounded."""
+        self._stopping = True
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+
+    def _passes(self, job: str) -> None:
+        has_more = self._has_more.get(job)
+        for _ in range(PASSES_MAX):
+            self._pass(job)
+            result = self._results[job]
+            if has_more is None or not result.ok or not has_more(result.report) or self._stopping:
+                return
 
     def _pass(self, job: str) -> None:
         started_ms, began_s = self._clock.now_ms(), self._clock.monotonic_s()

@@ -120,10 +120,11 @@ def give_up(txn: Txn, inodes: Sequence[InodeId], *, keep_ms: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ExpiryReport:
-    """What one pass did."""
+    """What one pass did; `more` says that more writes are over."""
 
     open_writes: int
     given_up: int
+    more: bool
 
     def __bool__(self) -> bool:
         """Whether anything was done; a pass without is no news."""
@@ -160,4 +161,4 @@ class LeaseExpiry:
         txn.after_commit(lambda: self._heard.forget(ended))
         for lease in silent[:EXPIRE_MAX]:
             self._emit.emit(Event.LEASE_EXPIRED, inode=lease.inode, path=lease.path)
-        return ExpiryReport(open_writes=len(leases), given_up=len(ended))
+        return ExpiryReport(len(leases), len(ended), more=len(silent) > EXPIRE_MAX)

@@ -54,6 +54,23 @@ def test_job_runs_at_intervals_and_never_twice_at_once(schedule: Schedule) -> No
     assert most == [1]
 
 
+def test_job_that_left_work_behind_goes_on_at_once(schedule: Schedule) -> None:
+    left, done = [3], threading.Event()
+
+    def run_once() -> int:
+        left[0] -= 1
+        if not left[0]:
+            done.set()
+        return left[0]
+
+    schedule.every("piled up", 3600, run_once, has_more=lambda remaining: remaining > 0)
+    schedule.start()
+    schedule.soon("piled up")
+    assert done.wait(10)
+    schedule.stop()
+    assert left == [0]
+
+
 def test_job_that_fails_runs_again_and_shows_its_error(schedule: Schedule, log: BugsFail) -> None:
     passes = threading.Semaphore(0)
 
