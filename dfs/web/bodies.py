@@ -4,6 +4,7 @@ A body is JSON; a GET of a safe route says the same by query parameters, a list 
 name.  Lists are bounded here, before any of their items is looked at.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, Generic, TypeVar, get_origin, get_type_hints
 
@@ -16,6 +17,8 @@ from dfs.wire.shapes import Request
 Q = TypeVar("Q", bound=Request)
 
 _SHOWN_CHARS: Final = 200
+_INT_MAX: Final = 2**63 - 1
+_MAYBE_TOO_LARGE: Final = re.compile(rb"[0-9]{19}")  # 2**63 has as many digits
 
 
 class BodyReader(Generic[Q]):
@@ -35,9 +38,12 @@ class BodyReader(Generic[Q]):
             LimitExceeded: a list with too many items.
         """
         try:
-            return self._bounded(self._decode(raw or b"{}"))
+            body = self._decode(raw or b"{}")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise BadRequest(f"request not understood: {_first_words(exc)}") from None
+        if _MAYBE_TOO_LARGE.search(raw):  # hardly ever: most bodies are not looked at twice
+            _refuse_wide(msgspec.to_builtins(body), "$")
+        return self._bounded(body)
 
     def from_query(self, query: Mapping[str, list[str]]) -> Q:
         """The request in query parameters.
@@ -47,9 +53,11 @@ class BodyReader(Generic[Q]):
         """
         fields = {k: v if k in self._lists else v[-1] for k, v in query.items()}
         try:
-            return self._bounded(msgspec.convert(fields, self._kind, strict=False))
+            body = msgspec.convert(fields, self._kind, strict=False)
         except msgspec.ValidationError as exc:
             raise BadRequest(f"request not understood: {_first_words(exc)}") from None
+        _refuse_wide(msgspec.to_builtins(body), "$")
+        return self._bounded(body)
 
     def _bounded(self, body: Q) -> Q:
         for name in self._lists:
@@ -60,6 +68,22 @@ class BodyReader(Generic[Q]):
                     hint="send several requests; the bound is [limits] batch_items_max",
                 )
         return body
+
+
+def _refuse_wide(value: object, where: str) -> None:
+    """Refuse a number that 64 bits with a sign do not hold: the database could not keep it.
+
+    Raises:
+        BadRequest: `where` says which one.
+    """
+    if isinstance(value, int) and not -_INT_MAX - 1 <= value <= _INT_MAX:
+        raise BadRequest(f"request not understood: {value:.3g} is beyond 64 bits - at `{where}`")
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _refuse_wide(each, f"{where}.{name}")
+    if isinstance(value, list):
+        for at, each in enumerate(value):
+            _refuse_wide(each, f"{where}[{at}]")
 
 
 def _list_fields(kind: type[Request]) -> tuple[str, ...]:

@@ -94,6 +94,25 @@ def test_body_that_cannot_be_read_is_refused_by_what_is_wrong(
     assert named in str(answer.error["message"])
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**40])
+@pytest.mark.parametrize(
+    ("route", "body", "where"),
+    [
+        (routes.STAT, {"paths": ["/"], "as_of": None}, "$.as_of"),
+        (routes.TRASH, {"before_entry": None}, "$.before_entry"),
+        (routes.RENEW, {"items": [{"inode": None, "lease": "x"}]}, "$.items[0].inode"),
+    ],
+    ids=lambda given: given.path if isinstance(given, Route) else "",
+)
+def test_number_beyond_64_bits_is_refused_by_the_name_of_its_field(
+    namenode: NamenodeRig, ada: str, route: Route, body: dict, where: str, number: int
+) -> None:
+    raw = msgspec.json.encode(body).replace(b"null", str(number).encode())
+    answer = namenode.post(route, raw, token=ada)
+    assert (answer.status, answer.error["code"]) == (400, "bad_request")
+    assert where in str(answer.error["message"])
+
+
 def test_unknown_query_parameter_is_refused_by_name(namenode: NamenodeRig, ada: str) -> None:
     answer = namenode.send("GET", "/v1/fs/stat?paths=/&surprise=1", token=ada)
     assert answer.status == 400
