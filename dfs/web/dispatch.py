@@ -2,9 +2,10 @@
 
 The route table says who may ask and which shapes go in and out, `handlers.py` which service
 answers; this module decides nothing else.  A request id sent by the caller is remembered with the
-answer of a change, so that asking again answers the same and does nothing.
+answer of a change, so that asking the same again answers the same and does nothing.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,13 +173,14 @@ class Endpoint:
             return _encode(reply)
 
         writer = self._desk.writer
-        raw = writer.answer(RequestKey(asked.key, given), work) if given else writer.submit(work)
+        key = self._key(asked, given, _encode(body))
+        raw = writer.answer(key, work) if given else writer.submit(work)
         if made:  # else it was remembered, and its first time left the line
             self._trail.answered(asked, body, made[0], given)
         return raw
 
     def _call(self, act: CallAct, asked: Asked, body: Any, given: str) -> bytes:
-        key = RequestKey(asked.key, given)
+        key = self._key(asked, given, b"")  # a body may hold a password: nothing is kept of it
         if given:
             with self._desk.reader.view() as connection:
                 before = remembered(connection, key)
@@ -188,6 +190,11 @@ class Endpoint:
         self._trail.answered(asked, body, reply, given)
         raw = _encode(reply)
         return self._desk.writer.answer(key, lambda _txn: raw) if given else raw
+
+    def _key(self, asked: Asked, given: str, body: bytes) -> RequestKey:
+        """Under what an answer is remembered: the same id on something else is another request."""
+        said = hashlib.sha256(self._route.path.encode() + b"\0" + body).hexdigest()
+        return RequestKey(asked.key, given + said[: len(given)])
 
     def _refused(self, asked: Asked, body: object, err: DfsError, number: str) -> None:
         self._trail.refused(asked, body, err, number)

@@ -45,6 +45,23 @@ def test_request_id_of_one_user_says_nothing_to_another(namenode: NamenodeRig, a
     assert b"/user/bob/mine" in other.raw
 
 
+def test_request_id_on_another_body_is_another_request(namenode: NamenodeRig, ada: str) -> None:
+    request = new_id()
+    for name in ("/user/ada/one", "/user/ada/two"):
+        body = MkdirRequest(paths=[name])
+        answer = namenode.post(routes.MKDIR, body, token=ada, request=request)
+        assert name.encode() in answer.raw
+
+
+def test_request_id_on_another_route_is_another_request(namenode: NamenodeRig, ada: str) -> None:
+    request, paths = new_id(), ["/user/ada/brief"]
+    namenode.post(routes.MKDIR, MkdirRequest(paths=paths), token=ada, request=request)
+    gone = namenode.post(
+        routes.REMOVE, RemoveRequest(paths=paths, recursive=True), token=ada, request=request
+    )
+    assert b"purge_ms" in gone.raw
+
+
 def test_refused_change_is_not_remembered(namenode: NamenodeRig, ada: str) -> None:
     request = new_id()
     body = MoveRequest(
