@@ -118,8 +118,13 @@ class Layout:
 
     def retired(self, name: BlockName, *, at_ms: int) -> Path:
         """Where a deleted block file waits for the end of its grace."""
-        day = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
-        return self.purge / day / f"{name.file:016x}.{block_file_name(name)}.{at_ms}"
+        folder = self.purge / self.purge_day(at_ms)
+        return folder / f"{name.file:016x}.{block_file_name(name)}.{at_ms}"
+
+    @staticmethod
+    def purge_day(at_ms: int) -> str:
+        """The folder below purge/ of what was deleted at that time; later days sort behind."""
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True)

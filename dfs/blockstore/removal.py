@@ -116,6 +116,7 @@ def empty_purge(layout: Layout, *, before_ms: int, files_max: int) -> int:
             if what.at_ms < before_ms and gone < files_max:
                 path.unlink(missing_ok=True)
                 gone += 1
-        with contextlib.suppress(OSError):  # not empty yet
-            day.rmdir()
+        if day.name < layout.purge_day(before_ms):  # a delete may be about to use a younger one
+            with contextlib.suppress(OSError):  # not empty yet
+                day.rmdir()
     return gone

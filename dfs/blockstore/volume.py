@@ -380,7 +380,8 @@ class Volume:
         for part in self.layout.tmp.iterdir():
             with self._lock:
                 in_use = part.name.removesuffix(PART_SUFFIX) in self._parts
-            if not in_use and part.stat().st_mtime < before_s:
-                part.unlink(missing_ok=True)
-                gone += 1
+            with contextlib.suppress(FileNotFoundError):  # it was published since it was listed
+                if not in_use and part.stat().st_mtime < before_s:
+                    part.unlink()
+                    gone += 1
         return gone

@@ -18,7 +18,7 @@ from dfs.base.errors import (
     StaleGeneration,
     Stopping,
 )
-from dfs.base.states import StoredState
+from dfs.base.states import StoredState, VolumeState
 from dfs.base.units import GiB, KiB, MiB
 from dfs.blockstore.format import PACK_BYTES_MAX
 from dfs.blockstore.part_file import GROW_BYTES
@@ -307,6 +307,9 @@ def test_deleted_block_waits_in_the_purge_area(rig: DiskRig) -> None:
     assert rig.store.purge_expired() == 0
     rig.clock.advance(rig.config.purge_keep_s + 1)
     assert rig.store.purge_expired() == 1
+    assert not kept.exists()
+    rig.clock.advance(86_400)  # its day is over: the folder goes, too
+    rig.store.purge_expired()
     assert list((rig.folder / "purge").iterdir()) == []
 
 
@@ -341,6 +344,24 @@ def test_idle_part_that_nobody_writes_expires(rig: DiskRig) -> None:
         assert rig.store.purge_expired() == 1
         assert live.exists()
     assert not dead.exists()
+
+
+def test_part_that_ends_while_idle_ones_are_looked_for_is_no_fault_of_the_disk(
+    rig: DiskRig,
+) -> None:
+    (rig.folder / "tmp" / "ended.part").symlink_to(rig.folder / "gone")  # listed, then not there
+    rig.store.purge_expired()
+    assert rig.store.volumes()[0].state is VolumeState.ONLINE
+
+
+def test_purge_leaves_the_folder_of_a_delete_under_way(rig: DiskRig) -> None:
+    rig.put(block_name(1), b"x")
+    rig.store.delete(block_name(1))
+    (today,) = (rig.folder / "purge").iterdir()
+    (kept,) = today.iterdir()
+    kept.unlink()  # as empty as the first delete of a day finds it
+    rig.store.purge_expired()
+    assert today.exists()
 
 
 # Telling.
