@@ -50,9 +50,10 @@ def walk(
     Args:
         after: go on behind this entry (names relative to `top`), present or gone since.
         depth_max: how many levels to go down.
-        may_enter: asked of each directory below before it is read; False passes it over.
+        may_enter: asked of each directory below before it is read, also on the way to `after`;
+            False passes it over.
     """
-    levels = _resume(connection, top, path, after)
+    levels = _resume(connection, top, path, after, may_enter or _anywhere)
     if depth_max is not None:
         levels = levels[:depth_max]
     while levels:
@@ -69,18 +70,28 @@ def walk(
         where = paths.join(level.path, entry.dirent.name)
         yield Step(where, entry, level.depth)
         deeper = entry.inode.is_directory and (depth_max is None or level.depth < depth_max)
-        if deeper and (may_enter is None or may_enter(entry.inode)):
+        if deeper and (may_enter or _anywhere)(entry.inode):
             levels.append(_Level(entry.inode.id, where, "", level.depth + 1, []))
 
 
-def _resume(connection: Connection, top: Inode, path: str, after: tuple[str, ...]) -> list[_Level]:
+def _anywhere(inode: Inode) -> bool:  # noqa: ARG001 - every directory is open
+    return True
+
+
+def _resume(
+    connection: Connection,
+    top: Inode,
+    path: str,
+    after: tuple[str, ...],
+    may_enter: Callable[[Inode], bool],
+) -> list[_Level]:
     """The stack of a walk that stands behind the entry `after`."""
     levels = [_Level(top.id, path, "", 1, [])]
     for name in after:
         level = levels[-1]
         level.after = name
         entry = find_child(connection, level.inode, name)
-        if entry is None or not entry.inode.is_directory:
+        if entry is None or not entry.inode.is_directory or not may_enter(entry.inode):
             break
         levels.append(_Level(entry.inode.id, paths.join(level.path, name), "", level.depth + 1, []))
     return levels

@@ -251,6 +251,19 @@ def test_find_pages_through_a_whole_tree_once(rig: NamespaceRig) -> None:
     assert all(parent in everything[: at + 1] for at, parent in enumerate(parents_first))
 
 
+@pytest.mark.parametrize("cursor", ["/t/hidden", "/t/hidden/", "/t/hidden/a"])
+def test_find_goes_on_from_a_cursor_without_entering_what_may_not_be_listed(
+    rig: NamespaceRig, cursor: str
+) -> None:
+    rig.mkdir("/t")
+    rig.mkdir("/t/hidden", mode=0o700)
+    rig.put("/t/hidden/secret")
+    rig.put("/t/open")
+    body = FindRequest(path="/t", cursor=cursor)
+    page = rig.look(lambda c: rig.space.lookup.find(c, user(7), body))
+    assert [entry.path for entry in page.entries] == ["/t/open"]
+
+
 def test_find_matches_name_kind_and_depth(rig: NamespaceRig) -> None:
     rig.mkdir("/t/a.d", parents=True)
     rig.put("/t/a.txt", b"xx")
