@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dfs.accounts.block_keys import BlockKeys
+from dfs.accounts.permissions import may_remove_entry
 from dfs.base import crashpoint, paths
 from dfs.base.checksum import file_checksum
-from dfs.base.errors import PathExists, PathNotFound
+from dfs.base.errors import LeaseLost, PathExists, PathNotFound, PermissionDenied
 from dfs.base.ids import DirentId, InodeId
 from dfs.base.records import Principal
 from dfs.blocks.blockmap import Commit, allocated, apply_commits, check_commit, discard
@@ -148,13 +149,17 @@ class _Batch:
         self._inodes = find_inodes(txn.connection, inodes)
         self._allocated = allocated(txn, inodes)
         self._parents: dict[InodeId, tuple[str, bool]] = {}
+        self._directories = find_inodes(
+            txn.connection, [lease.parent for lease in self._leases.values()]
+        )
+        self._checked: set[InodeId] = set()
         self._there = self._find_there()
 
     def check(self, item: CompleteItem) -> _Ready:
         """Whether one file may become visible.
 
         Raises:
-            LeaseLost, PathNotFound, PathExists: it may not, there.
+            LeaseLost, PathNotFound, PathExists, PermissionDenied: it may not, there.
             BadRequest, PlacementRefused: its blocks are not as they should be.
         """
         lease = check_lease(self._leases.get(InodeId(item.inode)), item.lease, self._who)
@@ -162,6 +167,8 @@ class _Batch:
         replaced = self._there.get((lease.parent, lease.name))
         if replaced is not None and (replaced.inode.is_directory or not lease.overwrite):
             raise PathExists(f"already there: {path}")
+        if replaced is not None:
+            self._check_removable(lease, replaced, path)
         inode = self._inodes[lease.inode]
         commit = check_commit(
             self._allocated[inode.id],
@@ -172,7 +179,27 @@ class _Batch:
             check_signatures=self._terms.check_signatures,
         )
         del self._leases[lease.inode]  # named once more in this batch, it is over
+        if inode.id in self._checked:
+            raise LeaseLost("the same write is completed by this request already")
+        self._checked.add(inode.id)
         return _Ready(lease, self._finished(inode, item), commit, replaced, path)
+
+    def _check_removable(self, lease: Lease, replaced: Entry, path: str) -> None:
+        """Refuse to replace what is not the caller's to remove: it may have come there meanwhile.
+
+        Raises:
+            PermissionDenied: directory or sticky bit forbid it.
+        """
+        directory = self._directories[lease.parent]
+        allowed = may_remove_entry(
+            self._who,
+            directory_owner=directory.owner,
+            directory_group=directory.group,
+            directory_mode=directory.mode,
+            entry_owner=replaced.inode.owner,
+        )
+        if not allowed:
+            raise PermissionDenied(f"{self._who.name} may not replace {path}")
 
     def _finished(self, inode: Inode, item: CompleteItem) -> Inode:
         now_ms = self._txn.now_ms

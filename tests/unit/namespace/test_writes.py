@@ -17,6 +17,7 @@ from dfs.base.errors import (
     LimitExceeded,
     PathExists,
     PathNotFound,
+    PermissionDenied,
     PlacementRefused,
     Starting,
 )
@@ -218,6 +219,28 @@ def test_path_taken_while_writing_is_seen_at_completion(rig: NamespaceRig) -> No
     rig.mkdir("/tmp/f")
     with pytest.raises(PathExists):
         rig.complete(opened, [b"1"])
+
+
+def test_overwrite_does_not_replace_what_another_put_there_meanwhile_in_a_sticky_directory(
+    rig: NamespaceRig,
+) -> None:
+    ada, bob = user(7), user(8)
+    opened = rig.create("/tmp/f", who=ada, overwrite=True, size_bytes=0)
+    rig.put("/tmp/g", who=bob)
+    rig.move("/tmp/g", "/tmp/f", who=bob)
+    with pytest.raises(PermissionDenied, match="/tmp/f"):
+        rig.complete(opened, [], who=ada)
+    rig.remove("/tmp/f", who=bob)
+
+
+def test_write_completed_twice_in_one_request_becomes_one_file(rig: NamespaceRig) -> None:
+    opened = rig.create("/tmp/f", size_bytes=0)
+    item = CompleteItem(inode=opened.inode, lease=opened.lease, blocks=[])
+    body = CompleteRequest(items=[item, item])
+    first, second = rig.change(lambda txn: rig.space.completing.complete(txn, ADMIN, body)).outcomes
+    assert first.value is not None
+    assert second.error is not None
+    assert second.error.code == "lease_lost"
 
 
 def test_overwrite_shows_the_old_file_until_the_new_one_is_whole(rig: NamespaceRig) -> None:
