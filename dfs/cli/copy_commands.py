@@ -194,12 +194,14 @@ VERBS: Final = (
         group=GROUP,
         summary="Copy local files and directories into DFS",
         description="A file appears under its name when all of it is stored and proved, never\n"
-        "before.  What exists is not replaced without -f.",
+        "before.  What exists is not replaced without -f.\n\n"
+        "A directory goes into REMOTE where that is one already, as with cp; DIR/. stands for\n"
+        "what is in it, and means the same place each time the line is given again.",
         arguments=_put_arguments,
         run=_put,
         examples=(
             Example("dfs put report.pdf /data/", "a file into a directory"),
-            Example("dfs put -r --resume photos /backup/", "a tree; go on where it was cut short"),
+            Example("dfs put -r --resume photos/. /photos", "a tree; go on where it was cut short"),
             Example("tar c src | dfs put - src.tar", "a stream"),
         ),
         exits=(*CHANGES, EXIT_FAILED),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from dfs.base.units import format_duration, format_size
@@ -48,10 +49,10 @@ class BarWatch(Watch):
         super().__init__(context, verb)
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            BytesColumn(),
-            RateColumn(),
-            TextColumn("{task.fields[files]}"),
+            BarColumn(),  # alone gives way where the terminal is narrow
+            BytesColumn(Column(no_wrap=True)),
+            RateColumn(Column(no_wrap=True)),
+            TextColumn("{task.fields[files]}", table_column=Column(no_wrap=True)),
             console=Console(file=context.out.stderr, highlight=False),
             refresh_per_second=REFRESH_PER_S,
             transient=True,

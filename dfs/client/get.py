@@ -232,6 +232,7 @@ class _Get:
         """The get is ended from outside (Ctrl-C): what is under way ends and removes its parts."""
         if not self._stopped:
             self._stopped = True
+            self._tally.end()
             self._cluster.drop_plane()
             self._downloads.shutdown(wait=True)
 

@@ -338,6 +338,7 @@ class _Put:
         if self._stopped:
             return
         self._stopped = True
+        self._tally.end()
         self._cluster.drop_plane()
         self._uploads.shutdown(wait=False)  # what waits there sees `_stopped` and ends at once
         with self._lock:

@@ -14,6 +14,7 @@ class Tally:
         self.report = TransferReport()
         self._progress = progress
         self._lock = threading.Lock()
+        self._ended = False
 
     def begin(self, files: int, size_bytes: int, *, failed: Sequence[tuple[str, DfsError]]) -> None:
         """So much is to be moved; what cannot be was found out while planning."""
@@ -45,8 +46,13 @@ class Tally:
         self._progress.advanced(size_bytes)
         self._progress.file_done(path, size_bytes, None)
 
+    def end(self) -> None:
+        """The transfer is ended from outside: what fails from now on fails for that, untold."""
+        self._ended = True
+
     def fail(self, path: str, error: DfsError) -> None:
         """That file or directory will not be there."""
         with self._lock:
             self.report.failed.append((path, error))
-        self._progress.file_done(path, 0, error)
+        if not self._ended:
+            self._progress.file_done(path, 0, error)
