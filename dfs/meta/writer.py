@@ -95,6 +95,7 @@ class Writer:
         self._config = config
         self._on_fatal = on_fatal
         self._queue: queue.Queue[_Job[Any] | None] = queue.Queue(limits.queue_requests_max)
+        self._gate = threading.Lock()  # nothing may queue behind the end
         self._sequences = Sequences()
         self._stopping = False
         self._broken = ""
@@ -121,13 +122,14 @@ class Writer:
         """
         if self._broken:
             raise DatabaseUnavailable(self._broken)
-        if self._stopping:
-            raise Stopping("the NameNode is stopping")
         job: _Job[T] = _Job(work, Future())
-        try:
-            self._queue.put_nowait(job)
-        except queue.Full:
-            raise Overloaded("too many changes are waiting for the metadata writer") from None
+        with self._gate:
+            if self._stopping:
+                raise Stopping("the NameNode is stopping")
+            try:
+                self._queue.put_nowait(job)
+            except queue.Full:
+                raise Overloaded("too many changes are waiting for the metadata writer") from None
         return job.future.result()
 
     def answer(self, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
@@ -144,7 +146,8 @@ class Writer:
 
     def close(self) -> None:
         """Finish what is queued, fold the WAL back and close."""
-        self._stopping = True
+        with self._gate:
+            self._stopping = True
         self._queue.put(None)
         self._thread.join()
         if not self._broken:
@@ -195,10 +198,17 @@ class Writer:
         except Exception as exc:  # noqa: BLE001 - a bug of ours; the batch's callers raise it
             _refuse(batch, exc)
             return
-        for hook in hooks:
-            hook()
+        self._run_hooks(hooks)
         for job, result in answered:
             job.future.set_result(result)
+
+    def _run_hooks(self, hooks: Sequence[Callable[[], None]]) -> None:
+        """A bug in one leaves memory behind the disk; only a new start reads it all again."""
+        try:
+            for hook in hooks:
+                hook()
+        except Exception as exc:  # noqa: BLE001 - it must not end this thread: all would wait for ever
+            self._give_up(f"what was committed could not be taken over: {exc!r}")
 
     def _transact(
         self, batch: Sequence[_Job[Any]]
@@ -277,14 +287,18 @@ class Writer:
     def _fail(self, batch: Sequence[_Job[Any]], exc: DBAPIError) -> None:
         """A batch that the database did not take: a full disk is survivable, the rest is not."""
         reason = str(exc.orig)
-        full = _sqlite_code(exc) == sqlite3.SQLITE_FULL
-        self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=not full)
-        if not full:
-            self._broken = f"the metadata database failed: {reason}"
-        message = "the metadata disk is full" if full else self._broken
-        _refuse(batch, DatabaseUnavailable(message))
-        if not full:
-            self._on_fatal(self._broken)
+        if _sqlite_code(exc) == sqlite3.SQLITE_FULL:
+            self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=False)
+            _refuse(batch, DatabaseUnavailable("the metadata disk is full"))
+            return
+        self._give_up(reason)
+        _refuse(batch, DatabaseUnavailable(self._broken))
+
+    def _give_up(self, reason: str) -> None:
+        """Take no further change, and have the process end."""
+        self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=True)
+        self._broken = f"the metadata database failed: {reason}"
+        self._on_fatal(self._broken)
 
     def _fold_wal(self, *, idle: bool) -> None:
         if self._broken:

@@ -178,6 +178,21 @@ def test_hook_runs_after_the_commit_and_not_for_a_refused_request(database: Data
     assert seen == ["1"]
 
 
+def test_bug_in_a_hook_ends_the_writer_but_keeps_nobody_waiting(database: Database) -> None:
+    def change(txn: Txn) -> str:
+        txn.put(SETTING, {"key": "a", "value": "1"})
+        txn.after_commit(lambda: {}["memory"])
+        return "committed"
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(database.writer.submit, change).result(10) == "committed"
+    assert database.setting("a") == "1"
+    with pytest.raises(DatabaseUnavailable):
+        database.writer.submit(put("b"))
+    assert len(database.fatal) == 1  # memory is behind the disk: only a new start mends that
+    database.fatal.clear()
+
+
 def test_writer_of_an_older_epoch_changes_nothing(database: Database) -> None:
     database.writer.submit(put(EPOCH_KEY, "2"))
     with pytest.raises(StaleEpoch):
