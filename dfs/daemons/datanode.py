@@ -10,7 +10,6 @@ import argparse
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from dfs.daemons.lifecycle import (
     port_argument,
     require_listenable,
     run_guarded,
+    watch_threads,
 )
 from dfs.daemons.schedule import Schedule
 from dfs.nodes.beat import BeatSettings, NamenodeBeat, NamenodeBeats, Outside
@@ -65,7 +65,7 @@ HTTP_THREADS: Final = 4
 HTTP_DRAIN_S: Final = 2.0
 JOIN_TIMEOUT_S: Final = 10.0
 PURGE_INTERVAL_S: Final = 60.0
-VITAL_THREADS: Final = ("beat ", "stock ", "commands", "stall-watch", "http")
+VITAL_THREADS: Final = ("beat ", "stock ", "commands", "stall-watch", "http", "catalog ")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
 
@@ -306,25 +306,10 @@ def serve(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     log = Log(process="datanode", level=config.logging.level, file=config.logging.file)
     stop = StopRequest()
     stop.install()
-    bugs = _watch_threads(log, stop)
+    bugs = watch_threads(log, stop, vital=VITAL_THREADS)
     token = partial(_join_token, asked, environment)
     DatanodeProcess(config, join_token=token, log=log, clock=SystemClock()).run(stop)
     return EXIT_FAILED if bugs else EXIT_DONE
-
-
-def _watch_threads(log: Log, stop: StopRequest) -> list[str]:
-    """A bug in a thread is logged; where the thread is vital, the daemon stops to be restarted."""
-    dead: list[str] = []
-
-    def on_bug(bug: threading.ExceptHookArgs) -> None:
-        name = bug.thread.name if bug.thread is not None else "thread"
-        log.exception(name, bug.exc_value or bug.exc_type())
-        if name.startswith(VITAL_THREADS):
-            dead.append(name)
-            stop.ask(f"bug in {name}")
-
-    threading.excepthook = on_bug
-    return dead
 
 
 def _join_token(asked: argparse.Namespace, environment: Mapping[str, str]) -> str:

@@ -68,6 +68,28 @@ class StopRequest:
         self.ask(signal.Signals(number).name)
 
 
+def watch_threads(log: BugLog, stop: StopRequest, *, vital: tuple[str, ...]) -> list[str]:
+    """A bug in a thread is logged; where the thread is vital, the daemon stops to be restarted.
+
+    Args:
+        vital: how the names of threads begin without which the daemon would only seem to live.
+
+    Returns:
+        The names of vital threads that ended, as they end.
+    """
+    dead: list[str] = []
+
+    def on_bug(bug: threading.ExceptHookArgs) -> None:
+        name = bug.thread.name if bug.thread is not None else "thread"
+        log.exception(name, bug.exc_value or bug.exc_type())
+        if name.startswith(vital):
+            dead.append(name)
+            stop.ask(f"bug in {name}")
+
+    threading.excepthook = on_bug
+    return dead
+
+
 def run_guarded(program: str, body: Callable[[], int], *, bugs: BugLog | None = None) -> int:
     """Run a daemon or one of its commands; the exit code of the process.
 

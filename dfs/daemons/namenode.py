@@ -34,18 +34,20 @@ from dfs.daemons.lifecycle import (
     port_argument,
     require_listenable,
     run_guarded,
+    watch_threads,
 )
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.namenode_process import PROGRAM, NamenodeProcess, cluster_id, open_database
 from dfs.meta import upgrade as schema
 from dfs.meta.writer import Writer
 from dfs.namespace.genesis import create_cluster
-from dfs.observe.exit_codes import EXIT_DONE
+from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED
 from dfs.observe.logs import Log
 from dfs.settings.read import Overrides, read_config
 from dfs.settings.sections import Config
 
 PRIVATE_UMASK: Final = 0o077
+VITAL_THREADS: Final = ("meta-writer", "http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,13 @@ def serve(outside: Outside) -> int:
     """
     stop = StopRequest()
     stop.install()
+    bugs = watch_threads(outside.log, stop, vital=VITAL_THREADS)
     with contextlib.closing(_folder(outside.config)) as folder:
         require_listenable(outside.config.namenode.host, outside.config.namenode.port)
         _make_ready(folder, outside)
         folder.check()
         NamenodeProcess(outside.config, folder, log=outside.log, clock=outside.clock).run(stop)
-    return EXIT_DONE
+    return EXIT_FAILED if bugs else EXIT_DONE
 
 
 def init(outside: Outside) -> int:

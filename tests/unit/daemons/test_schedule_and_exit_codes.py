@@ -5,7 +5,7 @@ import pytest
 from dfs.base.clock import SystemClock
 from dfs.base.errors import BlockCorrupt, DfsError, ErrorKind, LocalDiskFull, PortInUse
 from dfs.base.events import Event
-from dfs.daemons.lifecycle import StopRequest, run_guarded
+from dfs.daemons.lifecycle import StopRequest, run_guarded, watch_threads
 from dfs.daemons.schedule import Schedule
 from dfs.observe.exit_codes import EXIT_BY_KIND, exit_code
 from tests.datanode_rig import BugsFail
@@ -130,3 +130,17 @@ def test_second_signal_ends_the_process() -> None:
     assert (stop.asked, stop.signal_name, ended) == (True, "SIGTERM", [])
     stop._on_signal(2, None)
     assert ended == [1]
+
+
+@pytest.mark.parametrize(("thread", "stops"), [("beat http://nn", True), ("passing", False)])
+def test_bug_in_a_thread_is_logged_and_ends_the_daemon_that_cannot_live_without_it(
+    log: BugsFail, monkeypatch: pytest.MonkeyPatch, *, thread: str, stops: bool
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back afterwards
+    stop = StopRequest()
+    dead = watch_threads(log, stop, vital=("beat ",))
+    broken = threading.Thread(target=lambda: 1 / 0, name=thread)
+    broken.start()
+    broken.join(10)
+    assert len(log.bugs) == 1
+    assert (stop.asked, dead) == (stops, [thread] if stops else [])
