@@ -6,8 +6,9 @@ number and in idle time; a traceback never leaves.
 
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from flask import Flask
@@ -24,6 +25,7 @@ from dfs.web.errors import error_json, protocol_error
 
 IDLE_S: Final = 30
 _POLL_S: Final = 0.02
+_CROWDED: Final = 0.9  # of the connections there may be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class HttpLimits:
     connections_max: int = 100
     body_bytes_max: int = 64 * KiB
     header_bytes_max: int = 16 * KiB
+    request_s: float = 60.0  # in which a request must have come whole
 
 
 class _RefusalTask(ErrorTask):
@@ -53,7 +56,42 @@ class _RefusalTask(ErrorTask):
 
 
 class _Channel(HTTPChannel):
+    """One connection.
+
+    A request must have come whole within `request_s`, however busily its bytes trickle.  When
+    connections get few, the one that has been without a whole request longest gives way to the new
+    one: whoever opens many and asks nothing keeps nobody out.  `began_s` is by waitress's own
+    clock, as `last_activity` is.
+    """
+
     error_task_class = _RefusalTask
+
+    def __init__(self, server: Any, *args: Any, request_s: float, **more: Any) -> None:
+        super().__init__(server, *args, **more)
+        self._request_s = request_s
+        self.began_s: float = self.creation_time
+        if len(more["map"]) > self.adj.connection_limit * _CROWDED:
+            self._make_room(server.active_channels.values())
+
+    def received(self, data: bytes) -> bool:
+        """Take some bytes of a request, unless it has been coming for too long."""
+        under_way: Any = self.request
+        if under_way is not None and self.last_activity > self.began_s + self._request_s:
+            self.will_close = True
+            return False
+        taken = bool(super().received(data))
+        if self.request is not under_way:
+            self.began_s = self.last_activity
+        return taken
+
+    def _make_room(self, channels: Iterable["_Channel"]) -> None:
+        waiting = [
+            each
+            for each in channels
+            if each is not self and not each.requests and not each.will_close
+        ]
+        if waiting:
+            min(waiting, key=lambda each: each.began_s).will_close = True
 
 
 class HttpServer:
@@ -93,9 +131,9 @@ class HttpServer:
             if exc.errno == errno.EADDRINUSE:
                 raise PortInUse(f"another process listens on {host}:{port}") from exc
             raise BadConfig(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
-        for each in self._sockets.values():
-            if isinstance(each, BaseWSGIServer):
-                each.channel_class = _Channel
+        listeners: list[Any] = [s for s in self._sockets.values() if isinstance(s, BaseWSGIServer)]
+        for each in listeners:
+            each.channel_class = partial(_Channel, request_s=limits.request_s)
         self.port = self._bound_port()
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 

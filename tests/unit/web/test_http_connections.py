@@ -1,0 +1,56 @@
+"""Connections that ask nothing, or never to the end, keep nobody else out."""
+
+import contextlib
+import http.client
+import socket
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from dfs.base.clock import SystemClock
+from dfs.web.http_server import HttpLimits, HttpServer
+
+CONNECTIONS = 20
+BEGUN = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    app = Flask("answers")
+    app.add_url_rule("/", view_func=lambda: "here", methods=["GET", "POST"])
+    limits = HttpLimits(threads=2, connections_max=CONNECTIONS, request_s=0.0)
+    server = HttpServer(app, host="127.0.0.1", port=0, limits=limits, clock=SystemClock())
+    server.start()
+    yield server.port
+    server.stop(drain_s=1)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", BEGUN], ids=["nothing", "head", "body"])
+def test_request_is_answered_while_idle_connections_fill_the_server(port: int, sent: bytes) -> None:
+    with contextlib.ExitStack() as held:
+        for _ in range(3 * CONNECTIONS):
+            silent = held.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            with contextlib.suppress(OSError):  # it may have had to give way already
+                silent.sendall(sent)
+        asking = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with contextlib.closing(asking):
+            asking.request("GET", "/")
+            assert asking.getresponse().read() == b"here"
+
+
+def test_request_that_trickles_beyond_its_time_is_cut(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 10) as slow:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for byte in BEGUN:
+                slow.sendall(bytes([byte]))
+        with contextlib.suppress(ConnectionResetError):
+            assert slow.recv(1) == b""
+
+
+def test_connection_that_asks_again_and_again_is_kept(port: int) -> None:
+    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(asking):
+        for _ in range(5):
+            asking.request("GET", "/")
+            assert asking.getresponse().read() == b"here"
