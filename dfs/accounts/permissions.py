@@ -10,7 +10,6 @@ from enum import IntFlag
 from typing import Final
 
 from dfs.base.records import Principal
-from dfs.base.states import InodeKind
 
 STICKY: Final = 0o1000
 MODE_MAX: Final = 0o1777
@@ -55,8 +54,8 @@ def may_remove_entry(
     return writes and (unsticky or who.is_superuser)
 
 
-def may_set_mode(who: Principal, *, owner: int) -> bool:
-    """Whether `who` may change the mode: the owner and superusers."""
+def owns(who: Principal, *, owner: int) -> bool:
+    """Whether `who` may change what is the owner's to change: the mode, times, number of copies."""
     return who.is_superuser or who.user == owner
 
 
@@ -68,15 +67,6 @@ def may_set_owner(who: Principal) -> bool:
 def may_set_group(who: Principal, *, owner: int, group: int) -> bool:
     """Whether `who` may set that group: superusers, and the owner to a group of their own."""
     return who.is_superuser or (who.user == owner and group in who.groups)
-
-
-def render_mode(kind: InodeKind, mode: int) -> str:
-    """The ten characters of ``ls -l``: ``drwxr-xr-t``."""
-    assert 0 <= mode <= MODE_MAX
-    bits = [letter if mode >> 8 - at & 1 else "-" for at, letter in enumerate("rwxrwxrwx")]
-    if mode & STICKY:
-        bits[-1] = "t" if mode & 1 else "T"
-    return ("d" if kind is InodeKind.DIRECTORY else "-") + "".join(bits)
 
 
 def _class_bits(who: Principal, *, owner: int, group: int, mode: int) -> Access:

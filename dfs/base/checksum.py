@@ -24,11 +24,6 @@ EMPTY_BLOCK_HASH: Final = xxhash.xxh3_128_digest(b"")
 Buffer = bytes | bytearray | memoryview
 
 
-def chunk_hash(data: Buffer) -> bytes:
-    """xxh3_64 of one chunk, 8 bytes big-endian."""
-    return xxhash.xxh3_64_digest(data)
-
-
 def chunk_hashes(data: Buffer) -> bytes:
     """The hashes of the chunks of `data`, which must begin on a chunk edge, joined."""
     view = memoryview(data)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from dfs.accounts.account_rows import find_group, find_user
+from dfs.accounts.permissions import may_set_group, may_set_owner
 from dfs.base import paths
 from dfs.base.errors import (
     BadRequest,
@@ -108,8 +109,10 @@ class Changes:
 
         def change(inode: Inode, path: str) -> Inode:
             edit.require_owned(inode, path)
-            foreign_group = group is not None and group not in who.groups
-            if not who.is_superuser and (owner not in (None, inode.owner) or foreign_group):
+            away = owner not in (None, inode.owner) and not may_set_owner(who)
+            if away or (
+                group is not None and not may_set_group(who, owner=inode.owner, group=group)
+            ):
                 raise PermissionDenied(
                     f"only a superuser may give {path} away, or to a group one is not in"
                 )

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from dfs.accounts.permissions import Access, may_remove_entry
+from dfs.accounts.permissions import Access, may_remove_entry, owns
 from dfs.base import paths
 from dfs.base.errors import BadRequest, LimitExceeded, PathExists, PathNotFound, PermissionDenied
 from dfs.base.ids import DirentId, InodeId, UserId
@@ -109,7 +109,7 @@ class Edit:
         Raises:
             PermissionDenied: it belongs to somebody else.
         """
-        if not self.who.is_superuser and inode.owner != self.who.user:
+        if not owns(self.who, owner=inode.owner):
             raise PermissionDenied(f"only its owner may do that to {path}")
 
     def make_directories(self, names: tuple[str, ...], *, mode: int) -> Inode:

@@ -9,13 +9,11 @@ from dfs.accounts.permissions import (
     allows,
     may_remove_entry,
     may_set_group,
-    may_set_mode,
     may_set_owner,
-    render_mode,
+    owns,
 )
 from dfs.base.ids import SUPERGROUP, SUPERUSER, GroupId, UserId
 from dfs.base.records import Principal
-from dfs.base.states import InodeKind
 
 R, W, X = Access.READ, Access.WRITE, Access.EXECUTE
 ADA, BOB, EVE = UserId(5), UserId(6), UserId(7)
@@ -135,24 +133,10 @@ def test_removing_an_entry_agrees_with_the_sticky_rule(
 def test_attributes_are_set_by_owner_and_superuser_only(
     who: Principal, *, mode: bool, owner: bool, group: bool
 ) -> None:
-    assert may_set_mode(who, owner=ADA) == mode
+    assert owns(who, owner=ADA) == mode
     assert may_set_owner(who) == owner
     assert may_set_group(who, owner=ADA, group=OTHER) == group
 
 
 def test_owner_cannot_set_a_group_they_are_not_in() -> None:
     assert not may_set_group(OWNER, owner=ADA, group=STAFF)
-
-
-@pytest.mark.parametrize(
-    ("kind", "mode", "text"),
-    [
-        (InodeKind.DIRECTORY, 0o755, "drwxr-xr-x"),
-        (InodeKind.FILE, 0o640, "-rw-r-----"),
-        (InodeKind.DIRECTORY, 0o1777, "drwxrwxrwt"),
-        (InodeKind.DIRECTORY, 0o1770, "drwxrwx--T"),
-        (InodeKind.FILE, 0o000, "----------"),
-    ],
-)
-def test_mode_is_rendered_as_ls_does(kind: InodeKind, mode: int, text: str) -> None:
-    assert render_mode(kind, mode) == text
