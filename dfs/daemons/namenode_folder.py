@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from dfs.base import crashpoint
-from dfs.base.errors import FolderInUse, LocalIoError
+from dfs.base.errors import FolderInUse, ForeignFolder, LocalIoError
 from dfs.meta.journal import check_chain
 from dfs.meta.session import DATABASE_FILE, Reader, database_errors, quick_check, reader_engine
 
@@ -21,6 +21,9 @@ LOCK_FILE: Final = "LOCK"
 AUDIT_FILE: Final = "audit.jsonl"
 PASSWORD_FILE: Final = "admin-password"
 BACKUP_FOLDER: Final = "backup"
+# What a first start that was cut off may leave, and what a new file system holds.
+_OURS: Final = (LOCK_FILE, AUDIT_FILE, PASSWORD_FILE, BACKUP_FOLDER, DATABASE_FILE, "lost+found")
+_FOUND_SHOWN: Final = 3
 
 
 class NamenodeFolder:
@@ -28,12 +31,14 @@ class NamenodeFolder:
 
     Raises:
         FolderInUse: another process has it.
+        ForeignFolder: it holds something else; nothing in it was touched.
         LocalIoError: it cannot be made, entered or written.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         try:
+            _require_ours(self.root)
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.chmod(0o700)  # it holds password hashes and block keys
             flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -113,3 +118,21 @@ class NamenodeFolder:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _require_ours(root: Path) -> None:
+    """Refuse a folder of somebody's files, or of a DataNode, before anything is made in it.
+
+    Raises:
+        ForeignFolder: it holds neither a NameNode's database nor nothing.
+        OSError: it cannot be read.
+    """
+    if not root.is_dir() or (root / DATABASE_FILE).exists():
+        return
+    strange = sorted(each.name for each in root.iterdir() if not each.name.startswith(_OURS))
+    if strange:
+        shown = ", ".join(strange[:_FOUND_SHOWN])
+        raise ForeignFolder(
+            f"{root} is neither a NameNode's folder nor empty (found: {shown})",
+            hint="name an empty folder or a NameNode's with --data",
+        )
