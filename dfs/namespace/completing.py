@@ -178,7 +178,6 @@ class _Batch:
             replication=inode.replication,
             check_signatures=self._terms.check_signatures,
         )
-        del self._leases[lease.inode]  # named once more in this batch, it is over
         if inode.id in self._checked:
             raise LeaseLost("the same write is completed by this request already")
         self._checked.add(inode.id)
