@@ -217,10 +217,10 @@ class BlockFile:
 
 
 def _open(path: Path) -> io.FileIO:
-    """Without following a link, and only if it is a plain file."""
+    """Without following a link or waiting at a pipe, and only if it is a plain file."""
 
     def opener(file: str, flags: int) -> int:
-        return os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     file = io.FileIO(path, "rb", opener=opener)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -202,6 +202,15 @@ def test_link_in_place_of_a_block_is_not_followed(rig: DiskRig, tmp_path: Path) 
         rig.get(NAME)
 
 
+def test_pipe_in_place_of_a_block_is_not_waited_for(rig: DiskRig) -> None:
+    rig.put(NAME, b"hello")
+    path = rig.path(NAME)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BlockCorrupt):
+        rig.get(NAME)
+
+
 def test_vanished_file_is_corrupt_not_silently_absent(rig: DiskRig) -> None:
     rig.put(NAME, b"hello")
     rig.path(NAME).unlink()
