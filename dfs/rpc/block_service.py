@@ -25,6 +25,7 @@ from dfs.wire.codec import block_ref
 from dfs.wire.dataNode_pb2_grpc import DataNodeServicer
 
 RANGES_MAX: Final = 10_000
+HEADER_WAIT_S: Final = 5.0  # an upload that does not say what it is gives its place up
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class BlockService(DataNodeServicer):
         del context
         with (
             self._traffic.call("upload"),
-            Inflow(request_iterator, stall_s=self._stall_s) as messages,
+            Inflow(request_iterator, stall_s=self._stall_s, first_s=HEADER_WAIT_S) as messages,
         ):
             return self._uploads.receive(messages)
 

@@ -24,11 +24,16 @@ class Inflow:
     Args:
         messages: a gRPC stream.
         stall_s: the longest silence.
+        first_s: the longest silence before the first message, where that is less: who has shown no
+            token yet holds a place among the transfers no longer than that.
     """
 
-    def __init__(self, messages: Iterator[pb.BlockChunk], *, stall_s: float) -> None:
+    def __init__(
+        self, messages: Iterator[pb.BlockChunk], *, stall_s: float, first_s: float | None = None
+    ) -> None:
         self._messages = messages
         self._stall_s = stall_s
+        self._wait_s = stall_s if first_s is None else min(first_s, stall_s)
         self._ahead: Handover[pb.BlockChunk] = Handover(AHEAD_MAX)
         self._failure: grpc.RpcError | None = None
         self._thread = threading.Thread(target=self._pull, name="inflow", daemon=True)
@@ -53,13 +58,15 @@ class Inflow:
             grpc.RpcError: the stream broke.
         """
         try:
-            return self._ahead.take(timeout_s=self._stall_s)
+            message = self._ahead.take(timeout_s=self._wait_s)
         except TimedOut:
-            raise PeerUnreachable(f"no data for {self._stall_s:g} s, transfer ended") from None
+            raise PeerUnreachable(f"no data for {self._wait_s:g} s, transfer ended") from None
         except Closed:
             if self._failure is not None:
                 raise self._failure from None
             return None
+        self._wait_s = self._stall_s
+        return message
 
     def _pull(self) -> None:
         try:
