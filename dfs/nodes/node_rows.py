@@ -1,7 +1,7 @@
 """Rows of DataNodes, their volumes, join tokens and health reports, and the records they become."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, exists, func, select, text
 
 from dfs.base.ids import NodeId
 from dfs.base.records import NodeAddress, VolumeStatus
-from dfs.base.states import NodeDuty
+from dfs.base.states import NodeDuty, ReplicaState
 from dfs.meta.cluster_tables import HEALTH_REPORT, JOIN_TOKEN, NODE, VOLUME
 from dfs.meta.tables import BLOCK, REPLICA
 from dfs.meta.txn import Txn
@@ -100,14 +100,18 @@ def _node(row: Row[Any]) -> NodeRecord:
     return NodeRecord(node=NodeId(values.pop("id")), duty=NodeDuty(values.pop("duty")), **values)
 
 
-def count_sole_copies(connection: Connection, node: NodeId) -> int:
-    """Committed blocks whose only usable copy is on that node."""
+def count_sole_copies(connection: Connection, node: NodeId, *, heard: Collection[NodeId]) -> int:
+    """Committed blocks on that node of which no other node is known to hold a good copy.
+
+    Args:
+        heard: the nodes that are live now; a copy on any other may never come back.
+    """
     other = REPLICA.alias("other")
     elsewhere = exists().where(
         other.c.block == REPLICA.c.block,
-        other.c.node != node,
-        other.c.state.in_(("live", "suspect")),
-        other.c.node.in_(select(NODE.c.id)),
+        other.c.generation == BLOCK.c.generation,
+        other.c.state == ReplicaState.LIVE,
+        other.c.node.in_(sorted(set(heard) - {node})),
     )
     wanted = (
         select(func.count())

@@ -25,6 +25,7 @@ from dfs.base.records import (
     NodeAddress,
     NodeView,
 )
+from dfs.base.states import NodeState
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
@@ -258,7 +259,7 @@ class NodeRegistry:
 
         Raises:
             NodeNotFound: no such node.
-            NodeInUse: it is not dead, or holds the only known copy of some block.
+            NodeInUse: it is not dead, or no live node is known to hold some block of it.
         """
         node = parse_node_name(name)
         self.presence.address(node)  # or NodeNotFound
@@ -275,11 +276,13 @@ class NodeRegistry:
                 f"{node_name(node)} does not count as dead",
                 hint="stop it and wait until it counts as dead, or add --force",
             )
+        heard = {view.node for view in self.views() if view.state is NodeState.LIVE}
         with self._reader.view() as connection:
-            sole = node_rows.count_sole_copies(connection, node)
+            sole = node_rows.count_sole_copies(connection, node, heard=heard)
         if sole:
             raise NodeInUse(
-                f"{node_name(node)} holds the only known copy of {sole} blocks",
+                f"{node_name(node)} holds the only known copy of {sole} blocks"
+                " (a copy counts elsewhere when it is good and its node is live)",
                 hint="bring it back and let them be copied; --force gives them up",
                 details={"sole_copies": sole},
             )

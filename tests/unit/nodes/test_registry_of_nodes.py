@@ -454,6 +454,32 @@ def test_registry_refuses_to_remove_the_holder_of_an_only_copy(
     registry.remove(f"dn-{node}")
 
 
+def test_registry_does_not_count_copies_on_nodes_that_are_not_heard(
+    registry: NodeRegistry, writer: Writer, clock: ManualClock
+) -> None:
+    node = joined_and_registered(registry, uuid="a" * 32)
+    other = joined_and_registered(registry, uuid="b" * 32)
+    put_block(writer, node, other)
+    kill(registry, clock)
+    for each in (node, other):
+        with pytest.raises(NodeInUse, match="only known copy of 1 blocks"):
+            registry.remove(f"dn-{each}")
+
+
+@pytest.mark.parametrize("state", [s for s in ReplicaState if s is not ReplicaState.LIVE])
+def test_registry_does_not_count_copies_that_may_be_no_good(
+    registry: NodeRegistry, writer: Writer, clock: ManualClock, state: ReplicaState
+) -> None:
+    node = joined_and_registered(registry, uuid="a" * 32)
+    kill(registry, clock)
+    other = joined_and_registered(registry, uuid="b" * 32)
+    put_block(writer, node, other)
+    doubtful = {"block": 1, "node": other, "generation": 1, "state": state, "verified_ms": 0}
+    writer.submit(lambda txn: txn.put(REPLICA, doubtful))
+    with pytest.raises(NodeInUse, match="only known copy of 1 blocks"):
+        registry.remove(f"dn-{node}")
+
+
 def test_registry_does_not_know_a_node_that_never_was(registry: NodeRegistry) -> None:
     with pytest.raises(NodeNotFound):
         registry.remove("dn-5")
