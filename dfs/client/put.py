@@ -200,6 +200,7 @@ class _Put:
     def _resumed(self, batch: Sequence[PlannedFile]) -> Iterator[_Writing]:
         """Files of which an earlier put left blocks, if they can still be used.
 
+        What a put that still runs remembers is left alone: the NameNode refuses to begin it twice.
         Without `resume`, an interrupted put of ours is given up, so that its lease does not stand
         in the way of this one.
         """
@@ -317,6 +318,9 @@ class _Put:
         """Release the leases, but of what a later `--resume` can go on with."""
         kept = [one for one in failed if one.state is not None and _may_resume(one.error)]
         self._let_go(kept)
+        for one in kept:
+            assert one.state is not None
+            one.state.close()
         abandoned = [one for one in failed if one not in kept]
         self._plane.leases.abandon([one.lease for one in abandoned])
         self._let_go(abandoned)

@@ -3,12 +3,15 @@
 One file a put, in the state folder: a first line saying what is being written (source, its size
 and time, target, lease), then a line for every block that is durable, with its hash and receipts.
 Each line is fsynced before the next block counts.  It is good for as long as the NameNode renews
-the lease and the source is as it was; a cut last line is one block less.
+the lease and the source is as it was; a cut last line is one block less.  A put locks its file for
+as long as it runs.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
@@ -47,16 +50,22 @@ class BlockDone(msgspec.Struct, frozen=True):
 
 
 class PutState:
-    """The state of one put, being kept.  Made by `begin` or `load`."""
+    """The state of one put, being kept.  Made by `begin` or `load`.
 
-    def __init__(self, file: Path, begun: PutBegun, done: dict[int, WrittenBlock]) -> None:
+    Its file is locked until `forget` or `close`, so that nobody takes over a put that still runs.
+    """
+
+    def __init__(
+        self, file: Path, held: FileIO, begun: PutBegun, done: dict[int, WrittenBlock]
+    ) -> None:
         self._file = file
+        self._held = held
         self.begun = begun
         self.done = done
 
     @classmethod
-    def begin(cls, folder: Path, planned: PlannedFile, opened: OpenedFile) -> Self:
-        """Remember that this put began.
+    def begin(cls, folder: Path, planned: PlannedFile, opened: OpenedFile) -> Self | None:
+        """Remember that this put began; None when another put has the state in use.
 
         Raises:
             LocalIoError: it cannot be written down.
@@ -71,27 +80,41 @@ class PutState:
         file = _state_file(folder, planned)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(file, msgspec.json.encode(begun), os.O_TRUNC)
+            held = _hold(file, os.O_CREAT)
+            if held is None:
+                return None
+            held.truncate(0)
+            _write(held, msgspec.json.encode(begun))
         except OSError as exc:
             raise LocalIoError(f"cannot remember this put in {file}: {exc}") from exc
         crashpoint.reach("client.state.begun")
-        return cls(file, begun, {})
+        return cls(file, held, begun, {})
 
     @classmethod
     def load(cls, folder: Path, planned: PlannedFile) -> Self | None:
-        """What is remembered of an earlier put of that source to that target, if anything."""
+        """What is remembered of an earlier put of that source to that target, if anything.
+
+        None too while that put still runs: it is left alone.
+        """
         file = _state_file(folder, planned)
         try:
-            first, *rest = file.read_bytes().split(b"\n")
+            held = _hold(file)
+        except OSError:
+            return None
+        if held is None:
+            return None
+        try:
+            first, *rest = held.readall().split(b"\n")
             begun = msgspec.json.decode(first, type=PutBegun)
         except (OSError, msgspec.MsgspecError):
+            held.close()
             return None
         done: dict[int, WrittenBlock] = {}
         for line in rest:
             with contextlib.suppress(msgspec.MsgspecError):
                 one = msgspec.json.decode(line, type=BlockDone)
                 done[one.number] = one.block
-        return cls(file, begun, done)
+        return cls(file, held, begun, done)
 
     def add(self, number: int, block: WrittenBlock) -> None:
         """That block is durable.
@@ -101,17 +124,21 @@ class PutState:
         """
         try:
             # The newline before ends a line that a crash may have cut.
-            line = b"\n" + msgspec.json.encode(BlockDone(number, block))
-            _write(self._file, line, os.O_APPEND)
+            _write(self._held, b"\n" + msgspec.json.encode(BlockDone(number, block)))
         except OSError as exc:
             raise LocalIoError(f"cannot remember a block in {self._file}: {exc}") from exc
         crashpoint.reach("client.state.block")
         self.done[number] = block
 
+    def close(self) -> None:
+        """Leave it to a later put to go on with."""
+        self._held.close()
+
     def forget(self) -> None:
         """The put is complete, or cannot be gone on with."""
         with contextlib.suppress(OSError):
             self._file.unlink()
+        self._held.close()
 
 
 def _state_file(folder: Path, planned: PlannedFile) -> Path:
@@ -120,10 +147,27 @@ def _state_file(folder: Path, planned: PlannedFile) -> Path:
     return folder / f"put-{hashlib.sha256(key).hexdigest()[:32]}.jsonl"
 
 
-def _write(file: Path, line: bytes, flag: int) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag, 0o600)
-    try:
-        os.write(fd, line + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _hold(file: Path, flag: int = 0) -> FileIO | None:
+    """Open a state file and lock it; None when another put has it in use.
+
+    Raises:
+        OSError: it is not there, or cannot be opened.
+    """
+    while True:
+        fd = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flag, 0o600)
+        held = FileIO(fd, "r+")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            return None
+        except OSError:  # a file system without locks: as good as it gets there
+            return held
+        if os.fstat(fd).st_nlink:
+            return held
+        held.close()  # its put was completed between our opening and locking it: look again
+
+
+def _write(held: FileIO, line: bytes) -> None:
+    held.write(line + b"\n")
+    os.fsync(held.fileno())

@@ -3,14 +3,19 @@
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dfs.base.errors import SourceChanged
+from dfs.base.errors import BeingWritten, SourceChanged
+from dfs.base.records import WrittenBlock
 from dfs.client import PutOptions
 from dfs.client.put_plan import PlannedFile
 from dfs.client.resume import PutState
+from dfs.wire.data_api import OpenedFile
+from tests.builders import a_truth
 from tests.fake_datanode import FakeDataNode
 
 MIB = 1 << 20
@@ -123,25 +128,66 @@ def test_put_that_failed_for_want_of_nodes_can_be_gone_on_with(
 
 
 def test_state_with_a_cut_line_has_one_block_less(client, catalog, tmp_path: Path) -> None:
-    from dfs.wire.data_api import OpenedFile
-    from tests.builders import a_truth
-
     planned = PlannedFile(str(tmp_path / "f"), "/data/f", 5, 6, 0o644)
     opened = OpenedFile("/data/f", 1, "lease", MIB, 2, 1, [])
-    from dfs.base.records import WrittenBlock
-
     state = PutState.begin(tmp_path / "s", planned, opened)
+    assert state is not None
     state.add(0, WrittenBlock(a_truth(1), ()))
     state.add(1, WrittenBlock(a_truth(2), ()))
+    state.close()
     file = next((tmp_path / "s").iterdir())
     os.truncate(file, file.stat().st_size - 9)
     again = PutState.load(tmp_path / "s", planned)
     assert again is not None
     assert set(again.done) == {0}
     again.add(1, WrittenBlock(a_truth(3), ()))
+    again.close()
     last = PutState.load(tmp_path / "s", planned)
     assert last is not None
     assert last.done[1].truth == a_truth(3)
+
+
+@pytest.mark.parametrize("options", [RESUME, PutOptions()], ids=["resume", "anew"])
+def test_second_put_of_a_file_leaves_the_one_that_runs_alone(
+    catalog, connect_to, tmp_path: Path, watching, options: PutOptions
+) -> None:
+    source, data = tmp_path / "f", some(4 * MIB)
+    source.write_bytes(data)
+    first, second = connect_to(catalog), connect_to(catalog)
+    begun, go_on = threading.Event(), threading.Event()
+    moved = watching.advanced
+
+    def hold_up(size: int) -> None:
+        moved(size)
+        begun.set()
+        go_on.wait(30)
+
+    watching.advanced = hold_up
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(first.put, [source], "/data/f", progress=watching)
+        try:
+            assert begun.wait(30)
+            report = second.put([source], "/data/f", options=options)
+        finally:
+            go_on.set()
+        assert isinstance(report.worst(), BeingWritten)
+        assert running.result(60).ok
+    assert catalog.content("/data/f") == data
+    assert list(first.state_folder.iterdir()) == []
+
+
+def test_state_in_use_is_neither_loaded_nor_begun_anew(
+    tmp_path: Path,
+) -> None:
+    planned = PlannedFile(str(tmp_path / "f"), "/data/f", 5, 6, 0o644)
+    opened = OpenedFile("/data/f", 1, "lease", MIB, 2, 1, [])
+    running = PutState.begin(tmp_path / "s", planned, opened)
+    assert running is not None
+    assert PutState.load(tmp_path / "s", planned) is None
+    assert PutState.begin(tmp_path / "s", planned, opened) is None
+    running.forget()
+    assert PutState.load(tmp_path / "s", planned) is None
+    assert PutState.begin(tmp_path / "s", planned, opened) is not None
 
 
 # --- what is there ------------------------------------------------------------------------------
