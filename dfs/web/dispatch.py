@@ -5,10 +5,12 @@ answers; this module decides nothing else.  A request id sent by the caller is r
 answer of a change, so that asking the same again answers the same and does nothing.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -19,7 +21,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
 from dfs.base.entropy import new_id
-from dfs.base.errors import BadRequest, DfsError
+from dfs.base.errors import BadRequest, DfsError, Overloaded
 from dfs.base.events import Event
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
@@ -85,6 +87,34 @@ class RouteMetrics:
         self._time.observe(took_s)
 
 
+class UnderWay:
+    """The requests being acted on by a service with transactions of its own, each once at a time.
+
+    As many as threads answer requests, at most.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: set[RequestKey] = set()
+
+    @contextlib.contextmanager
+    def only(self, key: RequestKey) -> Iterator[None]:
+        """Be the only one to act on that request.
+
+        Raises:
+            Overloaded: it is being acted on; when tried again, its answer is remembered.
+        """
+        with self._lock:
+            if key in self._keys:
+                raise Overloaded("this very request is being worked on")
+            self._keys.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keys.remove(key)
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What every endpoint works with."""
@@ -97,6 +127,7 @@ class Desk:
     audit: AuditLines
     metrics: RequestMetrics
     items_max: int
+    under_way: UnderWay = field(default_factory=UnderWay)
 
 
 class Endpoint:
@@ -180,16 +211,21 @@ class Endpoint:
         return raw
 
     def _call(self, act: CallAct, asked: Asked, body: Any, given: str) -> bytes:
+        if not given:
+            return self._served(act, asked, body, given)
         key = self._key(asked, given, b"")  # a body may hold a password: nothing is kept of it
-        if given:
+        with self._desk.under_way.only(key):  # until its answer is remembered
             with self._desk.reader.view() as connection:
                 before = remembered(connection, key)
             if before is not None:
                 return before
+            raw = self._served(act, asked, body, given)
+            return self._desk.writer.answer(key, lambda _txn: raw)
+
+    def _served(self, act: CallAct, asked: Asked, body: Any, given: str) -> bytes:
         reply = act(asked, body)
         self._trail.answered(asked, body, reply, given)
-        raw = _encode(reply)
-        return self._desk.writer.answer(key, lambda _txn: raw) if given else raw
+        return _encode(reply)
 
     def _key(self, asked: Asked, given: str, body: bytes) -> RequestKey:
         """Under what an answer is remembered: the same id on something else is another request."""

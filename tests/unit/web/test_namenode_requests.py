@@ -94,6 +94,20 @@ def test_registration_whose_answer_was_lost_is_answered_again(namenode: Namenode
     assert namenode.post(routes.REGISTER, body, request=new_id()).status == 409
 
 
+def test_registration_asked_at_once_by_many_happens_once(namenode: NamenodeRig) -> None:
+    request, body = new_id(), RegisterRequest(name="crowded", password=PASSWORD)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(
+            threads.map(lambda _n: namenode.post(routes.REGISTER, body, request=request), range(8))
+        )
+    done = {answer.raw for answer in answers if answer.status == 200}
+    refused = [answer.error["code"] for answer in answers if answer.status != 200]
+    assert set(refused) <= {"overloaded"}, "which a client tries again"
+    again = namenode.post(routes.REGISTER, body, request=request)
+    assert again.status == 200
+    assert done <= {again.raw}
+
+
 def test_password_change_whose_answer_was_lost_is_answered_again(namenode: NamenodeRig) -> None:
     token = namenode.user("dave")
     request = new_id()
