@@ -177,6 +177,10 @@ class NamespaceRig(MetadataRig):
 
     def expire_leases(self) -> int:
         job = LeaseExpiry(
-            self.writer, self.space.heard, config=self.config.namenode, emit=SilentEmitter()
+            self.writer,
+            self.reader,
+            self.space.heard,
+            config=self.config.namenode,
+            emit=SilentEmitter(),
         )
         return job.run_once().given_up

@@ -219,7 +219,9 @@ class NamenodeProcess:
         """What runs in the background, and how often."""
         config, writer, log = self._config, self.database.writer, self._log
         liveness, namenode = config.liveness, config.namenode
-        leases = LeaseExpiry(writer, self.names.heard, config=namenode, emit=log)
+        leases = LeaseExpiry(
+            writer, self.database.reader, self.names.heard, config=namenode, emit=log
+        )
         purge = Purge(writer, clock=self._clock, config=namenode, emit=log)
         gc = GarbageCollector(
             writer,

@@ -18,6 +18,7 @@ from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId, InodeId, UserId
 from dfs.base.records import Principal
 from dfs.blocks.blockmap import allocated, discard
+from dfs.meta.session import Reader
 from dfs.meta.tables import INODE, LEASE
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
@@ -132,17 +133,23 @@ class ExpiryReport:
 
 
 class LeaseExpiry:
-    """The job that ends writes whose clients have been silent beyond the hard limit."""
+    """The job that ends writes whose clients have been silent beyond the hard limit.
+
+    Looking for them is a reader's work; the writer's thread sees those that looked silent alone,
+    and looks again.
+    """
 
     def __init__(
         self,
         writer: Writer,
+        reader: Reader,
         heard: LeaseClock,
         *,
         config: NamenodeConfig,
         emit: Emitter,
     ) -> None:
         self._writer = writer
+        self._reader = reader
         self._heard = heard
         self._hard_s = config.lease_hard_s
         self._keep_ms = int(config.block_token_life_s * 1000)
@@ -150,15 +157,28 @@ class LeaseExpiry:
 
     def run_once(self) -> ExpiryReport:
         """One bounded pass."""
-        return self._writer.submit(self._expire)
+        with self._reader.view() as connection:
+            open_writes = list(
+                connection.execute(select(LEASE.c.inode).order_by(LEASE.c.inode)).scalars()
+            )
+        silent = [inode for inode in open_writes if self._is_over(inode)]
+        ended = self._end(silent[:EXPIRE_MAX]) if silent else 0
+        return ExpiryReport(len(open_writes), ended, more=len(silent) > EXPIRE_MAX)
 
-    def _expire(self, txn: Txn) -> ExpiryReport:
-        rows = txn.connection.execute(select(LEASE).order_by(LEASE.c.inode)).all()
-        leases = [Lease(*row) for row in rows]
-        silent = [each for each in leases if self._heard.silent_s(each.inode) > self._hard_s]
-        ended = [each.inode for each in silent[:EXPIRE_MAX]]
-        give_up(txn, ended, keep_ms=self._keep_ms)
-        txn.after_commit(lambda: self._heard.forget(ended))
-        for lease in silent[:EXPIRE_MAX]:
+    def _is_over(self, inode: InodeId) -> bool:
+        return self._heard.silent_s(inode) > self._hard_s
+
+    def _end(self, silent: Sequence[InodeId]) -> int:
+        def work(txn: Txn) -> list[Lease]:
+            over = [
+                lease for lease in find_leases(txn, silent).values() if self._is_over(lease.inode)
+            ]
+            inodes = [lease.inode for lease in over]
+            give_up(txn, inodes, keep_ms=self._keep_ms)
+            txn.after_commit(lambda: self._heard.forget(inodes))
+            return over
+
+        ended = self._writer.submit(work)
+        for lease in ended:
             self._emit.emit(Event.LEASE_EXPIRED, inode=lease.inode, path=lease.path)
-        return ExpiryReport(len(leases), len(ended), more=len(silent) > EXPIRE_MAX)
+        return len(ended)

@@ -174,8 +174,8 @@ class Writing:
         check_mode(file.mode)
         block_size = self._block_size(file)
         replication = self._copies(file)
-        place = self._place(edit, file)
         lengths = self._first_lengths(file, block_size, first_blocks)
+        place = self._place(edit, file)  # last: it may make directories on the way
         return _Plan(
             file=file,
             place=place,
