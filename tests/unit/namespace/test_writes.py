@@ -133,6 +133,7 @@ def _in_one_batch(rig: NamespaceRig, *works: Callable[[], object]) -> list[objec
 
 
 def test_write_begun_in_the_same_batch_as_the_expiry_of_leases_goes_on(rig: NamespaceRig) -> None:
+    rig.create("/silent", size_bytes=1)
     rig.advance(rig.config.namenode.lease_hard_s + 1)  # this NameNode has run for longer than that
     opened, _ = _in_one_batch(rig, lambda: rig.create("/f", size_bytes=1), rig.expire_leases)
     assert isinstance(opened, OpenedFile)
