@@ -8,7 +8,7 @@ one-word `reason` in its details.  What then becomes of the file is the store's 
 import io
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -227,3 +227,28 @@ def _open(path: Path) -> io.FileIO:
         file.close()
         raise block_format.corrupt("stray", f"{path} is no plain file")
     return file
+
+
+class Reading(Iterator[Piece]):
+    """Pieces of a block, and the open file they come from; leaving it as a context closes that.
+
+    Driven to its end it needs no closing.  One thread at a time.
+    """
+
+    def __init__(self, pieces: Generator[Piece, None, None], file: BlockFile) -> None:
+        self._pieces = pieces
+        self._file = file
+
+    def __next__(self) -> Piece:
+        return next(self._pieces)
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Read no more.  A generator that was never started closes nothing, so this does."""
+        self._pieces.close()
+        self._file.close()

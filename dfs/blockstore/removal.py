@@ -28,8 +28,12 @@ def condemn(
     2 the row says CORRUPT         (commit)
     A crash in between leaves a row without a file, whose file recovery finds in quarantine.
     """
-    with contextlib.suppress(FileNotFoundError):
-        set_aside(layout, disk, layout.block(row.name), row.name, now_ms=now_ms, reason=reason)
+    path = layout.block(row.name)
+    try:
+        set_aside(layout, disk, path, row.name, now_ms=now_ms, reason=reason)
+    except FileNotFoundError:
+        if os.path.lexists(path):  # the quarantine is missing: the file is where it was
+            raise
     bad = replace(row, state=StoredState.CORRUPT)
     catalog.put(bad)
     crashpoint.reach("dn.quarantine.committed")
@@ -83,8 +87,11 @@ def retire(layout: Layout, disk: Disk, catalog: Catalog, name: BlockName, *, now
         while target.exists():
             now_ms += 1
             target = target.with_name(layout.retired(name, at_ms=now_ms).name)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             path.rename(target)
+        except FileNotFoundError:
+            if os.path.lexists(path):  # the place to go to is missing: the block is not gone
+                raise
         crashpoint.reach("dn.delete.renamed")
     disk.fsync_folder(target.parent)
     crashpoint.reach("dn.delete.dirsynced")

@@ -8,7 +8,7 @@ blocks/ is deleted but by `delete`, which the NameNode alone orders.
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from dfs.base.clock import Clock
@@ -33,7 +33,7 @@ from dfs.blockstore.format import PACK_BYTES_MAX, Label
 from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.layout import check_name
-from dfs.blockstore.reader import BlockFile, Piece, Verdict
+from dfs.blockstore.reader import BlockFile, Piece, Reading, Verdict
 from dfs.blockstore.volume import Volume, choose_volume
 from dfs.blockstore.writer import BlockWriter
 from dfs.settings.sections import DatanodeConfig
@@ -177,11 +177,12 @@ class BlockStore:
             self.writer_closed()
             raise
 
-    def read(self, name: BlockName, ranges: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    def read(self, name: BlockName, ranges: Sequence[tuple[int, int]]) -> Reading:
         """The verified bytes of `(offset, length)` ranges, in order; no range: the whole block.
 
         The block is found and its tail checked before this returns; the bytes come as the iterator
-        is driven.  A block that does not read back is put in quarantine and refused from then on.
+        is driven.  Use it as a context, or drive it to its end: it has the file open.  A block that
+        does not read back is put in quarantine and refused from then on.
 
         Raises:
             BlockNotFound, BlockCorrupt: from this call or from the iterator.
@@ -194,7 +195,7 @@ class BlockStore:
         except BaseException:
             file.close()
             raise
-        return self._serve(volume, row, file, pieces)
+        return Reading(self._serve(volume, row, file, pieces), file)
 
     def truth(self, name: BlockName) -> BlockTruth:
         """Length and hash that were recorded when the block was written.
@@ -372,7 +373,7 @@ class BlockStore:
 
     def _serve(
         self, volume: Volume, row: CatalogRow, file: BlockFile, pieces: Iterator[Piece]
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         self._enter()
         try:
             with self._holdings.judging(volume, row), file:

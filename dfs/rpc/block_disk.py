@@ -1,12 +1,12 @@
 """What the block service needs of the disk: `dfs.blockstore` provides it, tests may fake it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from dfs.base.records import BlockName, BlockTruth, StockEntry
 from dfs.blockstore.format import Label
-from dfs.blockstore.reader import Piece, Verdict
+from dfs.blockstore.reader import Reading, Verdict
 
 
 class BlockSink(Protocol):
@@ -45,7 +45,7 @@ class BlockDisk(Protocol):
         """Reserve room and open a block for writing."""
         ...
 
-    def read(self, name: BlockName, ranges: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    def read(self, name: BlockName, ranges: Sequence[tuple[int, int]]) -> Reading:
         """Verified pieces of those ranges; of the whole block when there are none."""
         ...
 

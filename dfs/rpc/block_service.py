@@ -83,10 +83,11 @@ class BlockService(DataNodeServicer):
             ranges = read_ranges(request)
             if request.label:
                 yield self._label(name)
-            for piece in self._disk.read(name, ranges):
-                yield pb.BlockChunk(offset=piece.offset, data=piece.data, hashes=piece.hashes)
-                progressed()
-                self._traffic.sent(len(piece.data))
+            with self._disk.read(name, ranges) as pieces:
+                for piece in pieces:
+                    yield pb.BlockChunk(offset=piece.offset, data=piece.data, hashes=piece.hashes)
+                    progressed()
+                    self._traffic.sent(len(piece.data))
 
     @answers
     def CopyBlock(  # noqa: N802 - the proto's name

@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,11 @@ from dfs.base.errors import (
     LimitExceeded,
     StaleGeneration,
     Stopping,
+    VolumeReadOnly,
 )
 from dfs.base.states import StoredState, VolumeState
 from dfs.base.units import GiB, KiB, MiB
+from dfs.blockstore.disk import Disk
 from dfs.blockstore.format import PACK_BYTES_MAX
 from dfs.blockstore.part_file import GROW_BYTES
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
@@ -331,6 +334,46 @@ def test_reader_keeps_what_it_began_when_the_block_is_deleted(rig: DiskRig) -> N
     first = next(pieces).data
     rig.store.delete(block_name(1))
     assert first + b"".join(piece.data for piece in pieces) == data
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_reading_that_nobody_drives_leaves_nothing_open(rig: DiskRig) -> None:
+    rig.put(block_name(1), b"x" * MiB)
+    before = open_files()
+    with rig.store.read(block_name(1), []) as undriven, rig.store.read(block_name(1), []) as begun:
+        next(begun)
+        assert open_files() == before + 2
+    assert open_files() == before
+    assert rig.store.in_flight == 0
+    assert list(undriven) == list(begun) == []
+
+
+def test_delete_that_finds_no_place_to_go_to_fails_and_is_finished_later(
+    rig: DiskRig,
+) -> None:
+    rig.put(block_name(1), b"data")
+    purge = rig.folder / "purge"
+
+    class Vanishing(Disk):
+        def fsync_folder(self, path: Path) -> None:
+            super().fsync_folder(path)
+            if path == purge:
+                for day in purge.iterdir():
+                    day.rmdir()
+
+    rig.store.close()
+    rig.disk = Vanishing(sync=False)
+    rig.open()
+    with pytest.raises(VolumeReadOnly):
+        rig.store.delete(block_name(1))
+    assert rig.path(block_name(1)).read_bytes()[:4] == b"data"
+    rig.disk = None
+    rig.reopen(clean=False)
+    assert not rig.path(block_name(1)).exists()
+    assert [file for day in purge.iterdir() for file in day.iterdir()], "what began is finished"
 
 
 def test_idle_part_that_nobody_writes_expires(rig: DiskRig) -> None:
