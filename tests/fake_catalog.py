@@ -194,6 +194,7 @@ class FakeCatalog:
             self._make(parent, mode, parents=True)
         self._parent_of(path)
         status = self._status(path, InodeKind.DIRECTORY, mode=mode)
+        status = replace(status, inode=InodeId(self._next()))
         self.entries[path] = _Entry(status)
         return status
 

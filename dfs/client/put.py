@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 
 from dfs.base import crashpoint
 from dfs.base.errors import BadRequest, DfsError, ErrorKind, PathNotFound, Stopping
-from dfs.base.records import WrittenBlock
+from dfs.base.records import FileStatus, WrittenBlock
 from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.client.already_there import AlreadyThere
@@ -34,6 +34,7 @@ from dfs.client.put_plan import PlannedFile, PutPlan, plan_put
 from dfs.client.resume import PutState
 from dfs.client.stream_writer import StreamWriter
 from dfs.client.tally import Tally
+from dfs.client.tree_mark import TreeMark
 from dfs.client.upload import Uploader
 from dfs.transfer.write_pipeline import WriteMode
 from dfs.wire.data_api import (
@@ -71,8 +72,17 @@ def put(
     state_folder: Path | None,
 ) -> TransferReport:
     """See `DfsClient.put`; what `--resume` needs is kept in `state_folder`, if anywhere."""
-    plan = plan_put(sources, target, _kind(cluster.names, target), recursive=options.recursive)
-    return _Put(cluster, plan, options, progress, state_folder=state_folder).run()
+    there = _look(cluster.names, target)
+    mark = _mark(sources, target, options, state_folder)
+    if there is not None and mark is not None:
+        # Gone on with is only what an earlier put made under that name; see `tree_mark`.
+        if options.resume and mark.is_of(there):
+            there = None
+        else:
+            mark = None
+    kind = None if there is None else there.kind
+    plan = plan_put(sources, target, kind, recursive=options.recursive)
+    return _Put(cluster, plan, options, progress, state_folder=state_folder, mark=mark).run()
 
 
 def put_stream(
@@ -84,7 +94,8 @@ def put_stream(
         BadRequest: the target is a directory, where a stream has no name to go by.
         DfsError: it could not be written; nothing is visible.
     """
-    if target.endswith("/") or _kind(cluster.names, target) is InodeKind.DIRECTORY:
+    there = _look(cluster.names, target)
+    if target.endswith("/") or (there is not None and there.kind is InodeKind.DIRECTORY):
         raise BadRequest(f"{target} is a directory; a stream needs the name of a file")
     progress.started(1, 0)
     writer = StreamWriter(
@@ -101,11 +112,20 @@ def put_stream(
     return TransferReport(files=1, size_bytes=writer.size_bytes, owed=completed.owed)
 
 
-def _kind(names: NamespaceCalls, target: str) -> InodeKind | None:
+def _look(names: NamespaceCalls, target: str) -> FileStatus | None:
     try:
-        return names.stat(target.rstrip("/") or "/").kind
+        return names.stat(target.rstrip("/") or "/")
     except PathNotFound:
         return None
+
+
+def _mark(
+    sources: Sequence[Path | str], target: str, options: PutOptions, folder: Path | None
+) -> TreeMark | None:
+    """The mark of this put, if it is one that may make a directory under a new name."""
+    if folder is None or not options.recursive or len(sources) != 1:
+        return None
+    return TreeMark(folder, sources[0], target) if Path(sources[0]).is_dir() else None
 
 
 class _Put:
@@ -119,6 +139,7 @@ class _Put:
         progress: Progress,
         *,
         state_folder: Path | None,
+        mark: TreeMark | None,
     ) -> None:
         settings = cluster.settings
         self._cluster = cluster
@@ -129,6 +150,7 @@ class _Put:
         self._options = options
         self._progress = progress
         self._state_folder = state_folder
+        self._mark = mark
         self._jobs = options.jobs or settings.jobs
         mode = WriteMode(options.write_mode or settings.write_mode)
         self._uploader = Uploader(cluster, mode=mode, moved=progress.advanced)
@@ -136,7 +158,11 @@ class _Put:
         self._uploads = ThreadPoolExecutor(self._jobs, "dfs-put")
         self._tally = Tally(progress)
         self._directories = PutDirectories(
-            cluster.names, plan.directories, parents=options.parents, tally=self._tally
+            cluster.names,
+            plan.directories,
+            parents=options.parents,
+            tally=self._tally,
+            on_top=self._made_top,
         )
         self._lock = threading.Lock()
         self._open: dict[int, _Writing] = {}
@@ -159,9 +185,16 @@ class _Put:
                 self._progress.note(complaint)
         except BaseException:
             self._stop()
+            self._close_states()
             raise
         self._uploads.shutdown()
+        if self._mark is not None and tally.report.ok:
+            self._mark.forget()
         return tally.report
+
+    def _made_top(self, made: FileStatus) -> None:
+        if self._mark is not None:
+            self._mark.set(made)
 
     def _placed_files(self) -> list[PlannedFile]:
         """Those whose directory is there; the others have failed with it."""
@@ -349,6 +382,13 @@ class _Put:
             opened = [one.lease for one in self._open.values() if one.state is None]
         with contextlib.suppress(DfsError):
             self._plane.leases.abandon(opened)
+
+    def _close_states(self) -> None:
+        """Leave what was begun to a later put; what is still sent is not written down any more."""
+        with self._lock:
+            states = [one.state for one in self._open.values() if one.state is not None]
+        for state in states:
+            state.close()
 
 
 def _cost(file: PlannedFile) -> tuple[int, int]:

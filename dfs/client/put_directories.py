@@ -1,7 +1,7 @@
 """Making the directories of a put: parents first, open to their owner until they are filled."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from dfs.base.errors import DfsError, ErrorKind, NotADirectory
@@ -21,6 +21,7 @@ class PutDirectories:
     Args:
         planned: parents come before what is in them.
         parents: make what is missing above the topmost ones too.
+        on_top: told the first of them as soon as it is there.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class PutDirectories:
         *,
         parents: bool,
         tally: Tally,
+        on_top: Callable[[FileStatus], None],
     ) -> None:
         self._names = names
         self._planned = planned
         self._parents = parents
         self._tally = tally
+        self._on_top = on_top
         self._refused: set[str] = set()
 
     def make(self) -> None:
@@ -47,8 +50,10 @@ class PutDirectories:
                 if isinstance(made, DfsError):
                     self._refused.add(path)
                     self._tally.fail(path, made)
-                else:
-                    self._tally.directory()
+                    continue
+                self._tally.directory()
+                if path == self._planned[0].remote:
+                    self._on_top(made)
 
     def is_missing_above(self, path: str) -> bool:
         """Whether a directory above could not be made."""

@@ -125,7 +125,7 @@ class PutState:
         try:
             # The newline before ends a line that a crash may have cut.
             _write(self._held, b"\n" + msgspec.json.encode(BlockDone(number, block)))
-        except OSError as exc:
+        except (OSError, ValueError) as exc:  # the latter: closed, as the put was ended
             raise LocalIoError(f"cannot remember a block in {self._file}: {exc}") from exc
         crashpoint.reach("client.state.block")
         self.done[number] = block

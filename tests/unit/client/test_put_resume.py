@@ -241,3 +241,55 @@ def test_changed_source_is_not_kept_for_resume(client, catalog, tmp_path: Path, 
     report = client.put([source], "/data/f", progress=watching)
     assert isinstance(report.worst(), SourceChanged)
     assert list(client.state_folder.iterdir()) == []
+
+
+# --- a directory under a new name ---------------------------------------------------------------
+
+
+@pytest.fixture
+def cut_short(tmp_path: Path, client, watching) -> Path:
+    """A tree whose put to /data/new was ended by ^C."""
+    top = tmp_path / "t"
+    (top / "deep").mkdir(parents=True)
+    (top / "f").write_bytes(some(3 * MIB))
+    (top / "deep" / "g").write_bytes(b"g")
+
+    def interrupted(_size: int) -> None:
+        raise KeyboardInterrupt
+
+    advanced, watching.advanced = watching.advanced, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        client.put([top], "/data/new", options=PutOptions(recursive=True), progress=watching)
+    watching.advanced = advanced
+    return top
+
+
+@pytest.mark.parametrize("target", ["/data/new", "/data/new/"])
+def test_resume_goes_on_in_the_directory_that_the_put_made(
+    catalog, connect_to, cut_short: Path, target: str
+) -> None:
+    client = connect_to(catalog)
+    assert client.put([cut_short], target, options=RESUME).ok
+    assert catalog.content("/data/new/f") == (cut_short / "f").read_bytes()
+    assert catalog.content("/data/new/deep/g") == b"g"
+    assert "/data/new/t" not in catalog.entries
+    assert list(client.state_folder.iterdir()) == []
+
+
+def test_resume_goes_into_a_directory_that_the_put_did_not_make(
+    catalog, connect_to, cut_short: Path
+) -> None:
+    client = connect_to(catalog)
+    client.remove("/data/new", recursive=True, skip_trash=True)
+    client.mkdir("/data/new")
+    assert client.put([cut_short], "/data/new", options=RESUME).ok
+    assert catalog.content("/data/new/t/deep/g") == b"g"
+    assert "/data/new/f" not in catalog.entries
+
+
+def test_put_without_resume_goes_into_the_directory_that_is_there(
+    catalog, connect_to, cut_short: Path
+) -> None:
+    client = connect_to(catalog)
+    assert client.put([cut_short], "/data/new", options=PutOptions(recursive=True)).ok
+    assert catalog.content("/data/new/t/deep/g") == b"g"
