@@ -33,6 +33,7 @@ def reader(metadata: MetadataRig) -> Reader:
     return metadata.reader
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one file that share a cluster of real processes on one worker."""
     for item in items:

@@ -31,7 +31,8 @@ from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, digest_peer,
 CLUSTER = "c" * 32
 KEY = BlockKey(1, b"k" * 32, 0, 4_000_000_000_000)
 RING = KeyRing([KEY])
-NOW_MS = SystemClock().now_ms()
+NOW_MS = SystemClock().now_ms()  # when the run began, which may be a while ago
+DAY_MS = 86_400_000
 PATH = "/user/anna/file"
 NAME = BlockName(InodeId(21), 0, BlockId(7), Generation(9))
 
@@ -137,7 +138,7 @@ def token(
     *,
     path: str = PATH,
     length_max: int = 1 << 30,
-    expires_ms: int = NOW_MS + 600_000,
+    expires_ms: int = NOW_MS + DAY_MS,
     cluster: str = CLUSTER,
     key: BlockKey = KEY,
     peers: Iterable[pb.Target] = (),

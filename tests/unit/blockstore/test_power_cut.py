@@ -20,8 +20,11 @@ from dfs.blockstore.store import BlockStore
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 
 
-def _run(*command: str | Path) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def _run(name: str, *arguments: str | Path) -> bool:
+    program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if program is None:
+        return False
+    return subprocess.run([program, *arguments], capture_output=True, check=False).returncode == 0
 
 
 class Machine:

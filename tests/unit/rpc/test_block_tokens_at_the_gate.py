@@ -15,6 +15,7 @@ from dfs.wire.grpc_errors import from_rpc_error
 from dfs.wire.nodes_api import BeatReply, KeyItem
 from dfs.wire.tokens import Mode
 from tests.datanode_rig import (
+    DAY_MS,
     NAME,
     NOW_MS,
     PATH,
@@ -191,9 +192,9 @@ def test_tokens_switched_off_let_readers_and_writers_in_but_no_delete(new_node) 
 
 
 def test_token_expires_by_the_namenodes_clock(holding: RigNode) -> None:
-    request = pb.BlockRange(block=block_with(token(Mode.READ, expires_ms=NOW_MS + 100_000)))
+    request = pb.BlockRange(block=block_with(token(Mode.READ, expires_ms=NOW_MS + DAY_MS)))
     assert download(holding, request) == b"secret"
-    holding.hear(epoch=1, now_ms=NOW_MS + 200_000)
+    holding.hear(epoch=1, now_ms=NOW_MS + 2 * DAY_MS)
     refused(lambda: download(holding, request))
 
 
