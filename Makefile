@@ -33,7 +33,7 @@ $(STAMP): setup.cfg pyproject.toml dfs/__init__.py
 	  echo "DFS needs Python 3.11 or newer with its venv module (Debian: apt install python3-venv)." >&2; \
 	  exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$("$$python" --version) (once; about a minute)"; \
+	echo "Setting up $(VENV) with $$("$$python" --version) (once; a minute or three)"; \
 	[ -x $(BIN)/python ] && $(BIN)/python -c '$(CAN)' 2>/dev/null || "$$python" -m venv --clear $(VENV); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -196,7 +196,9 @@ VERBS: Final = (
         description="A file appears under its name when all of it is stored and proved, never\n"
         "before.  What exists is not replaced without -f.\n\n"
         "A directory goes into REMOTE where that is one already, as with cp; DIR/. stands for\n"
-        "what is in it, and means the same place each time the line is given again.",
+        "what is in it, and means the same place each time the line is given again.\n"
+        "Links to files go in as the files they name, other links are passed over with a note.\n"
+        "--resume takes a file that is there with this size and time for this file.",
         arguments=_put_arguments,
         run=_put,
         examples=(

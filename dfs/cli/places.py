@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dfs.base.errors import NotADirectory, PathNotFound
@@ -81,8 +81,3 @@ def name_matcher(pattern: str) -> Callable[[str], bool]:
     fits = re.compile(fnmatch.translate(pattern)).match
     shows_hidden = pattern.startswith(".")
     return lambda name: fits(name) is not None and (shows_hidden or not name.startswith("."))
-
-
-def expand_all(paths: Sequence[str], tree: Tree) -> list[str]:
-    """Every path that the paths and patterns mean, in the order they were typed."""
-    return [found for path in paths for found in expand(path, tree)]

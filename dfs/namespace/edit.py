@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from dfs.accounts.permissions import Access, may_remove_entry, owns
+from dfs.accounts.permissions import MODE_MAX, Access, may_remove_entry, owns
 from dfs.base import paths
 from dfs.base.errors import BadRequest, LimitExceeded, PathExists, PathNotFound, PermissionDenied
 from dfs.base.ids import DirentId, InodeId, UserId
@@ -27,7 +27,6 @@ from dfs.wire.shapes import Outcomes
 I = TypeVar("I")  # noqa: E741 - an item
 V = TypeVar("V")
 
-MODE_MAX: Final = 0o1777
 COUNTED_DIRECTORIES_MAX: Final = 10_000
 NOT_KEPT: Final = 0  # died_ms of what goes past the trash: expired from the start
 
