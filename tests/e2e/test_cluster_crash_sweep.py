@@ -39,6 +39,7 @@ FIRST_START_OF_A_DATANODE = (
 )
 ADMISSION_OF_A_DATANODE = "nn.node.joined"
 ELSEWHERE = {
+    "client.tree.marked": "tests/unit/client/test_put_resume.py",
     "dn.copy.answering": "nobody orders copies between DataNodes yet",
     "dn.copy.stored": "nobody orders copies between DataNodes yet",
     "dn.delete.answering": "deletions are ordered in beats; the call is for by-hand use",

@@ -26,10 +26,11 @@ import os, sys
 from pathlib import Path
 from dfs.base import crashpoint
 from dfs.client import connect
+from dfs.client.options import PutOptions
 crashpoint.arm({"DFS_CRASHPOINT": sys.argv[4]})
 environment = {"HOME": sys.argv[1], "DFS_NAMENODE": sys.argv[2], "DFS_TOKEN": "dfs_session"}
 with connect(environment=environment) as dfs:
-    dfs.put([Path(sys.argv[3])], "/data/f")
+    dfs.put([Path(sys.argv[3])], "/data/f", options=PutOptions(recursive=True))
 """
 
 
@@ -274,6 +275,20 @@ def test_resume_goes_on_in_the_directory_that_the_put_made(
     assert catalog.content("/data/new/deep/g") == b"g"
     assert "/data/new/t" not in catalog.entries
     assert list(client.state_folder.iterdir()) == []
+
+
+def test_tree_killed_when_its_directory_is_marked_goes_on_in_it(
+    catalog, connect_to, tmp_path: Path
+) -> None:
+    top = tmp_path / "t"
+    top.mkdir()
+    (top / "g").write_bytes(b"g")
+    kill_a_put(tmp_path, catalog.url, top, "client.tree.marked")
+    client = connect_to(catalog)
+    client.state_folder = tmp_path / ".local/state/dfs"
+    assert client.put([top], "/data/f", options=RESUME).ok
+    assert catalog.content("/data/f/g") == b"g"
+    assert "/data/f/t" not in catalog.entries
 
 
 def test_resume_goes_into_a_directory_that_the_put_did_not_make(
