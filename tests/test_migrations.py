@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What a row of ones would not satisfy.
 VALID = {
     "inode": {"kind": "file"},
+    "stray": {"kind": "orphan"},
     "block": {"state": "committed", "hash": b"h" * 16},
     "replica": {"state": "live"},
 }

@@ -13,12 +13,13 @@ raises the same class again.
       CONFLICT         PathExists  NotADirectory  IsADirectory  DirectoryNotEmpty  MoveIntoItself
                        BeingWritten  LeaseLost  UserExists  GroupExists  BlockConflict  FolderInUse
                        ForeignFolder  NotInTrash  NodeInUse  LocalExists  PortInUse  SourceChanged
+                       JobConflict
       FENCED           StaleEpoch  StaleGeneration
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
                        VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
                        SchemaMismatch  Stopping  Starting  DaemonFailed
                        ProgramFault
-                       LocalDiskFull  LocalIoError  WaitTimedOut
+                       LocalDiskFull  LocalIoError  WaitTimedOut  SafeMode  Regressed
       CORRUPT          BlockCorrupt  DataUnavailable  MetadataCorrupt
 """
 
@@ -317,6 +318,12 @@ class SourceChanged(DfsError):
     default_hint = "put it again when nothing writes to it"
 
 
+class JobConflict(DfsError):
+    """Such a job runs already, or none runs that could be changed."""
+
+    kind, code = ErrorKind.CONFLICT, "job_conflict"
+
+
 class StaleEpoch(DfsError):
     """The command comes from a NameNode that leads no more."""
 
@@ -439,6 +446,20 @@ class WaitTimedOut(DfsError):
 
     kind, code = ErrorKind.UNAVAILABLE, "wait_timed_out"
     default_hint = "it goes on in the background; wait longer with --timeout"
+
+
+class SafeMode(DfsError):
+    """The NameNode does not know yet where enough blocks are; nothing is changed until it does."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "safe_mode"
+    default_hint = "it ends by itself when the DataNodes are back; see: dfs-admin safemode"
+
+
+class Regressed(DfsError):
+    """DataNodes saw newer metadata than this NameNode has: it would hand out numbers twice."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "regressed"
+    default_hint = "start it with its newest database, or see: dfs-admin safemode, docs/recover.md"
 
 
 class BlockCorrupt(DfsError):

@@ -197,6 +197,57 @@ class NodeUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubStatus:
+    """How far a DataNode's scrubber is, over all its volumes.
+
+    A *pass* verifies everything held once.  Counts of what was found are since the process started.
+    """
+
+    state: str = "idle"  # "running", "idle" (nothing due), "paused", "doubtful" (breaker open)
+    paused_until_ms: int = 0
+    run: int = 0  # the newest pass that was ordered, and whether it is done
+    run_done: bool = True
+    total_blocks: int = 0
+    total_bytes: int = 0
+    pass_blocks: int = 0  # of the totals, verified in the pass under way
+    pass_bytes: int = 0
+    covered_blocks: int = 0  # of the totals, verified within the SLO
+    covered_bytes: int = 0
+    unverified_blocks: int = 0  # never re-read since they were written
+    oldest_ms: int = 0  # the verification (or birth) that is longest ago; 0 when nothing is held
+    rate_bytes_per_s: float = 0.0  # over the last minute
+    eta_s: float = 0.0  # to the end of the pass under way; to the SLO's when none is
+    verified_bytes: int = 0  # since the process started; only grows
+    last_verified_ms: int = 0
+    found: int = 0
+    transients: int = 0
+    suspects: int = 0  # waiting to be looked at first
+    last_pass_ms: int = 0
+    last_quick_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskBalance:
+    """How far a DataNode is with levelling its own disks."""
+
+    running: bool = False
+    moved_bytes: int = 0
+    left_bytes: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCondition:
+    """What a node says of itself beside space: how healthy it thinks it is."""
+
+    now_ms: int = 0  # its clock when it spoke
+    doubtful: bool = False  # so many bad blocks that memory or code is the likelier culprit
+    quarantined: int = 0  # files in quarantine
+    scrub: ScrubStatus = field(default_factory=ScrubStatus)
+    disks: DiskBalance = field(default_factory=DiskBalance)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """One DataNode as placement, health and reports see it."""
 
@@ -212,6 +263,12 @@ class NodeView:
     reachable: bool = True  # whether the last sweep got an answer from it
     writable_volumes: int = 1
     volumes: tuple[VolumeStatus, ...] = ()
+    version: str = ""
+    # Its silence is expected until then: maintenance with an end, or a clean stop.  0: it is not.
+    excused_until_ms: int = 0
+    is_excused: bool = False  # as of now, whatever its duty
+    skew_s: float = 0.0  # its clock ahead of ours, when it last spoke
+    condition: NodeCondition = field(default_factory=NodeCondition)
 
     @property
     def node(self) -> NodeId:
@@ -237,10 +294,20 @@ class NodeCommand:
     """What a NameNode asks of a DataNode in answer to a beat; carries the epoch it was given in."""
 
     command: int  # id; acknowledged in a later beat
-    verb: str  # "delete" | "report" (send a full stock report)
+    verb: str  # `dfs.nodes.orders.Order`
     epoch: int
     block: BlockName | None = None
     reason: str = ""
+    value: int = 0  # what the verb says it is
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFailure:
+    """A command that a DataNode could not do, and why."""
+
+    command: int
+    code: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ block    ALLOCATED --commit--> COMMITTED --unreferenced--> GARBAGE --purged--> (
          truth.  GARBAGE: nothing points at it; its replicas wait for their deletion.
 
 replica  a node's copy: LIVE (reported or acknowledged with the true hash), SUSPECT (somebody
-         could not read it), CORRUPT (its node proved it bad), MISSING (a full report lacked it)
+         could not read it; it counts until its node has looked), FAILING (good, on a disk that
+         takes no writes any more: a source, to be replaced), RETIRING (good, one too many, its
+         deletion is ordered: counts no more), CORRUPT (its node proved it bad), DISPUTED (its node
+         vouches for bytes that are not the truth), MISSING (a full report lacked it)
 
 node     JOINED --beat--> LIVE --silent--> STALE --silent longer--> DEAD --register--> LIVE
          LIVE: beats arrive.  STALE: avoided for new work.  DEAD: its copies do not count.
@@ -35,7 +38,10 @@ class ReplicaState(StrEnum):
 
     LIVE = "live"
     SUSPECT = "suspect"
+    FAILING = "failing"
+    RETIRING = "retiring"
     CORRUPT = "corrupt"
+    DISPUTED = "disputed"
     MISSING = "missing"
 
 
@@ -44,6 +50,7 @@ class StoredState(StrEnum):
 
     FINAL = "final"  # written, fsynced, hash known
     FOUND = "found"  # on the disk without a catalog row; its trailer is valid
+    FAILING = "failing"  # final, on a disk that takes no writes any more; never in a catalog
     CORRUPT = "corrupt"  # in quarantine
     DELETING = "deleting"  # on its way to the purge area
 

@@ -141,6 +141,7 @@ def allocate(
                 digest=b"",
                 replication=wish.copies,
                 created_ms=txn.now_ms,
+                acked="",
             )
             for name, wish in zip(names, wishes, strict=True)
         ),
@@ -206,6 +207,7 @@ def apply_commits(txn: Txn, commits: Iterable[Commit]) -> None:
                 digest=block.truth.hash,
                 replication=block.replication,
                 created_ms=block.created_ms,
+                acked=",".join(str(node) for node in block.holders),
             )
             for block in blocks
         ),
@@ -323,6 +325,7 @@ def _block_row(
     digest: bytes,
     replication: int,
     created_ms: int,
+    acked: str,
 ) -> dict[str, Any]:
     return {
         "id": name.block,
@@ -334,6 +337,7 @@ def _block_row(
         "number": name.number,
         "replication": replication,
         "created_ms": created_ms,
+        "acked": acked,
     }
 
 

@@ -27,6 +27,7 @@ from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.datanode_face import DatanodeFace
 from dfs.daemons.datanode_offline import list_folders, until_unread, verify_folders
+from dfs.daemons.datanode_orders import command_handlers
 from dfs.daemons.lifecycle import (
     StopRequest,
     announce,
@@ -211,7 +212,9 @@ class DatanodeProcess:
     def _new_beats(self, identity: NodeIdentity) -> NamenodeBeats:
         settings = self._beat_settings(identity)
         feed = StockFeed(self.store)
-        commands = CommandRunner(disk=self.store, standing=self.standing, emit=self._log)
+        commands = CommandRunner(
+            handlers=command_handlers(self.store), standing=self.standing, emit=self._log
+        )
         beats = [
             NamenodeBeat(
                 url,
@@ -263,6 +266,8 @@ class DatanodeProcess:
 
     def _close(self, *, clean: bool) -> None:
         if self._beats is not None:
+            if clean:
+                self._beats.take_leave()
             self._beats.stop()
         self._schedule.stop()
         self._watch.stop()

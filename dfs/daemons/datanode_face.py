@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dfs import __version__
 from dfs.base.clock import Clock
-from dfs.base.records import BlockName, NodeUsage, StockEntry, VolumeStatus
+from dfs.base.records import BlockName, NodeCondition, NodeUsage, StockEntry, VolumeStatus
 from dfs.base.states import VolumeState
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.schedule import JobResult
@@ -55,6 +55,15 @@ class DatanodeFace:
     def volumes(self) -> list[VolumeStatus]:
         """Each data folder."""
         return self._store.volumes()
+
+    def condition(self) -> NodeCondition:
+        """How healthy this node thinks it is."""
+        return NodeCondition(now_ms=self._clock.now_ms(), doubtful=self._store.is_doubtful)
+
+    def quarantine_due(self, limit: int) -> list[BlockName]:
+        """Files in quarantine past their grace: none is asked about yet."""
+        del limit
+        return []
 
     # For HTTP.
 

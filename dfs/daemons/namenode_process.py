@@ -42,6 +42,7 @@ from dfs.observe.audit import AuditTrail
 from dfs.observe.logs import Log
 from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
+from dfs.upkeep.service import Surroundings, build_upkeep
 from dfs.web.http_server import HttpLimits, HttpServer
 from dfs.web.namenode_app import Nodes, Services, create_app
 from dfs.web.status import Standing
@@ -142,6 +143,19 @@ class NamenodeProcess:
         self.names = build_namespace(
             clock=clock, config=config, nodes=self.registry.views, keys=self.keys, rng=Random()
         )
+        self.upkeep = build_upkeep(
+            Surroundings(
+                cluster=self.cluster,
+                config=config,
+                reader=reader,
+                writer=writer,
+                registry=self.registry,
+                keys=self.keys,
+                clock=clock,
+                rng=Random(),
+                emit=log,
+            )
+        )
         self.nodes = self._nodes()
         audit = config.logging.audit_file
         self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
@@ -199,6 +213,7 @@ class NamenodeProcess:
             accounts=self.accounts,
             names=self.names,
             nodes=self.nodes,
+            upkeep=self.upkeep,
             standing=self.standing,
             audit=self._audit,
             metrics=metrics,
@@ -250,7 +265,11 @@ class NamenodeProcess:
         schedule.every(
             "journal", MINUTE_S, self._trim_journal, has_more=lambda n: n >= TRIM_RECORDS_MAX
         )
+        self._add_upkeep_jobs(schedule)
         return schedule
+
+    def _add_upkeep_jobs(self, schedule: Schedule) -> None:
+        """What keeps blocks as they should be."""
 
     def _tick(self) -> list[str]:
         """Who fell silent: a line in the log when somebody did."""
@@ -295,6 +314,7 @@ class NamenodeProcess:
         """Let what runs be answered, then commit and close."""
         self.http.stop(DRAIN_S)
         self._schedule.stop()
+        self.upkeep.close()
         self.database.close()
         self._audit.close()
         self._sweeper.close()

@@ -11,6 +11,8 @@ class NodeRow(Base):
 
     N1  id is from the `node` sequence; uuid is the node's own and unique.
     N2  first_total_bytes and first_free_bytes are those of the first registration, kept for ever.
+    N4  excused_until_ms: its silence is expected until then (maintenance with an end, or a clean
+        stop); 0 when it is not.
     N3  secret_hash is SHA-256 of the credential given at joining; the credential is kept nowhere.
     """
 
@@ -29,6 +31,7 @@ class NodeRow(Base):
     first_free_bytes: Mapped[int] = mapped_column(Id)
     joined_ms: Mapped[int] = mapped_column(Id)
     registered_ms: Mapped[int] = mapped_column(Id)
+    excused_until_ms: Mapped[int] = mapped_column(Id)
 
 
 class VolumeRow(Base):
@@ -182,6 +185,17 @@ class HealthReportRow(Base):
     detail: Mapped[str] = mapped_column(Text)
 
 
+class HealthRunRow(Base):
+    """What the health check of the whole cluster said once.  Not journaled."""
+
+    __tablename__ = "health_run"
+    __table_args__ = (Index("ix_health_run_at_ms", "at_ms"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    at_ms: Mapped[int] = mapped_column(Id)
+    status: Mapped[str] = mapped_column(String(8))
+    report: Mapped[bytes] = mapped_column(Bytes)
+
+
 class SequenceRow(Base):
     """The next unused number of a kind.
 
@@ -212,5 +226,6 @@ SESSION = table_of(SessionRow)
 JOURNAL = table_of(JournalRow)
 RETRY_CACHE = table_of(RetryRow)
 HEALTH_REPORT = table_of(HealthReportRow)
+HEALTH_RUN = table_of(HealthRunRow)
 SEQUENCE = table_of(SequenceRow)
 SETTING = table_of(SettingRow)

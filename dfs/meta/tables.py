@@ -121,6 +121,7 @@ class BlockRow(Base):
     B1  id and generation are from their sequences and never used twice.
     B2  state moves allocated -> committed -> garbage only; hash is 16 bytes once committed.
     B3  a committed block is referenced by an extent; when the last one goes it becomes garbage.
+    B5  acked names the nodes whose receipts it was committed with, for its history.
     B4  (file, number) names its place on disk; number is unique among a file's blocks but for
         replaced attempts, which stay allocated until the file completes or is abandoned.
     """
@@ -146,6 +147,7 @@ class BlockRow(Base):
     number: Mapped[int]
     replication: Mapped[int]
     created_ms: Mapped[int] = mapped_column(Id)
+    acked: Mapped[str] = mapped_column(String(255))
 
 
 class ReplicaRow(Base):
@@ -153,20 +155,25 @@ class ReplicaRow(Base):
 
     R1  (block, node) is unique: a node holds a block at most once.
     R2  generation is that of the copy; one lower than the block's is stale and never counted.
-    R3  holders acknowledged at commit are journaled; what stock reports change here is not.
+    R3  holders acknowledged at commit, copies made by repair and copies retired are journaled;
+        what stock reports change here is not.
+    R4  a retiring copy stays so until its node says that it is gone, or it is restored.
     """
 
     __tablename__ = "replica"
     __table_args__ = (
         Index("ix_replica_node", "node"),
         CheckConstraint("generation >= 1", name="generation"),  # R2
-        CheckConstraint("state IN ('live', 'suspect', 'corrupt', 'missing')", name="state"),
+        CheckConstraint(
+            "state IN ('live', 'suspect', 'failing', 'retiring', 'corrupt', 'disputed', 'missing')",
+            name="state",
+        ),
         Base.keyed_table,
     )
     block: Mapped[int] = mapped_column(Id, primary_key=True)
     node: Mapped[int] = mapped_column(Id, primary_key=True)
     generation: Mapped[int] = mapped_column(Id)
-    state: Mapped[str] = mapped_column(String(7))
+    state: Mapped[str] = mapped_column(String(8))
     verified_ms: Mapped[int] = mapped_column(Id)
 
 
@@ -203,6 +210,54 @@ class GcRow(Base):
     reason: Mapped[str] = mapped_column(String(64))
 
 
+class StrayRow(Base):
+    """A block file that a node reported and that is no copy of what the NameNode knows.
+
+    S1  soft: learned from stock reports, dropped when a report lacks it.
+    S2  kind says why it is none: `stale` (an older generation), `future` (a newer one, or a block
+        not handed out yet), `orphan` (nothing of that name is known).
+    S3  sightings counts the full reports that had it, first_ms and last_ms frame them.
+    """
+
+    __tablename__ = "stray"
+    __table_args__ = (
+        Index("ix_stray_first_ms", "first_ms"),
+        CheckConstraint("kind IN ('stale', 'future', 'orphan')", name="kind"),  # S2
+        Base.keyed_table,
+    )
+    node: Mapped[int] = mapped_column(Id, primary_key=True)
+    block: Mapped[int] = mapped_column(Id, primary_key=True)
+    generation: Mapped[int] = mapped_column(Id, primary_key=True)
+    file: Mapped[int] = mapped_column(Id)
+    number: Mapped[int]
+    length_bytes: Mapped[int] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(String(6))
+    first_ms: Mapped[int] = mapped_column(Id)
+    last_ms: Mapped[int] = mapped_column(Id)
+    sightings: Mapped[int]
+
+
+class BlockEventRow(Base):
+    """Something out of the ordinary that happened to a block: for its history.
+
+    V1  soft and trimmed by age; ids grow with time.
+    """
+
+    __tablename__ = "block_event"
+    __table_args__ = (
+        Index("ix_block_event_block", "block"),
+        Index("ix_block_event_at_ms", "at_ms"),
+    )
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    block: Mapped[int] = mapped_column(Id)
+    generation: Mapped[int] = mapped_column(Id)
+    at_ms: Mapped[int] = mapped_column(Id)
+    what: Mapped[str] = mapped_column(String(24))
+    node: Mapped[int] = mapped_column(Id)
+    actor: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(String(255))
+
+
 INODE = table_of(InodeRow)
 DIRENT = table_of(DirentRow)
 EXTENT = table_of(ExtentRow)
@@ -210,3 +265,5 @@ BLOCK = table_of(BlockRow)
 REPLICA = table_of(ReplicaRow)
 LEASE = table_of(LeaseRow)
 GC_QUEUE = table_of(GcRow)
+STRAY = table_of(StrayRow)
+BLOCK_EVENT = table_of(BlockEventRow)

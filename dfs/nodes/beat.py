@@ -5,6 +5,7 @@ a slow or dead one delays nobody and a long report delays no beat.  Nothing that
 fails to do ends this process: it is asked again, and the log hears once per change of reachability.
 """
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from dfs.base.clock import Clock
 from dfs.base.entropy import Random
 from dfs.base.errors import DfsError, NodeNotJoined
 from dfs.base.events import Emitter, Event
-from dfs.base.records import NodeUsage, VolumeStatus
+from dfs.base.records import BlockName, NodeCondition, NodeUsage, VolumeStatus
 from dfs.base.retry import backoff_delays
 from dfs.nodes.commands import CommandRunner
 from dfs.nodes.loops import Loop
@@ -33,6 +34,7 @@ from dfs.wire.shapes import Request
 BEAT_TIMEOUT_S: Final = 10.0
 REPORT_TIMEOUT_S: Final = 60.0
 ACKNOWLEDGEMENTS_MAX: Final = 10_000
+QUARANTINE_DUE_MAX: Final = 100  # named in one beat
 JOIN_THREADS_S: Final = 1.0
 
 Q = TypeVar("Q", bound=Request)
@@ -48,6 +50,14 @@ class NodeFacts(Protocol):
 
     def volumes(self) -> list[VolumeStatus]:
         """Each data folder."""
+        ...
+
+    def condition(self) -> NodeCondition:
+        """How healthy this node thinks it is."""
+        ...
+
+    def quarantine_due(self, limit: int) -> list[BlockName]:
+        """Files in quarantine past their grace, the oldest first: may they go?"""
         ...
 
 
@@ -115,6 +125,7 @@ class NamenodeBeat:
             page_max=settings.stock_page_max,
         )
         self._registered = False
+        self._leaving = False
         self._reached: bool | None = None  # None: not tried yet
         self._last_reached_ms = 0
         self._error = ""
@@ -128,6 +139,13 @@ class NamenodeBeat:
         """Begin both threads."""
         self._beats.start()
         self._reports.start()
+
+    def take_leave(self) -> None:
+        """Say that this DataNode stops in order, once, if the NameNode can be reached."""
+        self._leaving = True
+        if self._registered and self._reached:
+            with contextlib.suppress(DfsError):
+                self._beat()
 
     def stop(self) -> None:
         """Ask both threads to end."""
@@ -185,15 +203,21 @@ class NamenodeBeat:
 
     def _beat(self) -> BeatReply:
         done = self._commands.to_acknowledge(self._url)[:ACKNOWLEDGEMENTS_MAX]
+        failed = self._commands.to_confess(self._url)
         beat = Beat(
             usage=self._facts.usage(),
             volumes=self._facts.volumes(),
             epoch=self._standing.epoch,
             keys=self._standing.ring.ids(),
             acknowledged=done,
+            failed=failed,
+            condition=self._facts.condition(),
+            quarantine_due=self._facts.quarantine_due(QUARANTINE_DUE_MAX),
+            leaving=self._leaving,
         )
         reply = self._ask(routes.BEAT, beat)
         self._commands.acknowledged(self._url, done)
+        self._commands.confessed(self._url, failed)
         self._registered = reply.registered
         return reply
 
@@ -263,6 +287,11 @@ class NamenodeBeats:
         self._commands.start()
         for beat in self._beats:
             beat.start()
+
+    def take_leave(self) -> None:
+        """Tell every NameNode that is there that the silence to come is meant."""
+        for beat in self._beats:
+            beat.take_leave()
 
     def stop(self) -> None:
         """End all threads; the slowest NameNode holds this up for a second."""

@@ -2,32 +2,29 @@
 
 A command is done once however often it is repeated, acknowledged to the NameNode that gave it, and
 repeated by that NameNode until the acknowledgement arrives; so nothing here needs to outlive the
-process.  A command of an epoch that is over is not done and not acknowledged.
+process.  One that cannot be done is answered with why, and forgotten: its giver decides whether it
+is worth another try.  A command of an epoch that is over is neither done nor answered.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from dfs.base import crashpoint
 from dfs.base.errors import DfsError, StaleEpoch
 from dfs.base.events import Emitter, Event
-from dfs.base.records import BlockName, NodeCommand
+from dfs.base.records import CommandFailure, NodeCommand
 from dfs.nodes.loops import Loop
+from dfs.nodes.orders import Order
 from dfs.nodes.standing import Standing
 
 COMMANDS_MAX: Final = 10_000
+FAILURES_MAX: Final = 10_000
 IDLE_S: Final = 60.0
 
-
-class Deleter(Protocol):
-    """What a command needs of the disk."""
-
-    def delete(self, name: BlockName) -> bool:
-        """Retire that generation to the purge area; False when it was not here."""
-        ...
+# What obeys each order; `Order.REPORT` is obeyed by the conversation it came in.
+Handlers = Mapping[str, Callable[[NodeCommand], None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +37,15 @@ class _Order:
 class CommandRunner:
     """Takes commands from the beats, does them in one thread, remembers what to acknowledge."""
 
-    def __init__(self, *, disk: Deleter, standing: Standing, emit: Emitter) -> None:
-        self._disk = disk
+    def __init__(self, *, handlers: Handlers, standing: Standing, emit: Emitter) -> None:
+        self._handlers = handlers
         self._standing = standing
         self._emit = emit
         self._lock = threading.Lock()
         self._orders: deque[_Order] = deque()
         self._known: set[tuple[str, int]] = set()
         self._done: dict[str, list[int]] = {}
+        self._failed: dict[str, list[CommandFailure]] = {}
         self._loop = Loop("commands", self._turn)
 
     def start(self) -> None:
@@ -86,41 +84,62 @@ class CommandRunner:
             self._done[giver] = [c for c in self._done.get(giver, []) if c not in heard]
             self._known -= {(giver, command) for command in heard}
 
+    def to_confess(self, giver: str) -> list[CommandFailure]:
+        """The commands of that NameNode which could not be done, until it has heard of them."""
+        with self._lock:
+            return list(self._failed.get(giver, ()))
+
+    def confessed(self, giver: str, failures: Sequence[CommandFailure]) -> None:
+        """That NameNode has heard of them: it may give them again."""
+        heard = {failure.command for failure in failures}
+        with self._lock:
+            left = [f for f in self._failed.get(giver, []) if f.command not in heard]
+            self._failed[giver] = left
+            self._known -= {(giver, command) for command in heard}
+
     def _turn(self) -> float:
         with self._lock:
             order = self._orders.popleft() if self._orders else None
         if order is None:
             return IDLE_S
-        done = self._perform(order)
-        key = (order.giver, order.command.command)
+        failure = self._perform(order)
+        giver, number = order.giver, order.command.command
         with self._lock:
-            if done:
-                self._done.setdefault(order.giver, []).append(order.command.command)
+            if failure is None:
+                self._done.setdefault(giver, []).append(number)
+            elif failure.code == StaleEpoch.code or self._is_full(giver):
+                self._known.discard((giver, number))  # its giver may repeat it
             else:
-                self._known.discard(key)  # its giver may repeat it
+                self._failed.setdefault(giver, []).append(failure)
         return 0.0
 
-    def _perform(self, order: _Order) -> bool:
+    def _is_full(self, giver: str) -> bool:
+        return len(self._failed.get(giver, ())) >= FAILURES_MAX
+
+    def _perform(self, order: _Order) -> CommandFailure | None:
         command = order.command
         try:
             self._standing.admit_epoch(command.epoch)
-            self._obey(command, order.report)
+            self._obey(order)
         except StaleEpoch as err:
             self._emit.emit(
                 Event.COMMAND_FENCED, command=command.command, giver=order.giver, why=err.message
             )
-            return False
+            return CommandFailure(command.command, err.code, err.message)
         except DfsError as err:
             self._emit.emit(
-                Event.BLOCK_REFUSED, command=command.command, code=err.code, why=err.message
+                Event.BLOCK_REFUSED,
+                command=command.command,
+                verb=command.verb,
+                code=err.code,
+                why=err.message,
             )
-            return False
-        return True
+            return CommandFailure(command.command, err.code, err.message)
+        return None
 
-    def _obey(self, command: NodeCommand, report: Callable[[], None]) -> None:
-        if command.verb == "report":
-            report()
-        elif command.verb == "delete" and command.block is not None:
-            self._disk.delete(command.block)
-            crashpoint.reach("dn.command.deleted")
+    def _obey(self, order: _Order) -> None:
+        if order.command.verb == Order.REPORT:
+            order.report()
+        elif (handler := self._handlers.get(order.command.verb)) is not None:
+            handler(order.command)
         # A verb of a newer NameNode: acknowledged so that it is not repeated for ever.

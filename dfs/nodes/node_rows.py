@@ -37,6 +37,7 @@ class NodeRecord:
     first_total_bytes: int = 0
     first_free_bytes: int = 0
     registered_ms: int = 0
+    excused_until_ms: int = 0
 
     @property
     def address(self) -> NodeAddress:

@@ -16,8 +16,10 @@ from dfs.base.events import Emitter, Event
 from dfs.base.ids import Epoch, NodeId, node_name
 from dfs.base.records import (
     BlockName,
+    CommandFailure,
     NodeAddress,
     NodeCommand,
+    NodeCondition,
     NodeUsage,
     NodeView,
     VolumeStatus,
@@ -31,6 +33,7 @@ from dfs.settings.sections import LivenessConfig
 VIEWS_LIFE_S: Final = 1.0
 VOLUMES_MAX: Final = 64
 ACKNOWLEDGED_MAX: Final = 100_000
+FAILED_MAX: Final = 10_000  # refusals kept until they are taken
 _NO_USAGE: Final = NodeUsage(0, 0, 0, 0.0, 0)
 
 
@@ -58,6 +61,8 @@ class _Node:
     state: NodeState = NodeState.JOINED
     usage: NodeUsage = _NO_USAGE
     volumes: tuple[VolumeStatus, ...] = ()
+    condition: NodeCondition = NodeCondition()
+    skew_s: float = 0.0
     registration: int = 0
     full_report: int = 0
     reachable: bool = True
@@ -77,6 +82,7 @@ class Presence:
         self._numbers = command_numbers()
         self._registrations = 0
         self._acknowledged: list[tuple[NodeId, NodeCommand]] = []
+        self._failed: list[tuple[NodeId, NodeCommand, CommandFailure]] = []
         self._views: tuple[NodeView, ...] | None = None
         self._views_at_s = 0.0
 
@@ -153,6 +159,9 @@ class Presence:
         usage: NodeUsage,
         volumes: Sequence[VolumeStatus],
         acknowledged: Sequence[int],
+        *,
+        failed: Sequence[CommandFailure] = (),
+        condition: NodeCondition | None = None,
     ) -> bool:
         """A node lives; whether it is registered in this run.
 
@@ -167,6 +176,9 @@ class Presence:
             if known.state is not NodeState.DEAD and known.record.registered_ms:
                 was = self._heard(known, NodeEvent.BEAT)
                 self._take_word(known, usage, volumes)
+                if condition is not None:
+                    self._take_condition(known, condition)
+            self._take_failed(node, known, failed)
             done = known.orders.acknowledge(acknowledged)
             room = ACKNOWLEDGED_MAX - len(self._acknowledged)
             self._acknowledged += [(node, command) for command in done[:room]]
@@ -174,6 +186,17 @@ class Presence:
         if was is not None:
             self._say_back(node, was)
         return registered
+
+    def _take_condition(self, known: _Node, condition: NodeCondition) -> None:
+        known.condition = condition
+        if condition.now_ms:
+            known.skew_s = round((condition.now_ms - self._clock.now_ms()) / 1000, 3)
+
+    def _take_failed(self, node: NodeId, known: _Node, failed: Sequence[CommandFailure]) -> None:
+        words = {failure.command: failure for failure in failed}
+        refused = known.orders.refuse(list(words), now_s=self._clock.monotonic_s())
+        room = FAILED_MAX - len(self._failed)
+        self._failed += [(node, command, words[command.command]) for command in refused[:room]]
 
     def _heard(self, known: _Node, event: NodeEvent) -> NodeState:
         """The state before."""
@@ -234,7 +257,10 @@ class Presence:
         with self._lock:
             now_s = self._clock.monotonic_s()
             if self._views is None or now_s - self._views_at_s >= VIEWS_LIFE_S:
-                self._views = tuple(_view(known, now_s) for _, known in sorted(self._nodes.items()))
+                now_ms = self._clock.now_ms()
+                self._views = tuple(
+                    _view(known, now_s, now_ms) for _, known in sorted(self._nodes.items())
+                )
                 self._views_at_s = now_s
             return self._views
 
@@ -280,15 +306,28 @@ class Presence:
     # ---- commands
 
     def enqueue(
-        self, node: NodeId, verb: str, block: BlockName | None, *, epoch: Epoch, reason: str
+        self,
+        node: NodeId,
+        verb: str,
+        block: BlockName | None,
+        *,
+        epoch: Epoch,
+        reason: str,
+        value: int = 0,
     ) -> bool:
         """See `NodeRegistry.enqueue`."""
         with self._lock:
             known = self._nodes.get(node)
             if known is None:
                 return False
-            command = NodeCommand(next(self._numbers), verb, epoch, block, reason)
-            return known.orders.add(command)
+            command = NodeCommand(next(self._numbers), verb, epoch, block, reason, value)
+            return known.orders.add(command, now_s=self._clock.monotonic_s())
+
+    def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
+        """Order it no more; whether it was waiting.  The node may have been told already."""
+        with self._lock:
+            known = self._nodes.get(node)
+            return known is not None and known.orders.cancel(verb, block)
 
     def orders(self, node: NodeId) -> list[NodeCommand]:
         """What the next answer to that node carries.
@@ -305,6 +344,18 @@ class Presence:
             done, self._acknowledged = self._acknowledged, []
         return done
 
+    def take_failed(self) -> list[tuple[NodeId, NodeCommand, CommandFailure]]:
+        """What DataNodes could not do since the last call."""
+        with self._lock:
+            failed, self._failed = self._failed, []
+        return failed
+
+    def must_register(self) -> None:
+        """What nodes hold is not to be trusted any more: each registers and reports anew."""
+        with self._lock:
+            for known in self._nodes.values():
+                known.registration = known.full_report = 0
+
     def _known(self, node: NodeId) -> _Node:
         known = self._nodes.get(node)
         if known is None:
@@ -312,7 +363,7 @@ class Presence:
         return known
 
 
-def _view(known: _Node, now_s: float) -> NodeView:
+def _view(known: _Node, now_s: float, now_ms: int) -> NodeView:
     record = known.record
     return NodeView(
         address=record.address,
@@ -327,4 +378,9 @@ def _view(known: _Node, now_s: float) -> NodeView:
         reachable=known.reachable,
         writable_volumes=sum(v.state is VolumeState.ONLINE for v in known.volumes),
         volumes=known.volumes,
+        version=record.version,
+        excused_until_ms=record.excused_until_ms,
+        is_excused=now_ms < record.excused_until_ms,
+        skew_s=known.skew_s,
+        condition=known.condition,
     )

@@ -205,12 +205,20 @@ class NodeRegistry:
         Raises:
             NodeNotJoined: it was removed.
         """
-        registered = self.presence.take_beat(node, beat.usage, beat.volumes, beat.acknowledged)
+        registered = self.presence.take_beat(
+            node,
+            beat.usage,
+            beat.volumes,
+            beat.acknowledged,
+            failed=beat.failed,
+            condition=beat.condition,
+        )
         return self._reply(node, known_keys=beat.keys, registered=registered)
 
     def _reply(self, node: NodeId, *, known_keys: Sequence[int], registered: bool) -> BeatReply:
         return BeatReply(
             epoch=self._writer.epoch,
+            txid=self._writer.txid,
             now_ms=self._clock.now_ms(),
             registered=registered,
             block_tokens=self._facts.block_tokens,
@@ -240,14 +248,23 @@ class NodeRegistry:
         return self.presence.address(node)
 
     def enqueue(
-        self, node: NodeId, verb: str, block: BlockName | None = None, *, reason: str = ""
+        self,
+        node: NodeId,
+        verb: str,
+        block: BlockName | None = None,
+        *,
+        reason: str = "",
+        value: int = 0,
     ) -> bool:
         """Order something of a DataNode; it is told with every beat until it has done it.
 
         Returns:
-            False when the node is gone or too much waits for it already: order again later.
+            False when the node is gone, too much waits for it already, or it could not do the same
+            lately: order again later.
         """
-        return self.presence.enqueue(node, verb, block, epoch=self._writer.epoch, reason=reason)
+        return self.presence.enqueue(
+            node, verb, block, epoch=self._writer.epoch, reason=reason, value=value
+        )
 
     # ---- removing
 

@@ -189,6 +189,7 @@ class LivenessConfig:
     heartbeat_interval_s: float = 3.0
     stale_after_s: float = 30.0
     dead_after_s: float = 630.0
+    clean_stop_s: float = 1800.0
     sweep_interval_s: float = 60.0
     sweep_timeout_s: float = 5.0
     sweep_reports_keep: int = 100
@@ -220,6 +221,108 @@ class ReplicationConfig:
         _need(
             1 <= self.min_acks <= self.default <= self.maximum,
             "[replication] needs 1 <= min_acks <= default <= maximum",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubConfig:
+    """[scrub]: how a DataNode proves that what it holds is intact."""
+
+    slo_s: float = 14 * DAY_S
+    rate_min_bytes: int = 1 * MiB
+    rate_max_bytes: int = 20 * MiB
+    files_per_second_max: int = 50
+    new_after_s: float = HOUR_S
+    quick_interval_s: float = DAY_S
+    transient_again_s: float = HOUR_S
+    pause_max_s: float = 7 * DAY_S
+    doubt_blocks: int = 50
+    doubt_percent: float = 1.0
+    canary_interval_s: float = 7 * DAY_S
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need_positive("scrub", **{each.name: getattr(self, each.name) for each in fields(self)})
+        _need(
+            self.rate_min_bytes <= self.rate_max_bytes,
+            "[scrub] needs rate_min_bytes <= rate_max_bytes",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairConfig:
+    """[repair]: how lost copies come back, and what is never deleted in haste."""
+
+    interval_s: float = 3.0
+    urgent_after_s: float = 60.0
+    in_flight_per_node: int = 2
+    copies_at_once: int = 16
+    timeout_s: float = 300.0
+    attempts_max: int = 3
+    last_copy_bytes: int = 0
+    few_copies_bytes: int = 200 * MiB
+    under_bytes: int = 50 * MiB
+    misplaced_bytes: int = 20 * MiB
+    storm_percent: float = 25.0
+    storm_nodes_min: int = 2
+    quarantine_keep_s: float = 7 * DAY_S
+    stray_keep_s: float = DAY_S
+    safe_mode_percent: float = 99.9
+    safe_mode_wait_s: float = 30.0
+    forced_delete_wait_s: float = HOUR_S
+    history_keep_s: float = 90 * DAY_S
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need_positive(
+            "repair",
+            interval_s=self.interval_s,
+            in_flight_per_node=self.in_flight_per_node,
+            copies_at_once=self.copies_at_once,
+            timeout_s=self.timeout_s,
+            attempts_max=self.attempts_max,
+            storm_nodes_min=self.storm_nodes_min,
+        )
+        _need(0 <= self.safe_mode_percent <= 100, "[repair] needs 0 <= safe_mode_percent <= 100")
+        _need(0 < self.storm_percent <= 100, "[repair] needs 0 < storm_percent <= 100")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceConfig:
+    """[balance]: how far nodes and disks may differ, and how fast blocks may move."""
+
+    threshold_percent: float = 10.0
+    bandwidth_bytes: int = 50 * MiB
+    moves_at_once: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(0 < self.threshold_percent <= 100, "[balance] needs 0 < threshold_percent <= 100")
+        _need_positive(
+            "balance", bandwidth_bytes=self.bandwidth_bytes, moves_at_once=self.moves_at_once
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthConfig:
+    """[health]: when `dfs-admin health` warns."""
+
+    interval_s: float = 60.0
+    keep_s: float = 30 * DAY_S
+    disk_warning_percent: float = 85.0
+    disk_critical_percent: float = 95.0
+    discrepancy_percent: float = 10.0
+    clock_skew_s: float = 5.0
+    scrub_stalled_s: float = DAY_S
+    canary_late_s: float = 8 * DAY_S
+    backup_late_s: float = 2 * DAY_S
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need_positive("health", **{each.name: getattr(self, each.name) for each in fields(self)})
+        _need(
+            self.disk_warning_percent <= self.disk_critical_percent <= 100,
+            "[health] needs disk_warning_percent <= disk_critical_percent <= 100",
         )
 
 
@@ -299,6 +402,10 @@ class Config:
     client: ClientConfig = field(default_factory=ClientConfig)
     liveness: LivenessConfig = field(default_factory=LivenessConfig)
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
+    scrub: ScrubConfig = field(default_factory=ScrubConfig)
+    repair: RepairConfig = field(default_factory=RepairConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     accounts: AccountsConfig = field(default_factory=AccountsConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)

@@ -21,10 +21,12 @@ from dfs.nodes.sweep import HealthSweep
 from dfs.observe.audit import AuditTrail
 from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
+from dfs.upkeep.service import Upkeep
 from dfs.web.authn import Gatekeeper
 from dfs.web.dispatch import Desk, RequestMetrics, WebLog, answer_protocol_errors, mount
 from dfs.web.handlers import Handlers
 from dfs.web.status import Standing, mount_status
+from dfs.web.upkeep_routes import bind_upkeep
 from dfs.wire import routes
 from dfs.wire.nodes_api import (
     AuditReply,
@@ -59,6 +61,7 @@ class Services:
     accounts: Accounts
     names: Namespace
     nodes: Nodes
+    upkeep: Upkeep
     standing: Standing
     audit: AuditTrail
     metrics: Metrics
@@ -93,6 +96,7 @@ def bind(services: Services) -> Handlers:
     _bind_names(handlers, services.names)
     _bind_nodes(handlers, services.nodes)
     _bind_cluster(handlers, services)
+    bind_upkeep(handlers, services.upkeep)
     return handlers
 
 

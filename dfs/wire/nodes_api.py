@@ -2,7 +2,16 @@
 
 import msgspec
 
-from dfs.base.records import NodeCommand, NodeUsage, NodeView, StockEntry, VolumeStatus
+from dfs.base.records import (
+    BlockName,
+    CommandFailure,
+    NodeCommand,
+    NodeCondition,
+    NodeUsage,
+    NodeView,
+    StockEntry,
+    VolumeStatus,
+)
 from dfs.wire.shapes import Reply, Request
 
 
@@ -66,14 +75,20 @@ class Beat(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
     usage: NodeUsage
     volumes: list[VolumeStatus]
     epoch: int  # highest it has seen
+    txid: int = 0  # newest transaction of that epoch it has seen
     keys: list[int]  # ids of the block keys it has
     acknowledged: list[int] = []  # commands done since the last beat
+    failed: list[CommandFailure] = []  # commands that could not be done
+    condition: NodeCondition = NodeCondition()
+    quarantine_due: list[BlockName] = []  # files in quarantine that are past their grace
+    leaving: bool = False  # stopping in order: the silence that follows is expected
 
 
 class BeatReply(Reply, frozen=True, kw_only=True):
     """What the NameNode wants of it; `keys` only when some are missing there."""
 
     epoch: int
+    txid: int = 0  # newest committed transaction
     now_ms: int
     registered: bool  # false: register again
     block_tokens: bool

@@ -16,12 +16,14 @@ DEAD = sa.text("died_tx IS NOT NULL")
 UNWRITTEN = sa.text("state = 'allocated'")
 TABLES = (
     "block",
+    "block_event",
     "block_key",
     "dirent",
     "extent",
     "gc_queue",
     "group",
     "health_report",
+    "health_run",
     "inode",
     "join_token",
     "journal",
@@ -33,6 +35,7 @@ TABLES = (
     "sequence",
     "session",
     "setting",
+    "stray",
     "user",
     "volume",
 )
@@ -41,12 +44,14 @@ TABLES = (
 def upgrade() -> None:
     """Make every table of the first schema in an empty database."""
     _make_block()
+    _make_block_event()
     _make_block_key()
     _make_dirent()
     _make_extent()
     _make_gc_queue()
     _make_group()
     _make_health_report()
+    _make_health_run()
     _make_inode()
     _make_join_token()
     _make_journal()
@@ -58,6 +63,7 @@ def upgrade() -> None:
     _make_sequence()
     _make_session()
     _make_setting()
+    _make_stray()
     _make_user()
     _make_volume()
 
@@ -80,6 +86,7 @@ def _make_block() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("replication", sa.Integer(), nullable=False),
         sa.Column("created_ms", ID, nullable=False),
+        sa.Column("acked", sa.String(length=255), nullable=False),
         sa.CheckConstraint("state != 'committed' OR length(hash) = 16", name=op.f("ck_block_hash")),
         sa.CheckConstraint(
             "state IN ('allocated', 'committed', 'garbage')", name=op.f("ck_block_state")
@@ -90,6 +97,23 @@ def _make_block() -> None:
     op.create_index(
         "ix_block_unwritten", "block", ["file"], sqlite_where=UNWRITTEN, postgresql_where=UNWRITTEN
     )
+
+
+def _make_block_event() -> None:
+    op.create_table(
+        "block_event",
+        sa.Column("id", ID, autoincrement=False, nullable=False),
+        sa.Column("block", ID, nullable=False),
+        sa.Column("generation", ID, nullable=False),
+        sa.Column("at_ms", ID, nullable=False),
+        sa.Column("what", sa.String(length=24), nullable=False),
+        sa.Column("node", ID, nullable=False),
+        sa.Column("actor", sa.String(length=64), nullable=False),
+        sa.Column("detail", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_block_event")),
+    )
+    op.create_index("ix_block_event_block", "block_event", ["block"])
+    op.create_index("ix_block_event_at_ms", "block_event", ["at_ms"])
 
 
 def _make_block_key() -> None:
@@ -197,6 +221,18 @@ def _make_health_report() -> None:
     op.create_index("ix_health_report_node_at_ms", "health_report", ["node", "at_ms"])
 
 
+def _make_health_run() -> None:
+    op.create_table(
+        "health_run",
+        sa.Column("id", ID, autoincrement=False, nullable=False),
+        sa.Column("at_ms", ID, nullable=False),
+        sa.Column("status", sa.String(length=8), nullable=False),
+        sa.Column("report", BYTES, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_health_run")),
+    )
+    op.create_index("ix_health_run_at_ms", "health_run", ["at_ms"])
+
+
 def _make_inode() -> None:
     op.create_table(
         "inode",
@@ -292,6 +328,7 @@ def _make_node() -> None:
         sa.Column("first_free_bytes", ID, nullable=False),
         sa.Column("joined_ms", ID, nullable=False),
         sa.Column("registered_ms", ID, nullable=False),
+        sa.Column("excused_until_ms", ID, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_node")),
     )
     op.create_index("uq_node_uuid", "node", ["uuid"], unique=True)
@@ -303,10 +340,11 @@ def _make_replica() -> None:
         sa.Column("block", ID, nullable=False),
         sa.Column("node", ID, nullable=False),
         sa.Column("generation", ID, nullable=False),
-        sa.Column("state", sa.String(length=7), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("verified_ms", ID, nullable=False),
         sa.CheckConstraint(
-            "state IN ('live', 'suspect', 'corrupt', 'missing')", name=op.f("ck_replica_state")
+            "state IN ('live', 'suspect', 'failing', 'retiring', 'corrupt', 'disputed', 'missing')",
+            name=op.f("ck_replica_state"),
         ),
         sa.CheckConstraint("generation >= 1", name=op.f("ck_replica_generation")),
         sa.PrimaryKeyConstraint("block", "node", name=op.f("pk_replica")),
@@ -362,6 +400,26 @@ def _make_setting() -> None:
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_setting")),
     )
+
+
+def _make_stray() -> None:
+    op.create_table(
+        "stray",
+        sa.Column("node", ID, nullable=False),
+        sa.Column("block", ID, nullable=False),
+        sa.Column("generation", ID, nullable=False),
+        sa.Column("file", ID, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("length_bytes", ID, nullable=False),
+        sa.Column("kind", sa.String(length=6), nullable=False),
+        sa.Column("first_ms", ID, nullable=False),
+        sa.Column("last_ms", ID, nullable=False),
+        sa.Column("sightings", sa.Integer(), nullable=False),
+        sa.CheckConstraint("kind IN ('stale', 'future', 'orphan')", name=op.f("ck_stray_kind")),
+        sa.PrimaryKeyConstraint("node", "block", "generation", name=op.f("pk_stray")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_stray_first_ms", "stray", ["first_ms"])
 
 
 def _make_user() -> None:

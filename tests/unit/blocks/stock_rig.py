@@ -160,6 +160,7 @@ class StockRig(Generic[C]):
             "number": 0,
             "replication": 2,
             "created_ms": 0,
+            "acked": "",
         }
         copies = [
             {

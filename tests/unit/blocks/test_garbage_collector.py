@@ -189,7 +189,7 @@ def test_gc_does_a_bounded_part_of_the_queue_in_a_pass(
         stock.put_garbage(block, holders=[nodes[0]])
     rows = [
         {"id": b, "generation": b, "length_bytes": 1, "hash": b"h" * 16, "state": "garbage"}
-        | {"file": 7, "number": 0, "replication": 1, "created_ms": 0}
+        | {"file": 7, "number": 0, "replication": 1, "created_ms": 0, "acked": ""}
         for b in blocks[1:-1]
     ]
     queue = [

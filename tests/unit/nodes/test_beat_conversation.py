@@ -10,10 +10,18 @@ from dfs.base.entropy import Random
 from dfs.base.errors import BlockNotFound, StaleEpoch
 from dfs.base.events import Event, RecordingEmitter
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
-from dfs.base.records import BlockName, NodeCommand, NodeUsage, StockEntry, VolumeStatus
+from dfs.base.records import (
+    BlockName,
+    NodeCommand,
+    NodeCondition,
+    NodeUsage,
+    StockEntry,
+    VolumeStatus,
+)
 from dfs.base.states import StoredState
 from dfs.nodes.beat import BeatSettings, NamenodeBeat, NamenodeBeats, Outside
 from dfs.nodes.commands import CommandRunner
+from dfs.nodes.orders import Order
 from dfs.nodes.standing import Standing
 from dfs.nodes.stock_reports import StockFeed
 from dfs.wire.nodes_api import KeyItem, NodeRegistration, StockReport
@@ -73,6 +81,16 @@ class Disk:
     def volumes(self) -> list[VolumeStatus]:
         return []
 
+    def condition(self) -> NodeCondition:
+        return NodeCondition()
+
+    def quarantine_due(self, limit: int) -> list[BlockName]:
+        return []
+
+    def obey_delete(self, command: NodeCommand) -> None:
+        assert command.block is not None
+        self.delete(command.block)
+
 
 class Side:
     """The DataNode's side of the conversation."""
@@ -83,7 +101,11 @@ class Side:
         clock = SystemClock()
         self.standing = Standing(memory=self.disk, clock=clock)
         self.standing.settle("c" * 32, NodeId(3))
-        self.commands = CommandRunner(disk=self.disk, standing=self.standing, emit=self.log)
+        self.commands = CommandRunner(
+            handlers={Order.DELETE: self.disk.obey_delete},
+            standing=self.standing,
+            emit=self.log,
+        )
         feed = StockFeed(self.disk)
         settings = BeatSettings(
             interval_s=interval_s,

@@ -406,6 +406,7 @@ def put_block(writer: Writer, *holders: int) -> None:
         "number": 0,
         "replication": 2,
         "created_ms": 0,
+        "acked": "",
     }
     replica = {"block": 1, "generation": 1, "state": ReplicaState.LIVE, "verified_ms": 0}
     writer.submit(lambda txn: txn.put(BLOCK, block))

@@ -1,0 +1,1 @@
+"""Keeping blocks as they should be: survey, repair, balance, safety, health, canaries."""
