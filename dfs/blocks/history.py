@@ -1,0 +1,127 @@
+"""What happened to a block that is out of the ordinary: copied, found bad, moved, given up.
+
+Rows of `block_event`, soft (each NameNode remembers what it saw itself) and trimmed by age.  They
+are written in the transaction of what they tell of, so that a history never tells of something
+that did not happen.  That a block was created, and who acknowledged it, stands in its own row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from dfs.base.ids import BlockId, Generation, NodeId
+from dfs.meta.tables import BLOCK_EVENT
+from dfs.meta.txn import Txn
+
+NOBODY: Final = NodeId(0)  # of an event that is of no node in particular
+READ_MAX: Final = 1_000
+TRIM_ROWS_MAX: Final = 10_000
+_ACTOR_MAX: Final = 64  # characters, as the table has room for
+_DETAIL_MAX: Final = 255
+_ID_STEPS_PER_MS: Final = 1024  # ids go on growing though the table was trimmed bare
+
+
+class What(StrEnum):
+    """What can be told of a block."""
+
+    COPIED = "copied"  # a copy was made on `node`
+    HEALED = "healed"  # it has all its copies again
+    MOVED = "moved"  # a copy was made on `node` so that another may go
+    SUSPECT = "suspect"  # somebody could not read the copy
+    CORRUPT = "corrupt"  # its node proved the copy bad
+    QUARANTINED = "quarantined"  # its node was told to move the copy aside
+    DISPUTED = "disputed"  # its node vouches for other bytes than were written
+    MISSING = "missing"  # a full report of the node lacked the copy
+    RETIRING = "retiring"  # the copy is one too many; its deletion is ordered
+    RETIRED = "retired"  # and done
+    RESTORED = "restored"  # the copy came back from the purge area
+    STRAY_DELETED = "stray_deleted"  # a file of another generation or place left
+    DELETED = "deleted"  # garbage: the copy was deleted
+    LOST = "lost"  # no good copy is known anywhere
+    FOUND = "found"  # a copy turned up that was not known of
+    VERIFIED = "verified"  # a copy that was doubted was read again and is good
+    SETREP = "setrep"  # another number of copies is wanted
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEvent:
+    """One thing that happened.
+
+    Attributes:
+        node: where; `NOBODY` when it is of no node in particular.
+        actor: which job, or whose command: "repair", "balance", "gc", "stock", "admin ada".
+        at_ms: set when it is read; the time of its transaction.
+    """
+
+    block: BlockId
+    generation: Generation
+    what: What
+    node: NodeId = NOBODY
+    actor: str = ""
+    detail: str = ""
+    at_ms: int = 0
+
+
+def note(txn: Txn, events: Sequence[BlockEvent]) -> None:
+    """Remember events, in their order, with the transaction's time (soft)."""
+    if not events:
+        return
+    newest = txn.connection.execute(select(func.max(BLOCK_EVENT.c.id))).scalar() or 0
+    first = max(newest + 1, txn.now_ms * _ID_STEPS_PER_MS)
+    txn.put_soft(
+        BLOCK_EVENT,
+        *(
+            {
+                "id": first + number,
+                "block": event.block,
+                "generation": event.generation,
+                "at_ms": txn.now_ms,
+                "what": event.what.value,
+                "node": event.node,
+                "actor": event.actor[:_ACTOR_MAX],
+                "detail": event.detail[:_DETAIL_MAX],
+            }
+            for number, event in enumerate(events)
+        ),
+    )
+
+
+def read(
+    connection: Connection, block: BlockId, *, limit: int = READ_MAX
+) -> tuple[BlockEvent, ...]:
+    """The newest events of a block, the oldest of them first."""
+    wanted = (
+        select(BLOCK_EVENT)
+        .where(BLOCK_EVENT.c.block == block)
+        .order_by(BLOCK_EVENT.c.id.desc())
+        .limit(min(limit, READ_MAX))
+    )
+    return tuple(_event(row) for row in reversed(connection.execute(wanted).all()))
+
+
+def trim(txn: Txn, *, older_than_ms: int) -> int:
+    """Forget events before that time, a bounded number of them; how many went."""
+    old = (
+        select(BLOCK_EVENT.c.id)
+        .where(BLOCK_EVENT.c.at_ms < older_than_ms)
+        .order_by(BLOCK_EVENT.c.at_ms)
+        .limit(TRIM_ROWS_MAX)
+    )
+    ids = list(txn.connection.execute(old).scalars())
+    txn.drop_soft(BLOCK_EVENT, *((number,) for number in ids))
+    return len(ids)
+
+
+def _event(row: Row[Any]) -> BlockEvent:
+    return BlockEvent(
+        block=BlockId(row.block),
+        generation=Generation(row.generation),
+        what=What(row.what),
+        node=NodeId(row.node),
+        actor=row.actor,
+        detail=row.detail,
+        at_ms=row.at_ms,
+    )
