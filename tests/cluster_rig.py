@@ -67,6 +67,29 @@ dead_after_s = 60s
 sweep_interval_s = 5s
 sweep_timeout_s = 1s
 
+[scrub]
+new_after_s = 1s
+transient_again_s = 5s
+doubt_blocks = 50
+
+[repair]
+interval_s = 300ms
+urgent_after_s = 6s
+copies_at_once = 16
+timeout_s = 30s
+last_copy_bytes = 0
+under_bytes = 50MiB
+quarantine_keep_s = 20s
+stray_keep_s = 5s
+safe_mode_wait_s = 3s
+forced_delete_wait_s = 5s
+
+[balance]
+threshold_percent = 10
+
+[health]
+interval_s = 1s
+
 [accounts]
 session_life_s = 30d
 session_idle_s = 30d
@@ -159,6 +182,11 @@ class RigCluster:
         if processes.is_running(member.pid, member.started):
             with self._local() as local:
                 local.kill(name)
+
+    def stop(self, name: str) -> None:
+        """SIGTERM, and wait for the end."""
+        with self._local() as local:
+            local.stop(name)
 
     def restart(self, name: str, **extra: str) -> bool:
         """SIGKILL and `start`."""

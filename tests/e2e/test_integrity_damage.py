@@ -1,0 +1,103 @@
+"""Block files damaged on the disk in every way: found by the scrubber, kept aside, healed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster_rig import RigCluster, running_cluster, wait_until
+from tests.e2e.integrity_rig import (
+    DAMAGE,
+    QUICK,
+    assert_same,
+    block_of,
+    block_paths,
+    kept_blocks,
+    node_number,
+    not_whole,
+    put_files,
+    quarantined,
+    swap,
+    wait_healed,
+)
+from tests.e2e.refusal_rig import User, admin_of
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_damage")]
+VICTIM = "dn-1"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
+    root = tmp_path_factory.mktemp("damage") / "c"
+    with running_cluster(root, datanodes=3, **QUICK) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dfs(cluster: RigCluster, tmp_path_factory: pytest.TempPathFactory) -> User:
+    return admin_of(cluster, tmp_path_factory.mktemp("damage-here"))
+
+
+@pytest.fixture(scope="module")
+def tree(dfs: User) -> Path:
+    return put_files(dfs, dfs.here, count=30)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_scrub_finds_and_heals(cluster: RigCluster, dfs: User, tree: Path, damage: str) -> None:
+    wait_healed(cluster)
+    path = block_paths(cluster, VICTIM)[0]
+    block = block_of(path)
+    aside = len(quarantined(cluster, VICTIM))
+    DAMAGE[damage](path)
+    dfs.admin("scrub", "start", "--wait").done()
+    wait_healed(cluster)
+    kept = next(kept for kept in kept_blocks(cluster) if kept.block == block)
+    assert len(kept.live) >= kept.wanted
+    if damage != "a file that is gone":
+        assert len(quarantined(cluster, VICTIM)) == aside + 1, "the bad file is kept"
+    assert_same(dfs, tree)
+
+
+def test_scrub_finds_and_heals_two_files_that_changed_places(
+    cluster: RigCluster, dfs: User, tree: Path
+) -> None:
+    wait_healed(cluster)
+    one, other = block_paths(cluster, VICTIM)[:2]
+    swap(one, other)
+    dfs.admin("scrub", "start", "--wait").done()
+    wait_healed(cluster)
+    assert_same(dfs, tree)
+
+
+def test_read_of_a_damaged_copy_gives_the_right_bytes_and_heals_it(
+    cluster: RigCluster, dfs: User, tree: Path
+) -> None:
+    """Nobody scrubs: the reader falls over to the other copy and its word is enough."""
+    wait_healed(cluster)
+    for path in block_paths(cluster, VICTIM)[:3]:
+        DAMAGE["a flipped byte"](path)
+    assert_same(dfs, tree)
+    assert_same(dfs, tree)
+    dfs.admin("scrub", "start", "--wait").done()
+    wait_healed(cluster)
+    fsck = dfs.admin("fsck", "/data")
+    assert fsck.code == 0, fsck.out
+
+
+def test_file_in_quarantine_leaves_only_after_its_grace(
+    cluster: RigCluster, dfs: User, tree: Path
+) -> None:
+    wait_healed(cluster)
+    DAMAGE["a flipped byte"](block_paths(cluster, VICTIM)[0])
+    dfs.admin("scrub", "start", "--wait").done()
+    wait_healed(cluster)
+    assert quarantined(cluster, VICTIM)
+    wait_until(
+        lambda: not quarantined(cluster, VICTIM),
+        "the quarantine is empty when the grace has passed",
+        within_s=120,
+    )
+    assert not not_whole(cluster)
+    assert node_number(VICTIM) == 1
+    assert_same(dfs, tree)
