@@ -24,8 +24,8 @@ from dfs.base.records import (
     NodeView,
     VolumeStatus,
 )
-from dfs.base.states import NodeEvent, NodeState, VolumeState, advance_node
-from dfs.nodes.liveness import judge_silence
+from dfs.base.states import NodeDuty, NodeEvent, NodeState, VolumeState, advance_node
+from dfs.nodes.liveness import Excuse, judge_silence
 from dfs.nodes.node_rows import NodeRecord, secret_hash
 from dfs.nodes.orders import Orders, command_numbers
 from dfs.settings.sections import LivenessConfig
@@ -149,6 +149,7 @@ class Presence:
             known.record = record
             self._registrations += 1
             known.registration, known.full_report = self._registrations, 0
+            known.reachable = True  # what a sweep found before this start is over
             was = self._heard(known, NodeEvent.REGISTERED)
             self._take_word(known, usage, volumes)
         self._say_back(record.node, was)
@@ -219,11 +220,15 @@ class Presence:
         found: dict[NodeEvent, list[NodeId]] = {event: [] for event in NodeEvent}
         said: list[tuple[NodeEvent, NodeId, float]] = []
         with self._lock:
-            now_s = self._clock.monotonic_s()
+            now_s, now_ms = self._clock.monotonic_s(), self._clock.now_ms()
             for node, known in self._nodes.items():
                 silent_s = now_s - known.heard_s
                 silence = judge_silence(
-                    known.state, known.record.duty, silent_s=silent_s, config=self._config
+                    known.state,
+                    Excuse(known.record.duty, known.record.excused_until_ms),
+                    silent_s=silent_s,
+                    now_ms=now_ms,
+                    config=self._config,
                 )
                 known.state = silence.state
                 for event in silence.events:
@@ -241,6 +246,36 @@ class Presence:
         return LivenessReport(
             tuple(found[NodeEvent.MISSED_SHORT]), tuple(found[NodeEvent.MISSED_LONG]), states
         )
+
+    def take_duty(self, record: NodeRecord) -> None:
+        """What the operator wants of a node, or until when its silence is expected, changed."""
+        with self._lock:
+            if known := self._nodes.get(record.node):
+                known.record = dataclasses.replace(
+                    known.record, duty=record.duty, excused_until_ms=record.excused_until_ms
+                )
+                self._views = None
+
+    def excuse(self, node: NodeId) -> Excuse:
+        """Whether the node's silence would be expected.
+
+        Raises:
+            NodeNotJoined: it was removed.
+        """
+        with self._lock:
+            record = self._known(node).record
+            return Excuse(record.duty, record.excused_until_ms)
+
+    def maintenance_over(self) -> list[NodeId]:
+        """The nodes whose maintenance had an end that has come."""
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            return [
+                node
+                for node, known in self._nodes.items()
+                if known.record.duty is NodeDuty.MAINTENANCE
+                and 0 < known.record.excused_until_ms <= now_ms
+            ]
 
     def mark_reachable(self, answers: Mapping[NodeId, bool]) -> None:
         """What a sweep found: whether each node answered it."""
