@@ -55,9 +55,12 @@ __all__ = [
 _UNWRITTEN: Final = text("block.state = 'allocated'")
 _REPLICA_ORDER: Final[Mapping[str, int]] = {
     ReplicaState.LIVE: 0,
-    ReplicaState.SUSPECT: 1,
-    ReplicaState.MISSING: 2,
-    ReplicaState.CORRUPT: 3,
+    ReplicaState.FAILING: 1,
+    ReplicaState.SUSPECT: 2,
+    ReplicaState.RETIRING: 3,
+    ReplicaState.MISSING: 4,
+    ReplicaState.DISPUTED: 5,
+    ReplicaState.CORRUPT: 6,
 }
 _NODE_ORDER: Final[Mapping[NodeState, int]] = {
     NodeState.LIVE: 0,

@@ -1,19 +1,24 @@
 """Pure: what a DataNode says of a block, held against what the NameNode knows of it.
 
-    the NameNode has         the node reports            verdict     the replica's row afterwards
-    committed G, hash        G, same length and hash     LIVE        live
-    committed G, hash        G, another length or hash   CORRUPT     corrupt
-    any G but garbage        G, in quarantine            CORRUPT     corrupt
-    any G but garbage        G, on its way out           MISSING     gone
-    allocated G              G                           IN_FLIGHT   suspect, until it is committed
-    garbage G                G, whatever state           GARBAGE     there, so that gc.py finds it
-    any G                    a lower generation          STALE       as it was
-    any G                    a higher generation         FUTURE      as it was
-    nothing, other place     any                         ORPHAN      as it was
-    a replica's row          absent from a full report   MISSING     gone
+    the NameNode has         the node reports              verdict     the replica's row afterwards
+    committed G, hash        G, same length and hash       LIVE        live
+    committed G, hash        G, the same, its disk fails   FAILING     failing
+    committed G, hash        G, it vouches for other bytes DISPUTED    disputed
+    any G but garbage        G, in quarantine              CORRUPT     corrupt
+    any G but garbage        G, on its way out             MISSING     gone
+    allocated G              G                             IN_FLIGHT   suspect, till it is committed
+    garbage G                G, whatever state             GARBAGE     there, so that gc.py finds it
+    any G                    a lower generation            STALE       as it was
+    any G                    a higher generation           FUTURE      as it was
+    nothing, other place     any                           ORPHAN      as it was
+    a replica's row          absent from a full report     MISSING     gone
+
+Two states outlive good news.  A *suspect* copy stays so until a verification younger than what was
+known when somebody doubted.  A *retiring* copy stays so until its node says that it is gone: good
+or not, it is on its way out, and counts for nothing.
 
 Only rows about locations follow from a report, never a deletion: STALE, FUTURE and ORPHAN are
-counted and logged, and the bytes stay where they are.
+written down as strays, and the bytes stay where they are until `strays.py` says otherwise.
 """
 
 from bisect import bisect_left
@@ -30,6 +35,8 @@ class Verdict(StrEnum):
     """See the module's table."""
 
     LIVE = "live"
+    FAILING = "failing"
+    DISPUTED = "disputed"
     CORRUPT = "corrupt"
     IN_FLIGHT = "in_flight"
     GARBAGE = "garbage"
@@ -40,7 +47,18 @@ class Verdict(StrEnum):
 
 
 # The copy that the NameNode's row is about is on the node's disk, in whatever state.
-PRESENT = frozenset({Verdict.LIVE, Verdict.CORRUPT, Verdict.IN_FLIGHT, Verdict.GARBAGE})
+PRESENT = frozenset(
+    {
+        Verdict.LIVE,
+        Verdict.FAILING,
+        Verdict.DISPUTED,
+        Verdict.CORRUPT,
+        Verdict.IN_FLIGHT,
+        Verdict.GARBAGE,
+    }
+)
+# It is no copy of anything that the NameNode wants there.
+STRAY = frozenset({Verdict.STALE, Verdict.FUTURE, Verdict.ORPHAN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +113,13 @@ def judge(entry: StockEntry, expected: Expected | None) -> Finding:
 def _judge_content(entry: StockEntry, expected: Expected) -> Finding:
     if entry.length_bytes != expected.length_bytes:
         return Finding(
-            Verdict.CORRUPT, f"{entry.length_bytes} bytes long instead of {expected.length_bytes}"
+            Verdict.DISPUTED,
+            f"its node vouches for {entry.length_bytes} bytes, not {expected.length_bytes}",
         )
     if entry.hash != expected.hash:
-        return Finding(Verdict.CORRUPT, "its hash is not the one it was written with")
+        return Finding(Verdict.DISPUTED, "its node vouches for other bytes than were written")
+    if entry.state is StoredState.FAILING:
+        return Finding(Verdict.FAILING, "as written, on a disk that takes no writes any more")
     return Finding(Verdict.LIVE, "as written")
 
 
@@ -112,27 +133,39 @@ def location_after(
     """
     match verdict:
         case Verdict.LIVE:
-            return _live(entry, before, now_ms)
+            return _good(ReplicaState.LIVE, entry, before, now_ms)
+        case Verdict.FAILING:
+            return _good(ReplicaState.FAILING, entry, before, now_ms)
+        case Verdict.DISPUTED:
+            return _bad(ReplicaState.DISPUTED, entry, before)
         case Verdict.CORRUPT:
-            verified_ms = before.verified_ms if before else 0
-            return Location(entry.name.generation, ReplicaState.CORRUPT, verified_ms)
+            return _bad(ReplicaState.CORRUPT, entry, before)
         case Verdict.IN_FLIGHT:
             return before or Location(entry.name.generation, ReplicaState.SUSPECT, 0)
         case Verdict.GARBAGE:
             return before or Location(entry.name.generation, ReplicaState.LIVE, 0)
         case Verdict.MISSING:
-            return None
+            return location_without(entry, before)
         case Verdict.STALE | Verdict.FUTURE | Verdict.ORPHAN:
             return before
 
 
-def _live(entry: StockEntry, before: Location | None, now_ms: int) -> Location:
+def _good(state: ReplicaState, entry: StockEntry, before: Location | None, now_ms: int) -> Location:
     verified_ms = min(entry.verified_ms, now_ms)  # a node's clock may be ahead
     if before is None or before.generation != entry.name.generation:
-        return Location(entry.name.generation, ReplicaState.LIVE, verified_ms)
+        return Location(entry.name.generation, state, verified_ms)
+    newest_ms = max(verified_ms, before.verified_ms)
+    if before.state is ReplicaState.RETIRING:
+        return Location(before.generation, ReplicaState.RETIRING, newest_ms)
     if before.state is ReplicaState.SUSPECT and verified_ms <= before.verified_ms:
         return before
-    return Location(entry.name.generation, ReplicaState.LIVE, max(verified_ms, before.verified_ms))
+    return Location(before.generation, state, newest_ms)
+
+
+def _bad(state: ReplicaState, entry: StockEntry, before: Location | None) -> Location:
+    same = before is not None and before.generation == entry.name.generation
+    verified_ms = before.verified_ms if before is not None and same else 0
+    return Location(entry.name.generation, state, verified_ms)
 
 
 def location_without(entry: StockEntry, before: Location | None) -> Location | None:

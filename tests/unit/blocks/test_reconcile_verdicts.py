@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from dfs.base.ids import BlockId, Generation
 from dfs.base.records import StockEntry
 from dfs.base.states import BlockState, ReplicaState, StoredState
 from dfs.blocks.reconcile import (
+    PRESENT,
+    STRAY,
     Expected,
     Location,
     Verdict,
@@ -20,8 +23,11 @@ from dfs.blocks.reconcile import (
 from tests.builders import a_name
 
 DATA = b"as it was written"
+GOOD = (StoredState.FINAL, StoredState.FOUND, StoredState.FAILING)
 ALLOCATED, COMMITTED, GARBAGE = BlockState.ALLOCATED, BlockState.COMMITTED, BlockState.GARBAGE
 LIVE, SUSPECT, CORRUPT = ReplicaState.LIVE, ReplicaState.SUSPECT, ReplicaState.CORRUPT
+FAILING, RETIRING = ReplicaState.FAILING, ReplicaState.RETIRING
+DISPUTED = ReplicaState.DISPUTED
 NOW_MS = 1_000
 
 
@@ -46,8 +52,12 @@ def said(
     [
         (has(), said(), Verdict.LIVE),
         (has(), said(StoredState.FOUND), Verdict.LIVE),
-        (has(), said(data=b"shorter"), Verdict.CORRUPT),
-        (has(), said(data=DATA[::-1]), Verdict.CORRUPT),
+        (has(), said(StoredState.FAILING), Verdict.FAILING),
+        (has(), said(data=b"shorter"), Verdict.DISPUTED),
+        (has(), said(data=DATA[::-1]), Verdict.DISPUTED),
+        (has(), said(StoredState.FOUND, data=DATA[::-1]), Verdict.DISPUTED),
+        (has(), said(StoredState.FAILING, data=DATA[::-1]), Verdict.DISPUTED),
+        (has(), said(StoredState.CORRUPT, data=DATA[::-1]), Verdict.CORRUPT),
         (has(), said(StoredState.CORRUPT), Verdict.CORRUPT),
         (has(), said(StoredState.DELETING), Verdict.MISSING),
         (has(), said(generation=4), Verdict.STALE),
@@ -89,6 +99,19 @@ def at(state: ReplicaState, *, generation: int = 5, verified_ms: int = 300) -> L
         (Verdict.LIVE, at(SUSPECT), at(LIVE, verified_ms=500)),
         (Verdict.LIVE, at(SUSPECT, verified_ms=500), at(SUSPECT, verified_ms=500)),
         (Verdict.LIVE, at(LIVE, generation=4, verified_ms=900), at(LIVE, verified_ms=500)),
+        (Verdict.LIVE, at(FAILING), at(LIVE, verified_ms=500)),
+        (Verdict.LIVE, at(DISPUTED), at(LIVE, verified_ms=500)),
+        (Verdict.LIVE, at(RETIRING), at(RETIRING, verified_ms=500)),
+        (Verdict.FAILING, None, at(FAILING, verified_ms=500)),
+        (Verdict.FAILING, at(LIVE), at(FAILING, verified_ms=500)),
+        (Verdict.FAILING, at(RETIRING), at(RETIRING, verified_ms=500)),
+        (Verdict.FAILING, at(SUSPECT, verified_ms=500), at(SUSPECT, verified_ms=500)),
+        (Verdict.DISPUTED, None, at(DISPUTED, verified_ms=0)),
+        (Verdict.DISPUTED, at(LIVE), at(DISPUTED)),
+        (Verdict.DISPUTED, at(LIVE, generation=4), at(DISPUTED, verified_ms=0)),
+        (Verdict.CORRUPT, at(DISPUTED), at(CORRUPT)),
+        (Verdict.CORRUPT, at(RETIRING), at(CORRUPT)),
+        (Verdict.MISSING, at(RETIRING), None),
         (Verdict.CORRUPT, None, at(CORRUPT, verified_ms=0)),
         (Verdict.CORRUPT, at(LIVE), at(CORRUPT)),
         (Verdict.IN_FLIGHT, None, at(SUSPECT, verified_ms=0)),
@@ -144,8 +167,8 @@ def test_reconcile_counts_a_copy_as_good_only_when_it_is_what_was_written(
     entry = said(state, generation=generation, data=data, verified_ms=verified_ms)
     verdict = judge(entry, expected).verdict
     after = location_after(verdict, entry, before, now_ms=NOW_MS)
-    intact = state in (StoredState.FINAL, StoredState.FOUND) and data == DATA and generation == 5
-    assert (verdict is Verdict.LIVE) == (
+    intact = state in GOOD and data == DATA and generation == 5
+    assert (verdict in (Verdict.LIVE, Verdict.FAILING)) == (
         expected is not None and expected.state is COMMITTED and intact
     )
     if verdict in (Verdict.STALE, Verdict.FUTURE, Verdict.ORPHAN):
@@ -159,3 +182,47 @@ def test_reconcile_finds_exactly_those_a_full_report_lacks(
 ) -> None:
     found = absent((BlockId(n) for n in sorted(expected)), sorted(reported))
     assert set(found) == expected - reported
+
+
+EVERY_REPORT = [
+    said(state, generation=generation, data=data, verified_ms=verified_ms)
+    for state, generation, data, verified_ms in itertools.product(
+        StoredState, (4, 5, 6), (DATA, DATA[::-1], b""), (200, 300, 301)
+    )
+]
+EVERY_ROW = [
+    None,
+    *(at(state, generation=generation) for state in ReplicaState for generation in (4, 5)),
+]
+
+
+@pytest.mark.parametrize("expected", [None, *map(has, BlockState)], ids=str)
+@pytest.mark.parametrize("before", EVERY_ROW, ids=str)
+def test_reconcile_holds_its_promises_for_every_row_and_every_report(
+    expected: Expected | None, before: Location | None
+) -> None:
+    for entry in EVERY_REPORT:
+        verdict = judge(entry, expected).verdict
+        after = location_after(verdict, entry, before, now_ms=NOW_MS)
+        is_same = before is not None and before.generation == entry.name.generation
+        was = before.state if before is not None and is_same else None
+        assert (verdict in STRAY) == (expected is None or entry.name != expected.name)
+        assert (after is not None) or verdict not in PRESENT, "what is there has a row"
+        if verdict in STRAY:
+            assert after == before, "a stray says nothing of the copy"
+        if was is RETIRING and verdict in (Verdict.LIVE, Verdict.FAILING):
+            assert after is not None
+            assert after.state is RETIRING, "good news does not bring a retiring copy back"
+        if was is SUSPECT and after is not None and after.state in (LIVE, FAILING):
+            assert before is not None
+            assert after.verified_ms > before.verified_ms, "only a newer verification absolves"
+        if verdict in (Verdict.LIVE, Verdict.FAILING) and was not in (RETIRING, SUSPECT):
+            assert after is not None
+            assert after.state.value == verdict.value
+        if verdict in (Verdict.CORRUPT, Verdict.DISPUTED):
+            assert after is not None
+            assert after.state.value == verdict.value
+        if after is not None and after != before:
+            assert after.generation == entry.name.generation
+            assert after.verified_ms >= (before.verified_ms if before and is_same else 0)
+        assert location_after(verdict, entry, after, now_ms=NOW_MS) == after

@@ -134,7 +134,7 @@ def test_intake_says_a_bad_copy_once(stock: StockRig, node: NodeId) -> None:
 def test_intake_believes_a_copy_again_that_was_made_anew(stock: StockRig, node: NodeId) -> None:
     stock.put_block(1, holders=[node])
     stock.full(node, an_entry(1, content=b"other"))
-    assert stock.locations(node) == {1: CORRUPT}
+    assert stock.locations(node) == {1: ReplicaState.DISPUTED}
     stock.intake.take(node, a_report(an_entry(1), sequence=2))
     assert stock.locations(node) == {1: LIVE}
 
