@@ -494,11 +494,3 @@ def test_registry_shows_a_node_that_does_not_answer_the_sweep(registry: NodeRegi
     (view,) = registry.views()
     assert not view.reachable
     assert replace(view, reachable=True).state is NodeState.LIVE
-
-
-def test_registry_takes_a_node_that_registers_again_as_reachable(registry: NodeRegistry) -> None:
-    node = joined_and_registered(registry, uuid="a" * 32)
-    registry.presence.mark_reachable({NodeId(node): False})
-    assert not registry.views()[0].reachable
-    registry.register(NodeId(node), a_registration())
-    assert registry.views()[0].reachable

@@ -83,24 +83,25 @@ def node_at(registry: NodeRegistry) -> Callable[[int], NodeId]:
         token = registry.create_join_token(1).token
         number = len(registry.views())
         node = NodeId(registry.join(JoinRequest(token=token, uuid=f"{number:032x}")).node)
-        registry.register(
-            node,
-            NodeRegistration(
-                cluster=CLUSTER,
-                host="127.0.0.1",
-                grpc_port=9866,
-                http_port=port,
-                rack="/r1",
-                version="1",
-                restarts=0,
-                clean_stop=True,
-                usage=a_usage(),
-                volumes=[a_volume(f"v{number}")],
-            ),
-        )
+        registry.register(node, registration_at(port, f"v{number}"))
         return node
 
     return make
+
+
+def registration_at(port: int, volume: str) -> NodeRegistration:
+    return NodeRegistration(
+        cluster=CLUSTER,
+        host="127.0.0.1",
+        grpc_port=9866,
+        http_port=port,
+        rack="/r1",
+        version="1",
+        restarts=0,
+        clean_stop=True,
+        usage=a_usage(),
+        volumes=[a_volume(volume)],
+    )
 
 
 def test_sweep_stores_and_logs_what_a_node_says(
@@ -184,3 +185,12 @@ def test_sweep_asks_nobody_when_no_node_has_registered(
     token = registry.create_join_token(1).token
     registry.join(JoinRequest(token=token, uuid="1" * 32))
     assert sweep.run_once().asked == 0
+
+
+def test_node_that_registers_again_is_reachable_whatever_a_sweep_found_before(
+    registry: NodeRegistry, node_at: Callable[[int], NodeId]
+) -> None:
+    node = node_at(1)
+    registry.presence.mark_reachable({node: False})
+    registry.register(node, registration_at(1, "v0"))
+    assert registry.views()[0].reachable
