@@ -32,6 +32,7 @@ from dfs.blockstore.catalog import Catalog
 from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.layout import BUCKETS, Layout, parse_block
+from dfs.blockstore.quarantine import Quarantine
 from dfs.blockstore.reader import BlockFile
 
 # A disk's or controller's cache holds seconds of writes; a minute covers it many times over.
@@ -154,7 +155,13 @@ def _move_catalog(layout: Layout, disk: Disk, *, now_ms: int) -> None:
 
 
 def recover(
-    layout: Layout, catalog: Catalog, disk: Disk, *, now_ms: int, was_clean: bool
+    layout: Layout,
+    catalog: Catalog,
+    disk: Disk,
+    quarantine: Quarantine,
+    *,
+    now_ms: int,
+    was_clean: bool,
 ) -> RecoveryReport:
     """Make files and catalog agree, then doubt the newest blocks after an unclean stop.
 
@@ -166,8 +173,8 @@ def recover(
         part.unlink()
         report.parts_removed += 1
     crashpoint.reach("dn.recovery.emptied")
-    mender = _Mender(layout, catalog, disk, now_ms, report)
-    quarantined = _quarantined_by_bucket(layout)
+    mender = _Mender(layout, catalog, disk, quarantine, now_ms, report)
+    quarantined = quarantine.by_bucket()
     filled = catalog.filled_buckets()
     for number in range(BUCKETS):
         files = dict(mender.walk(number))
@@ -204,22 +211,22 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
         return []
 
 
-def _quarantined_by_bucket(layout: Layout) -> dict[int, set[BlockName]]:
-    found: dict[int, set[BlockName]] = {}
-    for _path, what in removal.set_aside_files(layout.quarantine):
-        found.setdefault(what.name.file % BUCKETS, set()).add(what.name)
-    return found
-
-
 class _Mender:
     """Performs the steps on one folder."""
 
     def __init__(
-        self, layout: Layout, catalog: Catalog, disk: Disk, now_ms: int, report: RecoveryReport
+        self,
+        layout: Layout,
+        catalog: Catalog,
+        disk: Disk,
+        quarantine: Quarantine,
+        now_ms: int,
+        report: RecoveryReport,
     ) -> None:
         self._layout = layout
         self._catalog = catalog
         self._disk = disk
+        self._quarantine = quarantine
         self._now_ms = now_ms
         self._report = report
 
@@ -260,8 +267,7 @@ class _Mender:
             case Witness(name):
                 self._catalog.put(self._witness(name))
             case FinishDelete(name):
-                removal.retire(self._layout, self._disk, self._catalog, name, now_ms=self._now_ms)
-                self._report.deletes_finished += 1
+                self._finish_delete(name)
             case _:
                 assert_never(step)
 
@@ -297,9 +303,10 @@ class _Mender:
                 return row_of(file, step.name, StoredState.FOUND)
         except (BlockCorrupt, OSError) as exc:
             reason = str(exc.details["reason"]) if isinstance(exc, BlockCorrupt) else "io"
-        removal.set_aside(
+        target = removal.set_aside(
             self._layout, self._disk, path, step.name, now_ms=self._now_ms, reason=reason
         )
+        self._quarantine.added(target)
         self._catalog.put(self._witness(step.name))
         self._note(step.name, reason)
         return None
@@ -311,14 +318,28 @@ class _Mender:
             self._disk.fsync_folder(folder)
 
     def _condemn(self, row: CatalogRow, reason: str) -> None:
-        removal.condemn(
+        target = removal.condemn(
             self._layout, self._disk, self._catalog, row, now_ms=self._now_ms, reason=reason
         )
+        if target is not None:
+            self._quarantine.added(target)
         self._note(row.name, reason)
+
+    def _finish_delete(self, name: BlockName) -> None:
+        removal.retire(
+            self._layout,
+            self._disk,
+            self._catalog,
+            name,
+            bad=self._quarantine.of(name),
+            now_ms=self._now_ms,
+        )
+        self._quarantine.removed(name)
+        self._report.deletes_finished += 1
 
     def _witness(self, name: BlockName) -> CatalogRow:
         """A row for a file in quarantine, from its tail where that can still be read."""
-        for path in removal.quarantined_files(self._layout, name):
+        for path in self._quarantine.of(name):
             with (
                 contextlib.suppress(BlockCorrupt, OSError),
                 BlockFile(path, name, disk=self._disk) as file,

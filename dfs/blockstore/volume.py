@@ -6,20 +6,22 @@ Owns the folder's lock, catalog and counters.  Decides when a disk is no longer 
     ONLINE --4 blocks unreadable in an hour--> READ_ONLY
     a folder that cannot be opened at all is FAILED (see store.py)
 
-A volume does not come back by itself: the state lasts until the process starts again.  Which block
+A volume does not come back by itself: the state lasts until the process starts again, and then a
+probe (a file made, fsynced and unlinked in tmp/) says whether the disk takes writes.  Which block
 goes where, and what may replace what, is the store's business.
 """
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
+from dfs.base.entropy import new_id
 from dfs.base.errors import (
     DfsError,
     DiskFull,
@@ -38,10 +40,15 @@ from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import FULL_ERRNOS, Disk, Space
 from dfs.blockstore.identity import FolderIdentity
 from dfs.blockstore.layout import PART_SUFFIX, Layout
+from dfs.blockstore.quarantine import Quarantine
 from dfs.settings.sections import DatanodeConfig
 
 UNREADABLE_MAX: Final = 3  # distinct blocks within UNREADABLE_WINDOW_S; one more and it is the disk
 UNREADABLE_WINDOW_S: Final = 3600.0
+# So many mismatches that a second read did not confirm are told as one error of the volume.  It
+# stays online: bytes that come right the second time were spoiled on their way, by memory or bus,
+# and a disk that takes no writes would only take good copies out of use.
+TRANSIENTS_ALARM: Final = 3
 FLUSHERS: Final = 2
 PURGED_FILES_MAX: Final = 10_000  # in one pass: the next one goes on
 _FOLDER_LOCKS: Final = 64
@@ -89,6 +96,8 @@ class Volume:
         self.disk = disk
         self.state = VolumeState.ONLINE
         self.errors = 0
+        self.transients = 0
+        self.on_read_only: Callable[[], None] = _nobody
         self._is_closed = False
         self._config = config
         self._clock = clock
@@ -103,9 +112,11 @@ class Volume:
             self.layout, disk, now_ms=clock.now_ms(), is_new=identity.is_new
         )
         try:
+            self.quarantine = Quarantine(removal.set_aside_files(self.layout.quarantine))
             self.recovered = self._recover(rebuilt=rebuilt)
             self._blocks, self._used_bytes = self.catalog.totals()
             self.starts = identity.begin()
+            self._probe()
         except BaseException:
             self.catalog.close()
             raise
@@ -210,6 +221,31 @@ class Volume:
         if len(recent) > UNREADABLE_MAX:
             self._fail(f"{len(recent)} blocks unreadable within an hour", counted=True)
 
+    def read_differed(self, count: int) -> bool:
+        """Count mismatches that a second read did not confirm; whether they are now an alarm."""
+        with self._lock:
+            before = self.transients // TRANSIENTS_ALARM
+            self.transients += count
+            alarms = self.transients // TRANSIENTS_ALARM - before
+            self.errors += alarms
+        return alarms > 0
+
+    def _probe(self) -> None:
+        """A disk that takes no writes is found out now, not by a client."""
+        part_id = new_id()
+        path = self.layout.part(part_id)
+        try:
+            fd = self.disk.create(path)
+            try:
+                self.disk.write(fd, b"?", 0)
+                self.disk.fsync(fd)
+            finally:
+                os.close(fd)
+                path.unlink(missing_ok=True)
+        except OSError as exc:
+            if exc.errno not in FULL_ERRNOS:
+                self._fail(f"the write probe at the start: {exc}")
+
     def _fail(self, why: str, *, counted: bool = False) -> None:
         with self._lock:
             self.errors += 0 if counted else 1
@@ -222,6 +258,7 @@ class Volume:
                 state=self.state,
                 why=why,
             )
+            self.on_read_only()
 
     # Acts.  The caller holds the block's lock.
 
@@ -287,14 +324,14 @@ class Volume:
             self._used_bytes += row.size_bytes
         crashpoint.reach("dn.block.cataloged")
 
-    def condemn(self, row: CatalogRow, reason: str) -> CatalogRow:
+    def condemn(self, row: CatalogRow, reason: str) -> None:
         """Take a bad block out of service, keeping its bytes.
 
         Raises:
             VolumeReadOnly: the disk would not move it.
         """
         with self.writing(f"quarantine of block {row.name.block:016x}"):
-            bad = removal.condemn(
+            target = removal.condemn(
                 self.layout,
                 self.disk,
                 self.catalog,
@@ -302,23 +339,63 @@ class Volume:
                 now_ms=self._clock.now_ms(),
                 reason=reason,
             )
+        if target is not None:
+            self.quarantine.added(target)
         self._uncount(row)
         self._drop_folder_if_empty(row.name)
-        return bad
+
+    def set_aside(self, name: BlockName, reason: str) -> None:
+        """Move a bad file that no row knows to quarantine.
+
+        Raises:
+            OSError: the disk would not move it.
+        """
+        path, now_ms = self.layout.block(name), self._clock.now_ms()
+        target = removal.set_aside(self.layout, self.disk, path, name, now_ms=now_ms, reason=reason)
+        self.quarantine.added(target)
 
     def retire(self, row: CatalogRow) -> None:
-        """Delete a block into the purge area.
+        """Delete a block, and its files in quarantine, into the purge area.
 
         Raises:
             VolumeReadOnly: the disk would not move it.
         """
         self.need_online()
+        bad = self.quarantine.of(row.name)
         with self.writing(f"delete of block {row.name.block:016x}"):
             removal.retire(
-                self.layout, self.disk, self.catalog, row.name, now_ms=self._clock.now_ms()
+                self.layout,
+                self.disk,
+                self.catalog,
+                row.name,
+                bad=bad,
+                now_ms=self._clock.now_ms(),
             )
+        self.quarantine.removed(row.name)
         self._uncount(row)
         self._drop_folder_if_empty(row.name)
+
+    def retire_bad(self, name: BlockName) -> bool:
+        """Let go of a block's files in quarantine; whether there was anything to let go of.
+
+        Raises:
+            VolumeReadOnly: the disk would not move them.
+        """
+        bad, row = self.quarantine.of(name), self.catalog.row(name)
+        if not bad and (row is None or row.state is not StoredState.CORRUPT):
+            return False
+        self.need_online()
+        with self.writing(f"purge of block {name.block:016x}"):
+            removal.retire_bad(
+                self.layout,
+                self.disk,
+                self.catalog,
+                name,
+                bad=bad,
+                now_ms=self._clock.now_ms(),
+            )
+        self.quarantine.removed(name)
+        return True
 
     def purge_expired(self) -> int:
         """Unlink what was retired longer ago than the grace, and parts nobody writes any more."""
@@ -346,6 +423,7 @@ class Volume:
             self.layout,
             self.catalog,
             self.disk,
+            self.quarantine,
             now_ms=self._clock.now_ms(),
             was_clean=self.identity.was_clean,
         )
@@ -385,3 +463,7 @@ class Volume:
                     part.unlink()
                     gone += 1
         return gone
+
+
+def _nobody() -> None:
+    """Nobody wants to hear of it yet."""

@@ -31,7 +31,6 @@ from dfs.base.checksum import (
 from dfs.base.errors import BlockConflict, BlockCorrupt, LengthMismatch
 from dfs.base.records import BlockName, BlockTruth
 from dfs.base.states import StoredState
-from dfs.blockstore import removal
 from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.format import Label
 from dfs.blockstore.part_file import PartFile
@@ -266,14 +265,7 @@ class BlockWriter:
                 volume.disk.fsync_folder(path.parent.parent)
                 return row_of(file, self._name, StoredState.FINAL)
         except BlockCorrupt as exc:
-            removal.set_aside(
-                volume.layout,
-                volume.disk,
-                path,
-                self._name,
-                now_ms=self._label.created_ms,
-                reason=str(exc.details["reason"]),
-            )
+            volume.set_aside(self._name, str(exc.details["reason"]))
         part.publish(self._name)
         row = self._row(part, truth)
         self._part = None
