@@ -11,9 +11,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from dfs.base.records import AllocatedBlock, FileStatus, LocatedFile
 from dfs.wire import accounts_api as a
+from dfs.wire import balance_api as b
 from dfs.wire import data_api as d
 from dfs.wire import files_api as f
+from dfs.wire import health_api as h
 from dfs.wire import nodes_api as n
+from dfs.wire import scrub_api as sc
 from dfs.wire.shapes import Done, NameRequest, Nothing, Outcomes, Request
 
 Q = TypeVar("Q", bound=Request)
@@ -157,6 +160,85 @@ SWEEPS: Final = Route(
 )
 CLUSTER: Final = Route(
     "/v1/cluster", Nothing, n.ClusterReply, "What a client needs to know", safe=True
+)
+SCRUB_STATUS: Final = Route(
+    "/v1/scrub/status",
+    Nothing,
+    sc.ScrubReply,
+    "How far each DataNode is with verifying what it holds",
+    Caller.ADMIN,
+    safe=True,
+)
+SCRUB_START: Final = Route(
+    "/v1/scrub/start",
+    sc.ScrubStartRequest,
+    sc.ScrubOrdered,
+    "Verify everything held, now",
+    Caller.ADMIN,
+)
+SCRUB_PAUSE: Final = Route(
+    "/v1/scrub/pause",
+    sc.ScrubPauseRequest,
+    sc.ScrubOrdered,
+    "Let scrubbing rest for a while",
+    Caller.ADMIN,
+)
+SCRUB_RESUME: Final = Route(
+    "/v1/scrub/resume",
+    sc.ScrubResumeRequest,
+    sc.ScrubOrdered,
+    "Let scrubbing go on",
+    Caller.ADMIN,
+)
+
+HEALTH: Final = Route(
+    "/v1/health",
+    h.HealthRequest,
+    h.HealthReport,
+    "What every health check finds now",
+    Caller.ADMIN,
+    safe=True,
+)
+HEALTH_RUNS: Final = Route(
+    "/v1/health/runs",
+    h.HealthRunsRequest,
+    h.HealthRunsReply,
+    "What health checks found before",
+    Caller.ADMIN,
+    safe=True,
+)
+BALANCE_STATUS: Final = Route(
+    "/v1/balance/status",
+    Nothing,
+    b.BalanceReply,
+    "How full the DataNodes are, and the job that levels them",
+    Caller.ADMIN,
+    safe=True,
+)
+BALANCE_PLAN: Final = Route(
+    "/v1/balance/plan",
+    b.BalanceRequest,
+    b.BalancePlanReply,
+    "What levelling the DataNodes would begin with",
+    Caller.ADMIN,
+    safe=True,
+)
+BALANCE_START: Final = Route(
+    "/v1/balance/start",
+    b.BalanceRequest,
+    b.BalanceReply,
+    "Move blocks until the DataNodes are level",
+    Caller.ADMIN,
+)
+BALANCE_STOP: Final = Route(
+    "/v1/balance/stop", Nothing, b.BalanceReply, "Move no more blocks", Caller.ADMIN
+)
+BALANCE_DISKS: Final = Route(
+    "/v1/balance/disks",
+    b.DisksRequest,
+    b.DisksOrdered,
+    "Let DataNodes level their own disks",
+    Caller.ADMIN,
 )
 AUDIT: Final = Route(
     "/v1/audit", n.AuditRequest, n.AuditReply, "The newest audit lines", Caller.ADMIN, safe=True
