@@ -11,6 +11,8 @@ from dfs.meta.writer import Writer
 from dfs.nodes.registry import NodeRegistry
 from dfs.settings.sections import Config
 from dfs.upkeep.caution import Caution
+from dfs.upkeep.scrubbing import NoCanaries, ScrubParts, Scrubbing
+from dfs.upkeep.health_runs import HealthRuns, Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class Upkeep:
     """The services of upkeep."""
 
     caution: Caution
+    scrubbing: Scrubbing
+    health: HealthRuns
 
     def close(self) -> None:
         """Let go of connections and threads; what is under way is given up and done again later."""
@@ -40,5 +44,28 @@ class Upkeep:
 
 def build_upkeep(around: Surroundings) -> Upkeep:
     """All of upkeep, wired together."""
-    del around
-    return Upkeep(caution=Caution())
+    return Upkeep(caution=Caution(), health=_build_health(around))
+
+
+def _build_health(around: Surroundings) -> HealthRuns:
+    return HealthRuns(
+        around.reader,
+        around.writer,
+        known=Known(nodes=around.registry.views),
+        clock=around.clock,
+        emit=around.emit,
+        config=around.config,
+    )
+
+
+def _build_scrubbing(around: Surroundings) -> Scrubbing:
+    parts = ScrubParts(
+        writer=around.writer,
+        reader=around.reader,
+        nodes=around.registry,
+        waiting=around.registry.presence,
+        clock=around.clock,
+        emit=around.emit,
+        config=around.config,
+    )
+    return Scrubbing(parts, NoCanaries())
