@@ -64,8 +64,36 @@ stall_s = 3s
 heartbeat_interval_s = 300ms
 stale_after_s = 3s
 dead_after_s = 60s
+clean_stop_s = 180s
 sweep_interval_s = 5s
 sweep_timeout_s = 1s
+
+[scrub]
+slo_s = 1h
+new_after_s = 30s
+quick_interval_s = 30s
+transient_again_s = 2s
+pause_max_s = 1h
+canary_interval_s = 1h
+
+[repair]
+interval_s = 300ms
+urgent_after_s = 6s
+timeout_s = 30s
+storm_percent = 25
+storm_nodes_min = 2
+quarantine_keep_s = 60s
+stray_keep_s = 5s
+safe_mode_percent = 99.9
+safe_mode_wait_s = 3s
+forced_delete_wait_s = 60s
+
+[balance]
+threshold_percent = 10
+
+[health]
+interval_s = 6s
+scrub_stalled_s = 1h
 
 [scrub]
 new_after_s = 1s

@@ -25,12 +25,13 @@ from dfs.base.records import (
     NodeAddress,
     NodeView,
 )
-from dfs.base.states import NodeState
+from dfs.base.states import NodeDuty, NodeState
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.nodes import node_rows
 from dfs.nodes.admission import Admission
+from dfs.nodes.duties import Duties
 from dfs.nodes.node_rows import NodeRecord
 from dfs.nodes.presence import VOLUMES_MAX, LivenessReport, Presence
 from dfs.settings.sections import LivenessConfig
@@ -88,6 +89,13 @@ class NodeRegistry:
         self._keys = keys
         self._facts = facts
         self.presence = Presence(clock=clock, emit=emit, config=config)
+        self._duties = Duties(
+            writer,
+            presence=self.presence,
+            clock=clock,
+            emit=emit,
+            clean_stop_s=config.clean_stop_s,
+        )
         self._admission = Admission(
             writer, clock, cluster=facts.cluster, default_life_s=facts.join_token_life_s
         )
@@ -213,6 +221,7 @@ class NodeRegistry:
             failed=beat.failed,
             condition=beat.condition,
         )
+        self._duties.heard(node, leaving=beat.leaving)
         return self._reply(node, known_keys=beat.keys, registered=registered)
 
     def _reply(self, node: NodeId, *, known_keys: Sequence[int], registered: bool) -> BeatReply:
@@ -230,8 +239,29 @@ class NodeRegistry:
     # ---- liveness
 
     def tick_once(self) -> LivenessReport:
-        """Note who has been silent for too long."""
+        """Note who has been silent for too long, and whose maintenance is over."""
+        self._duties.end_maintenance()
         return self.presence.tick_once()
+
+    # ---- duties
+
+    def set_duty(
+        self, node: NodeId | str, duty: NodeDuty, *, until_ms: int = 0, force: bool = False
+    ) -> NodeRecord:
+        """Say what is wanted of a DataNode from now on; it is journaled.
+
+        Args:
+            node: its id, or its name.
+            until_ms: when maintenance ends by itself; 0: when somebody says so.
+            force: also when it is the last node in service.
+
+        Raises:
+            NodeNotFound: no such node.
+            NodeInUse: it is the last one that could take blocks.
+            JobConflict: it is on its way out; it must be recommissioned first.
+            BadRequest: no name, or an end that cannot be.
+        """
+        return self._duties.set(node, duty, until_ms=until_ms, force=force)
 
     # ---- what others see, and ask
 
@@ -288,7 +318,7 @@ class NodeRegistry:
         return node
 
     def _check_removable(self, node: NodeId) -> None:
-        if not self.presence.is_unused(node):
+        if not self.presence.is_unused(node) and not self._is_emptied(node):
             raise NodeInUse(
                 f"{node_name(node)} does not count as dead",
                 hint="stop it and wait until it counts as dead, or add --force",
@@ -304,14 +334,26 @@ class NodeRegistry:
                 details={"sole_copies": sole},
             )
 
+    def _is_emptied(self, node: NodeId) -> bool:
+        """Whether it was decommissioned and is heard no more."""
+        return any(
+            view.duty is NodeDuty.DECOMMISSIONED and view.state is not NodeState.LIVE
+            for view in self.views()
+            if view.node == node
+        )
+
     def _write_removal(self, txn: Txn, node: NodeId) -> None:
         node_rows.drop_node(txn, node)
         txn.after_commit(lambda: self.presence.forget(node))
 
 
 def _registered(before: NodeRecord, said: NodeRegistration, *, now_ms: int) -> NodeRecord:
-    """The node with its new address; what it had free at its first registration stays for ever."""
+    """The node with its new address; what it had free at its first registration stays for ever.
+
+    It is back: only maintenance goes on excusing it.
+    """
     first = not before.registered_ms
+    in_maintenance = before.duty is NodeDuty.MAINTENANCE
     return dataclasses.replace(
         before,
         host=said.host,
@@ -322,6 +364,7 @@ def _registered(before: NodeRecord, said: NodeRegistration, *, now_ms: int) -> N
         first_total_bytes=said.usage.total_bytes if first else before.first_total_bytes,
         first_free_bytes=said.usage.free_bytes if first else before.first_free_bytes,
         registered_ms=now_ms,
+        excused_until_ms=before.excused_until_ms if in_maintenance else 0,
     )
 
 
