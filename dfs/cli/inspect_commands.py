@@ -172,7 +172,7 @@ def _note_unreadable(context: Context, path: str, located: LocatedFile) -> None:
 
 def _readable(extent: LocatedExtent) -> bool:
     return any(
-        holder.state in (ReplicaState.LIVE, ReplicaState.SUSPECT)
+        holder.state not in (ReplicaState.CORRUPT, ReplicaState.DISPUTED, ReplicaState.MISSING)
         and holder.node_state is not NodeState.DEAD
         for holder in extent.holders
     )

@@ -20,11 +20,14 @@ _NODE_RANK: Final[Mapping[NodeState, int]] = {
 }
 _REPLICA_RANK: Final[Mapping[str, int]] = {
     ReplicaState.LIVE: 0,
-    ReplicaState.SUSPECT: 1,
-    ReplicaState.MISSING: 2,
-    ReplicaState.CORRUPT: 3,
+    ReplicaState.FAILING: 1,
+    ReplicaState.SUSPECT: 2,
+    ReplicaState.RETIRING: 3,
+    ReplicaState.MISSING: 5,
+    ReplicaState.DISPUTED: 6,
+    ReplicaState.CORRUPT: 7,
 }
-_UNKNOWN_RANK: Final = 2  # a state of a newer NameNode: after the good, before the bad
+_UNKNOWN_RANK: Final = 4  # a state of a newer NameNode: after the good, before the bad
 
 
 def order_sources(
@@ -37,8 +40,9 @@ def order_sources(
 ) -> list[Holder]:
     """The holders in the order to try them.
 
-    What the NameNode says of the copy comes first, then what it says of the node, then what this
-    client went through with it; a copy on this computer and the less busy node break ties, chance
+    A good copy on a node that is not dead comes first of all, and bad copies last.  Among those,
+    what the NameNode says of the copy counts, then what it says of the node, then what this client
+    went through with it; a copy on this computer and the less busy node break ties, chance
     the rest, so that many readers of one block spread over its holders.
 
     Args:
@@ -49,10 +53,13 @@ def order_sources(
     mixed = list(holders)
     rng.shuffle(mixed)
 
-    def rank(holder: Holder) -> tuple[int, int, int, bool, int]:
+    def rank(holder: Holder) -> tuple[bool, bool, int, int, int, bool, int]:
         node = holder.address.node
+        state = _REPLICA_RANK.get(holder.state, _UNKNOWN_RANK)
         return (
-            _REPLICA_RANK.get(holder.state, _UNKNOWN_RANK),
+            state > _UNKNOWN_RANK,
+            holder.node_state is NodeState.DEAD,
+            state,
             _NODE_RANK[holder.node_state],
             failures.get(node, 0),
             holder.address.host not in here,

@@ -109,8 +109,11 @@ def test_order_leaves_suspect_and_corrupt_replicas_and_dead_nodes_to_the_end() -
         a_holder(3, state=ReplicaState.SUSPECT),
         a_holder(4, node_state=NodeState.STALE),
         a_holder(5),
+        a_holder(6, state=ReplicaState.FAILING),
+        a_holder(7, state=ReplicaState.DISPUTED),
+        a_holder(8, state=ReplicaState.RETIRING),
     ]
-    assert order(holders) == [5, 4, 2, 3, 1]
+    assert order(holders) == [5, 4, 6, 3, 8, 2, 7, 1]
 
 
 def test_order_spreads_readers_over_equal_holders() -> None:
