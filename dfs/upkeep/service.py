@@ -11,8 +11,8 @@ from dfs.meta.writer import Writer
 from dfs.nodes.registry import NodeRegistry
 from dfs.settings.sections import Config
 from dfs.upkeep.caution import Caution
-from dfs.upkeep.scrubbing import NoCanaries, ScrubParts, Scrubbing
 from dfs.upkeep.health_runs import HealthRuns, Known
+from dfs.upkeep.scrubbing import NoCanaries, Scrubbing, ScrubParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,9 @@ class Upkeep:
 
 def build_upkeep(around: Surroundings) -> Upkeep:
     """All of upkeep, wired together."""
-    return Upkeep(caution=Caution(), health=_build_health(around))
+    return Upkeep(
+        caution=Caution(), scrubbing=_build_scrubbing(around), health=_build_health(around)
+    )
 
 
 def _build_health(around: Surroundings) -> HealthRuns:

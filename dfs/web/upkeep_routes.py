@@ -5,12 +5,12 @@ from dfs.upkeep.scrubbing import Scrubbing
 from dfs.upkeep.service import Upkeep
 from dfs.web.handlers import Handlers
 from dfs.wire import routes
-from dfs.wire import routes
 
 
 def bind_upkeep(handlers: Handlers, upkeep: Upkeep) -> None:
     """Who answers what."""
     _bind_health(handlers, upkeep.health)
+    _bind_scrubbing(handlers, upkeep.scrubbing)
 
 
 def _bind_health(handlers: Handlers, health: HealthRuns) -> None:

@@ -139,6 +139,13 @@ BEAT: Final = Route("/v1/nodes/beat", n.Beat, n.BeatReply, "A DataNode lives", C
 STOCK: Final = Route(
     "/v1/nodes/stock", n.StockReport, n.StockReply, "What a DataNode holds", Caller.NODE
 )
+STOCK_DIGESTS: Final = Route(
+    "/v1/nodes/stock-digests",
+    n.StockDigests,
+    n.StockBuckets,
+    "Sums of what a DataNode holds: which part differs",
+    Caller.NODE,
+)
 NODES: Final = Route("/v1/nodes/list", Nothing, n.NodesReply, "Every DataNode", safe=True)
 JOIN_TOKEN: Final = Route(
     "/v1/nodes/join-token",
