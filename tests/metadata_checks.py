@@ -10,13 +10,13 @@ from sqlalchemy import Connection, create_engine, delete, select
 
 from dfs.base.checksum import EMPTY_BLOCK_HASH
 from dfs.base.ids import ROOT_INODE, TxId
-from dfs.meta.cluster_tables import HEALTH_REPORT, JOURNAL, RETRY_CACHE, SESSION
+from dfs.meta.cluster_tables import HEALTH_REPORT, HEALTH_RUN, JOURNAL, RETRY_CACHE, SESSION
 from dfs.meta.journal import check_chain, read_groups, records_after
 from dfs.meta.schema import Base
 from dfs.meta.tables import BLOCK, DIRENT, EXTENT, GC_QUEUE, INODE, LEASE, REPLICA
 
 assert EMPTY_BLOCK_HASH
-NOT_REPLAYED = {t.name for t in (JOURNAL, HEALTH_REPORT, RETRY_CACHE, REPLICA, SESSION)}
+NOT_REPLAYED = {t.name for t in (JOURNAL, HEALTH_REPORT, HEALTH_RUN, RETRY_CACHE, REPLICA, SESSION)}
 
 
 def check_metadata(connection: Connection) -> None:

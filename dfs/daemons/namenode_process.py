@@ -5,7 +5,7 @@ services, take the port, run the jobs, serve.  The order of a stop: accept nothi
 runs, end the jobs, commit what is queued, fold the database's log back, close.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from dfs.blocks.intake import StockIntake
 from dfs.blocks.suspects import Suspects
 from dfs.daemons.lifecycle import StopRequest, announce
 from dfs.daemons.namenode_folder import NamenodeFolder
-from dfs.daemons.schedule import Schedule
+from dfs.daemons.schedule import JobResult, Schedule
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.journal import TRIM_RECORDS_MAX, trim
 from dfs.meta.session import Reader, reader_engine, writer_engine
@@ -42,6 +42,7 @@ from dfs.observe.audit import AuditTrail
 from dfs.observe.logs import Log
 from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
+from dfs.upkeep.health_facts import JobFacts
 from dfs.upkeep.service import Surroundings, build_upkeep
 from dfs.web.http_server import HttpLimits, HttpServer
 from dfs.web.namenode_app import Nodes, Services, create_app
@@ -84,6 +85,15 @@ def open_database(
         on_fatal=on_fatal,
     )
     return Database(reader, writer)
+
+
+def failed_jobs(results: Sequence[JobResult]) -> list[JobFacts]:
+    """The background jobs whose last pass failed, as health has them."""
+    return [
+        JobFacts(result.job, result.started_ms, str(result.report))
+        for result in results
+        if not result.ok
+    ]
 
 
 def cluster_id(connection: Connection) -> str:
@@ -270,6 +280,10 @@ class NamenodeProcess:
 
     def _add_upkeep_jobs(self, schedule: Schedule) -> None:
         """What keeps blocks as they should be."""
+        config, health = self._config, self.upkeep.health
+        schedule.every("health", config.health.interval_s, health.run_once)
+        health.late.probe = self.nodes.sweep.run_once
+        health.late.failed_jobs = lambda: failed_jobs(schedule.results())
 
     def _tick(self) -> list[str]:
         """Who fell silent: a line in the log when somebody did."""
