@@ -5,7 +5,8 @@ commit ran is committed together (group commit: the batch grows with the load an
 does not wait for company).  `synchronous=NORMAL` is enough, because every row but its `verified_ms`
 can be rebuilt from the file's tail: a power cut may lose rows, never invent them.  Readers use
 read-only connections.  What the rows mean stands in
-`catalog_table`; the two are the only modules that know SQL, and they do not know block files.
+`catalog_table`, what the scrubber asks in `scrub_rows`; the three are the only modules that know
+SQL, and they do not know block files.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ CHECKPOINT_WRITES: Final = 2_000  # about four 4 KiB pages each: a WAL of some 3
 IDLE_CHECKPOINT_S: Final = 2.0
 READERS_KEPT_MAX: Final = 8
 
-_Sql = tuple[str, tuple[object, ...]]
+Sql = tuple[str, tuple[object, ...]]
 
 
 class Catalog:
@@ -71,53 +72,53 @@ class Catalog:
 
     def put_all(self, rows: Sequence[CatalogRow]) -> None:
         """Insert or replace many rows in one commit."""
-        marks = ", ".join("?" * 13)
+        marks = ", ".join("?" * 15)
         sql = f"INSERT OR REPLACE INTO block ({COLUMNS}) VALUES ({marks})"
-        self._apply([(sql, values_of(row)) for row in rows])
+        self.apply([(sql, values_of(row)) for row in rows])
 
     def set_state(self, name: BlockName, state: StoredState) -> None:
         """Move a row to another state."""
         sql = "UPDATE block SET state = ? WHERE block = ? AND generation = ?"
-        self._apply([(sql, (state.value, name.block, name.generation))])
+        self.apply([(sql, (state.value, name.block, name.generation))])
 
     def verified(self, name: BlockName, at_ms: int) -> None:
         """The file was re-read and matched: remember when; a FOUND one is FINAL from now on."""
         sql = (
-            "UPDATE block SET verified_ms = ?, state = 'final'"
+            "UPDATE block SET verified_ms = ?, state = 'final', reread = 1"
             " WHERE block = ? AND generation = ? AND state IN ('final', 'found')"
         )
-        self._apply([(sql, (at_ms, name.block, name.generation))])
+        self.apply([(sql, (at_ms, name.block, name.generation))])
 
     def forget(self, name: BlockName) -> None:
         """Delete the row."""
         sql = "DELETE FROM block WHERE block = ? AND generation = ?"
-        self._apply([(sql, (name.block, name.generation))])
+        self.apply([(sql, (name.block, name.generation))])
 
     # Reads.
 
     def row(self, name: BlockName) -> CatalogRow | None:
         """The row of exactly that file, number, block and generation."""
         where = "block = ? AND generation = ? AND file = ? AND number = ?"
-        rows = self._select(f"WHERE {where}", (name.block, name.generation, name.file, name.number))
+        rows = self.select(f"WHERE {where}", (name.block, name.generation, name.file, name.number))
         return rows[0] if rows else None
 
     def rows_of(self, block: BlockId) -> list[CatalogRow]:
         """Every generation held of a block, in every state."""
-        return self._select("WHERE block = ? ORDER BY generation", (block,))
+        return self.select("WHERE block = ? ORDER BY generation", (block,))
 
     def page(self, *, after: BlockName | None, limit: int) -> list[CatalogRow]:
         """Rows ordered by (file, number, block, generation), from the one after `after`."""
         order = "file, number, block, generation"
         if after is None:
-            return self._select(f"ORDER BY {order} LIMIT ?", (limit,))
+            return self.select(f"ORDER BY {order} LIMIT ?", (limit,))
         last = (after.file, after.number, after.block, after.generation)
-        return self._select(
+        return self.select(
             f"WHERE ({order}) > (?, ?, ?, ?) ORDER BY {order} LIMIT ?", (*last, limit)
         )
 
     def bucket(self, number: int) -> list[CatalogRow]:
         """The rows of the files in one of the 256 bucket folders."""
-        return self._select("WHERE file & 255 = ?", (number,))
+        return self.select("WHERE file & 255 = ?", (number,))
 
     def filled_buckets(self) -> set[int]:
         """The buckets that have rows."""
@@ -128,7 +129,7 @@ class Catalog:
 
     def finished_since(self, mtime_ns: int) -> list[CatalogRow]:
         """Readable blocks last written at or after a time, in the order they lie on the disk."""
-        return self._select(
+        return self.select(
             "WHERE mtime_ns >= ? AND state IN ('final', 'found') ORDER BY inode", (mtime_ns,)
         )
 
@@ -144,6 +145,28 @@ class Catalog:
             self._number(f"SELECT coalesce(sum(size), 0) {where}"),
         )
 
+    # For those who know SQL: `scrub_rows`.
+
+    def select(self, tail: str, values: tuple[object, ...]) -> list[CatalogRow]:
+        """The rows of blocks that a `WHERE ...` finds."""
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT {COLUMNS} FROM block {tail}", values).fetchall()
+        return [row_from(each) for each in found]
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[int, ...]]:
+        """Any question whose answer is numbers."""
+        with self._reading() as connection:
+            return list(connection.execute(sql, values).fetchall())
+
+    def apply(self, statements: list[Sql]) -> None:
+        """Statements with their values, in one commit; returns when it is done."""
+        write = _Write(statements, Future())
+        with self._gate:
+            if self._is_closed:
+                raise Stopping(f"the catalog {self._file} is closed")
+            self._queue.put(write)
+        write.done.result()
+
     def close(self) -> None:
         """Commit what is queued, fold the WAL into the file and stop the writer."""
         with self._gate:
@@ -152,11 +175,6 @@ class Catalog:
             self._readers.get_nowait().close()
         self._queue.put(None)
         self._thread.join()
-
-    def _select(self, tail: str, values: tuple[object, ...]) -> list[CatalogRow]:
-        with self._reading() as connection:
-            found = connection.execute(f"SELECT {COLUMNS} FROM block {tail}", values).fetchall()
-        return [row_from(each) for each in found]
 
     def _number(self, sql: str) -> int:
         with self._reading() as connection:
@@ -176,14 +194,6 @@ class Catalog:
                     self._readers.put_nowait(connection)
                 except queue.Full:
                     connection.close()
-
-    def _apply(self, statements: list[_Sql]) -> None:
-        write = _Write(statements, Future())
-        with self._gate:
-            if self._is_closed:
-                raise Stopping(f"the catalog {self._file} is closed")
-            self._queue.put(write)
-        write.done.result()
 
     def _run(self) -> None:
         is_open = True
@@ -250,7 +260,7 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    statements: list[_Sql]
+    statements: list[Sql]
     done: "Future[None]"
 
 

@@ -5,6 +5,11 @@ Invariants
     C2  a row in state FINAL or FOUND means a published file of `size_bytes`, fsynced before it.
     C3  a row in state CORRUPT means a file in quarantine.
     C4  a row in state DELETING means a delete that was begun; recovery finishes it.
+    C5  `passed` is the newest pass of the scrubber that need not read the block any more: it read
+        it, or the block was written (every byte verified on its way in) while that pass ran.
+    C6  `reread` is 0 until the file was read back once since it was written.
+
+A catalog of another schema is as good as a damaged one: it is moved aside and rebuilt.
 """
 
 import contextlib
@@ -35,16 +40,33 @@ CREATE TABLE IF NOT EXISTS block (
     created_ms  INTEGER NOT NULL,
     mtime_ns    INTEGER NOT NULL,
     inode       INTEGER NOT NULL,
+    passed      INTEGER NOT NULL,
+    reread      INTEGER NOT NULL,
     CONSTRAINT c1 PRIMARY KEY (block, generation)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS block_by_name ON block (file, number, block, generation);
 CREATE INDEX IF NOT EXISTS block_by_bucket ON block (file & 255);
-CREATE INDEX IF NOT EXISTS block_by_age ON block (verified_ms);
 CREATE INDEX IF NOT EXISTS block_by_mtime ON block (mtime_ns);
+CREATE INDEX IF NOT EXISTS block_by_pass ON block (passed, verified_ms)
+    WHERE state IN ('final', 'found');
+CREATE INDEX IF NOT EXISTS block_unread ON block (created_ms)
+    WHERE reread = 0 AND state IN ('final', 'found');
+CREATE TABLE IF NOT EXISTS suspect (
+    block       INTEGER NOT NULL,
+    generation  INTEGER NOT NULL,
+    file        INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    PRIMARY KEY (block, generation)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scrub (
+    key         TEXT NOT NULL PRIMARY KEY,
+    value       INTEGER NOT NULL
+) WITHOUT ROWID;
 """
+SCHEMA_VERSION: Final = 2
 COLUMNS: Final = (
     "file, number, block, generation, length, size, hash, state, path,"
-    " verified_ms, created_ms, mtime_ns, inode"
+    " verified_ms, created_ms, mtime_ns, inode, passed, reread"
 )
 _PRAGMAS: Final = (
     "PRAGMA busy_timeout=5000",
@@ -69,6 +91,8 @@ class CatalogRow:
     created_ms: int
     mtime_ns: int = 0
     inode: int = 0  # of the local file system: reading in this order spares the disk's head
+    passed: int = 0
+    reread: bool = False
 
     @property
     def truth(self) -> BlockTruth:
@@ -119,11 +143,20 @@ def open_writer(file: Path, *, sync: bool) -> sqlite3.Connection:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise MetadataCorrupt(f"{file} fails SQLite's quick check: {verdict}")
+        _require_schema(connection, file)
         connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _require_schema(connection: sqlite3.Connection, file: Path) -> None:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if tables.fetchone()[0] and version != SCHEMA_VERSION:
+        raise MetadataCorrupt(f"{file} is of schema {version}, not {SCHEMA_VERSION}")
 
 
 @contextlib.contextmanager
@@ -157,17 +190,31 @@ def values_of(row: CatalogRow) -> tuple[object, ...]:
         row.created_ms,
         row.mtime_ns,
         row.inode,
+        row.passed,
+        row.reread,
     )
 
 
 def row_from(
-    found: tuple[int, int, int, int, int, int, bytes, str, str, int, int, int, int],
+    found: tuple[int, int, int, int, int, int, bytes, str, str, int, int, int, int, int, int],
 ) -> CatalogRow:
     """The row that was selected as `COLUMNS`."""
     file, number, block, generation, length, size, digest, state, path, verified, born, *rest = (
         found
     )
     name = BlockName(InodeId(file), number, BlockId(block), Generation(generation))
+    mtime_ns, inode, passed, reread = rest
     return CatalogRow(
-        name, length, size, digest, StoredState(state), path, verified, born, rest[0], rest[1]
+        name,
+        length,
+        size,
+        digest,
+        StoredState(state),
+        path,
+        verified,
+        born,
+        mtime_ns,
+        inode,
+        passed,
+        bool(reread),
     )

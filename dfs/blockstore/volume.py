@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,7 @@ from dfs.blockstore.disk import FULL_ERRNOS, Disk, Space
 from dfs.blockstore.identity import FolderIdentity
 from dfs.blockstore.layout import PART_SUFFIX, Layout
 from dfs.blockstore.quarantine import Quarantine
+from dfs.blockstore.scrub_rows import Mark, ScrubRows
 from dfs.settings.sections import DatanodeConfig
 
 UNREADABLE_MAX: Final = 3  # distinct blocks within UNREADABLE_WINDOW_S; one more and it is the disk
@@ -115,6 +117,8 @@ class Volume:
             self.quarantine = Quarantine(removal.set_aside_files(self.layout.quarantine))
             self.recovered = self._recover(rebuilt=rebuilt)
             self._blocks, self._used_bytes = self.catalog.totals()
+            self.scrub_rows = ScrubRows(self.catalog)
+            self.pass_number = max(1, self.scrub_rows.marks()[Mark.PASS])
             self.starts = identity.begin()
             self._probe()
         except BaseException:
@@ -317,8 +321,11 @@ class Volume:
         crashpoint.reach("dn.folder.dirsynced")
 
     def record(self, row: CatalogRow) -> None:
-        """The row of a published file commits: from here on the block is held."""
-        self.catalog.put(row)
+        """The row of a published file commits: from here on the block is held.
+
+        Every byte was verified on its way here, so the scrubber's pass under way is done with it.
+        """
+        self.catalog.put(replace(row, passed=self.pass_number))
         with self._lock:
             self._blocks += 1
             self._used_bytes += row.size_bytes
