@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from dfs.cli import admin_accounts, admin_nodes, guide_commands
+from dfs.cli import admin_accounts, admin_health, admin_nodes, admin_scrub, guide_commands
 from dfs.cli.command import launch
 from dfs.cli.verbs import Program
 
@@ -20,7 +20,13 @@ PROGRAM: Final = Program(
     summary="Look after a DFS cluster.",
     verbs={
         verb.name: verb
-        for verb in (*admin_nodes.VERBS, *admin_accounts.VERBS, *guide_commands.ADMIN_VERBS)
+        for verb in (
+            *admin_nodes.VERBS,
+            *admin_health.VERBS,
+            *admin_scrub.VERBS,
+            *admin_accounts.VERBS,
+            *guide_commands.ADMIN_VERBS,
+        )
     },
     footer=FOOTER,
 )
