@@ -151,9 +151,15 @@ def _epilog(verb: Verb) -> str:
             lines += [f"  {example.command}", f"      {example.meaning}"]
         lines.append("")
     lines.append("exit codes:")
-    codes = sorted({*ALWAYS_POSSIBLE, *verb.exits})
-    lines += [f"  {code}  {EXIT_MEANING[code]}" for code in codes]
+    lines += [f"  {code}  {meaning}" for code, meaning in exits_of(verb)]
     return "\n".join(lines)
+
+
+def exits_of(verb: Verb) -> tuple[tuple[int, str], ...]:
+    """The exit codes of a verb and what they mean, by number."""
+    if verb.own_exits:
+        return verb.own_exits
+    return tuple((code, EXIT_MEANING[code]) for code in sorted({*ALWAYS_POSSIBLE, *verb.exits}))
 
 
 def verb_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -55,6 +55,7 @@ class Verb(NamedTuple):
     description: str = ""
     examples: tuple[Example, ...] = ()
     exits: tuple[int, ...] = ONLINE
+    own_exits: tuple[tuple[int, str], ...] = ()  # in place of `exits`, where codes mean otherwise
     human_flag: bool = False  # -h means human sizes here, as in ls, du and df
     hidden: bool = False
 

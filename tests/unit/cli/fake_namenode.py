@@ -5,7 +5,7 @@ attributes, and refuses with the real error classes.  It moves no bytes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -56,6 +56,10 @@ class FakeNamenode(FakeNames):
         token = new_token("dfs")
         self.tokens[token] = user
         return token
+
+    def answer_with(self, route: r.Route[Any, Any], act: Any) -> None:
+        """Answer a route with `act(request)` from now on."""
+        self._handlers[route.path] = lambda request, _me: act(request)
 
     def _answer(self, path: str, raw: bytes, headers: Mapping[str, str]) -> object:
         route = self._by_path[path]
@@ -198,6 +202,10 @@ class FakeNamenode(FakeNames):
 
     def _remove_node(self, q: n.RemoveNodeRequest, me: str) -> Done:
         raise NodeNotFound(f"no such DataNode: {q.name}")
+
+    def serve(self, route: r.Route[Any, Any], answer: Callable[[Any, str], object]) -> None:
+        """Answer a route (anew): by the request and who asks."""
+        self._handlers[route.path] = answer
 
     def last(self, path: str) -> dict[str, Any]:
         """The last request to that route, as plain values."""
