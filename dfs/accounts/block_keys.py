@@ -24,6 +24,7 @@ from dfs.wire.tokens import BlockToken, KeyRing, Mode, digest_path, digest_peer,
 
 SEQUENCE_NAME: Final = "block_key"
 LIVES_TO_EXPIRY: Final = 3
+NUMBERS_SKIPPED: Final = 1 << 20  # more than keys are made in the life of a cluster
 _NEVER_MS: Final = 1 << 62
 
 
@@ -127,6 +128,20 @@ class BlockKeys:
             self._emit.emit(Event.KEYS_ROTATED, made=report.made, dropped=report.dropped)
         return report
 
+    def renew(self) -> None:
+        """Make a key now, under a number that no DataNode can know another key by."""
+
+        def write(txn: Txn) -> int:
+            keys = _select_keys(txn.connection)
+            txn.take(SEQUENCE_NAME, NUMBERS_SKIPPED)
+            fresh = self._new_key(txn)
+            txn.put(BLOCK_KEY, _row(fresh))
+            held = _hold([*keys, fresh], now_ms=txn.now_ms)
+            txn.after_commit(lambda: self._hold_now(held))
+            return fresh.key_id
+
+        self._emit.emit(Event.KEYS_ROTATED, made=self._writer.submit(write), dropped=0)
+
     def _rotate(self, txn: Txn) -> RotationReport:
         keys = _select_keys(txn.connection)
         expired = [key for key in keys if key.expires_ms <= txn.now_ms]
@@ -143,8 +158,11 @@ class BlockKeys:
         newest_ms = max((key.created_ms for key in keys), default=-self._key_life_ms)
         if txn.now_ms - newest_ms < self._key_life_ms:
             return []
+        return [self._new_key(txn)]
+
+    def _new_key(self, txn: Txn) -> BlockKey:
         expires_ms = txn.now_ms + LIVES_TO_EXPIRY * self._key_life_ms
-        return [BlockKey(txn.take(SEQUENCE_NAME), new_secret(), txn.now_ms, expires_ms)]
+        return BlockKey(txn.take(SEQUENCE_NAME), new_secret(), txn.now_ms, expires_ms)
 
     def _hold_now(self, held: _Held) -> None:
         self._held = held

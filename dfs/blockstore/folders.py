@@ -35,7 +35,7 @@ class OpenedFolders:
     uuid: str
     restarts: int  # the highest count of starts of any folder, this one included
     clean_stop: bool
-    epoch: int
+    reached: tuple[int, int]  # the highest epoch seen, and the newest transaction of it
 
 
 def open_folders(
@@ -81,7 +81,7 @@ def _opened(
         uuid,
         restarts=max(volume.starts for volume in volumes),
         clean_stop=all(volume.identity.was_clean for volume in volumes),
-        epoch=max(volume.identity.epoch for volume in volumes),
+        reached=max(volume.identity.reached for volume in volumes),
     )
 
 

@@ -63,6 +63,7 @@ class _Starts(msgspec.Struct, frozen=True):
 
 class _Epoch(msgspec.Struct, frozen=True):
     epoch: int = 0
+    txid: int = 0
 
 
 def write_small(disk: Disk, path: Path, content: bytes) -> None:
@@ -128,13 +129,14 @@ class FolderIdentity:
             self.card = card
 
     @property
-    def epoch(self) -> int:
-        """The highest epoch written down here."""
-        return _read_or(self.layout.epoch, _Epoch()).epoch
+    def reached(self) -> tuple[int, int]:
+        """The highest epoch written down here, and the newest transaction of it."""
+        found = _read_or(self.layout.epoch, _Epoch())
+        return found.epoch, found.txid
 
-    def remember_epoch(self, epoch: int) -> None:
-        """Write an epoch down, durably."""
-        write_small(self._disk, self.layout.epoch, msgspec.json.encode(_Epoch(epoch)))
+    def remember_reached(self, epoch: int, txid: int) -> None:
+        """Write an epoch and a transaction of it down, durably."""
+        write_small(self._disk, self.layout.epoch, msgspec.json.encode(_Epoch(epoch, txid)))
 
     def mark_clean(self) -> None:
         """The last thing of an orderly stop: the next start need not doubt the newest blocks."""

@@ -25,40 +25,44 @@ from dfs.base.errors import (
 )
 from dfs.base.events import Emitter, Event
 from dfs.base.records import BlockName, BlockTruth, StockEntry, VolumeStatus
-from dfs.base.states import StoredState, VolumeState
+from dfs.base.states import VolumeState
 from dfs.blockstore import folders, stock
 from dfs.blockstore.catalog_table import CatalogRow
+from dfs.blockstore.custody import Custody
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.format import PACK_BYTES_MAX, Label
 from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.layout import check_name
 from dfs.blockstore.reader import BlockFile, Piece, Reading, Verdict
+from dfs.blockstore.scrub_rows import Proof
 from dfs.blockstore.volume import Volume, choose_volume
 from dfs.blockstore.writer import BlockWriter
-from dfs.settings.sections import DatanodeConfig
+from dfs.settings.sections import DatanodeConfig, ScrubConfig
 
 
 class BlockStore:
     """See the module.  Safe for many threads."""
 
-    def __init__(self, opened: folders.OpenedFolders, *, clock: Clock, emit: Emitter) -> None:
+    def __init__(
+        self, opened: folders.OpenedFolders, *, scrub: ScrubConfig, clock: Clock, emit: Emitter
+    ) -> None:
         self._volumes = opened.volumes
         self._failed = opened.failed
         self._clock = clock
         self._emit = emit
         self._count_lock = threading.Lock()
         self._epoch_lock = threading.Lock()
-        self._holdings = Holdings(opened.volumes, clock=clock, emit=emit)
+        self._holdings = Holdings(opened.volumes, scrub=scrub, clock=clock, emit=emit)
+        self.custody = Custody(opened.volumes, self._holdings, clock=clock, emit=emit)
         self._is_open = True
         self.identity: NodeIdentity | None = opened.identity
         self.uuid = opened.uuid
         self.restarts = opened.restarts
         self.clean_stop = opened.clean_stop
-        self.epoch = opened.epoch
+        self.epoch, self.txid = opened.reached
         self.in_flight = 0
         self.verified_bytes = 0
-        self.transients = 0
 
     @classmethod
     def open(
@@ -68,6 +72,7 @@ class BlockStore:
         config: DatanodeConfig,
         clock: Clock,
         emit: Emitter,
+        scrub: ScrubConfig | None = None,
         disk: Disk | None = None,
     ) -> "BlockStore":
         """Lock the folders, format new ones, recover each, and serve them together.
@@ -83,7 +88,7 @@ class BlockStore:
         opened = folders.open_folders(
             folders_of_node, disk=disk, config=config, clock=clock, emit=emit
         )
-        return cls(opened, clock=clock, emit=emit)
+        return cls(opened, scrub=scrub or ScrubConfig(), clock=clock, emit=emit)
 
     # Who we are.
 
@@ -111,14 +116,27 @@ class BlockStore:
         with self._epoch_lock:
             if epoch <= self.epoch:
                 return
-            written = 0
-            for volume in self._volumes:
-                with contextlib.suppress(VolumeReadOnly, DiskFull), volume.writing("epoch.json"):
-                    volume.identity.remember_epoch(epoch)
-                    written += 1
-            if not written:
+            if not self._write_reached(epoch, 0):
                 raise VolumeReadOnly("no data folder can remember the epoch")
-            self.epoch = epoch
+            self.epoch, self.txid = epoch, 0
+
+    def remember_txid(self, epoch: int, txid: int) -> None:
+        """Remember the newest transaction seen of that epoch, if it is the highest; as far as disks
+        take it: it only helps to notice a NameNode that has lost some.
+        """
+        with self._epoch_lock:
+            if epoch == self.epoch and txid > self.txid:
+                self._write_reached(epoch, txid)
+                self.txid = txid
+
+    def _write_reached(self, epoch: int, txid: int) -> int:
+        """In how many folders it was written down."""
+        written = 0
+        for volume in self._volumes:
+            with contextlib.suppress(VolumeReadOnly, DiskFull), volume.writing("epoch.json"):
+                volume.identity.remember_reached(epoch, txid)
+                written += 1
+        return written
 
     # Blocks.
 
@@ -231,25 +249,26 @@ class BlockStore:
         if found is None:
             raise not_found(name)
         volume, row = found
-        if row.state not in READABLE or self._holdings.is_unmoved(name):
+        is_refused = self._holdings.is_refused(name) and self.is_doubtful
+        if row.state not in READABLE or is_refused:
             return _verdict(row, "quarantined")
         try:
-            with self._holdings.judging(volume, row), self._holdings.open_file(volume, row) as file:
-                file.scan()
-                self._note_read(file, row.size_bytes)
+            for _ in self._holdings.scan_steps(volume, row):
+                pass
         except BlockCorrupt as exc:
             again = self._holdings.find(name)
             bad = again[1] if again is not None else row
             return _verdict(bad, str(exc.details.get("reason", "hash")))
         now_ms = self._clock.now_ms()
+        self.count_verified(row.size_bytes)
         with contextlib.suppress(DfsError), volume.writing("verified"):
-            volume.catalog.verified(name, now_ms)
-        if row.state is StoredState.FOUND:
-            self._holdings.feed.changed(name)
+            proof = Proof(name, row.inode, now_ms)
+            volume.scrub_rows.prove([proof], number=volume.pass_number)
+        self._holdings.proved(name)
         return Verdict.good(row.truth, name, now_ms)
 
     def delete(self, name: BlockName) -> bool:
-        """Retire exactly this generation to the purge area; False if it is not here.
+        """Retire exactly this generation to the purge area, good and bad; False if it is not here.
 
         Raises:
             VolumeReadOnly: its disk takes no writes.
@@ -261,18 +280,66 @@ class BlockStore:
                 volume.retire(row)
                 self._holdings.feed.gone(row.entry(volume.uuid))
                 gone = True
+            self._holdings.replaced(name)
         if gone:
             self._emit.emit(Event.BLOCK_DELETED, block=name.block, generation=name.generation)
         return gone
 
+    # What a NameNode decides about copies; see `custody`.
+
+    def quarantine(self, name: BlockName, why: str) -> bool:
+        """Refuse a copy that is not the truth and move it aside; False if none is readable here."""
+        return self.custody.quarantine(name, why)
+
+    def purge_bad(self, name: BlockName) -> bool:
+        """Retire the files in quarantine of exactly this generation; a good copy stays."""
+        return self.custody.purge_bad(name)
+
+    def restore(self, name: BlockName) -> bool:
+        """Bring exactly this generation back from the purge area; False if none is intact there."""
+        return self.custody.restore(name)
+
+    def spoil_canary(self, name: BlockName) -> None:
+        """Flip a byte of a block that must be a canary's; see `Custody.spoil_canary`."""
+        self.custody.spoil_canary(name)
+
+    def suspect(self, name: BlockName) -> bool:
+        """Have a block verified before any other; False when it is not here."""
+        return self._holdings.doubt(name)
+
+    def trust(self) -> bool:
+        """An operator looked: close the circuit breaker.  Whether it was open."""
+        return self._holdings.trust()
+
+    def quarantine_due(self, limit: int, *, keep_s: float) -> list[BlockName]:
+        """Blocks whose files lie in quarantine for longer than that, the oldest first."""
+        return self.custody.quarantine_due(limit, keep_s=keep_s)
+
+    @property
+    def quarantined(self) -> int:
+        """Block files in quarantine."""
+        return self.custody.quarantined
+
     # What is held.
 
-    def stock(self, *, after: BlockName | None, limit: int) -> Sequence[StockEntry]:
-        """A page of what is held, ordered by (file, number, block, generation)."""
+    def stock(
+        self,
+        *,
+        after: BlockName | None,
+        limit: int,
+        buckets: frozenset[int] = stock.EVERY_BUCKET,
+    ) -> Sequence[StockEntry]:
+        """A page of what is held, ordered by (file, number, block, generation).
+
+        Args:
+            after: the last of the page before.
+            limit: how many at most.
+            buckets: of blocks (the low byte of their ids) to list; empty for all.
+        """
         pages = (
             [
                 self._holdings.entry(volume, row)
-                for row in volume.catalog.page(after=after, limit=limit)
+                for row in volume.catalog.page(after=after, limit=limit, buckets=buckets)
             ]
             for volume in self._volumes
         )
@@ -291,7 +358,17 @@ class BlockStore:
     @property
     def is_doubtful(self) -> bool:
         """Whether this node found so many bad blocks lately that it had better be looked at."""
-        return self._holdings.is_doubtful
+        return self._holdings.breaker.is_open
+
+    @property
+    def found(self) -> int:
+        """Bad blocks found since the process started."""
+        return self._holdings.found
+
+    @property
+    def transients(self) -> int:
+        """Mismatches that a second read did not confirm, since the process started."""
+        return self._holdings.transients
 
     def volumes(self) -> list[VolumeStatus]:
         """Every data folder, those that could not be opened too."""
@@ -343,7 +420,7 @@ class BlockStore:
 
     def stored(self, volume: Volume, row: CatalogRow) -> None:
         """A block was published and recorded."""
-        self._holdings.moved(row.name)
+        self._holdings.replaced(row.name)
         self._holdings.feed.changed(row.name)
         self._emit.emit(
             Event.BLOCK_STORED,
@@ -357,6 +434,23 @@ class BlockStore:
         """A writer is done, one way or the other."""
         with self._count_lock:
             self.in_flight -= 1
+
+    # What the scrubber and the mover between disks ask.
+
+    @property
+    def holdings(self) -> Holdings:
+        """Where each block is, and what becomes of a bad one."""
+        return self._holdings
+
+    @property
+    def folders(self) -> Sequence[Volume]:
+        """The data folders in service."""
+        return self._volumes
+
+    def count_verified(self, size_bytes: int) -> None:
+        """So much was read back and matched."""
+        with self._count_lock:
+            self.verified_bytes += size_bytes
 
     def _enter(self) -> None:
         with self._count_lock:
@@ -378,14 +472,9 @@ class BlockStore:
         try:
             with self._holdings.judging(volume, row), file:
                 yield from pieces
-                self._note_read(file, 0)
         finally:
+            self._holdings.note_transients(volume, row.name, file.transients)
             self.writer_closed()
-
-    def _note_read(self, file: BlockFile, verified: int) -> None:
-        with self._count_lock:
-            self.verified_bytes += verified
-            self.transients += file.transients
 
 
 def _verdict(row: CatalogRow, reason: str) -> Verdict:

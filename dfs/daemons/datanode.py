@@ -89,7 +89,11 @@ class DatanodeProcess:
         self._clock = clock
         node = config.datanode
         self.store = BlockStore.open(
-            [Path(folder) for folder in node.data], config=node, clock=clock, emit=log
+            [Path(folder) for folder in node.data],
+            config=node,
+            scrub=config.scrub,
+            clock=clock,
+            emit=log,
         )
         try:
             self._build()
@@ -107,7 +111,12 @@ class DatanodeProcess:
         self._peers = Peers()
         self._watch = StallWatch(stall_s=node.stall_s, clock=clock)
         self.face = DatanodeFace(
-            self.store, self.standing, self._traffic, metrics, clock=clock, sync=node.sync
+            self.store,
+            self.standing,
+            self._traffic,
+            metrics,
+            clock=clock,
+            config=self._config,
         )
         self.grpc = BlockServer(
             self._service(), host=node.host, port=node.port, transfers_max=node.transfers_max
@@ -269,6 +278,7 @@ class DatanodeProcess:
             if clean:
                 self._beats.take_leave()
             self._beats.stop()
+        self.standing.keep()
         self._schedule.stop()
         self._watch.stop()
         self._peers.close()

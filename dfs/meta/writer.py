@@ -103,6 +103,7 @@ class Writer:
         newest = last_record(self._connection)
         self._txid = newest.txid if newest else TxId(0)
         self._hash = newest.hash if newest else GENESIS_HASH
+        self.opened_txid = self._txid  # the newest transaction when this run began
         self._thread = threading.Thread(target=self._run, name="meta-writer", daemon=True)
         self._thread.start()
 
@@ -139,6 +140,20 @@ class Writer:
             as `submit`.
         """
         return self.submit(lambda txn: _once(txn, key, work))
+
+    def begin_epoch(self, txn: Txn, *, above: int) -> int:
+        """Write from the next transaction on in a new epoch, above ours and that one; its number.
+
+        The journal stays without a gap: only the epoch leaps.
+        """
+        fresh = Epoch(max(self.epoch, above) + 1)
+        txn.put(SETTING, {"key": EPOCH_KEY, "value": str(fresh)})
+
+        def take_over() -> None:
+            self.epoch = fresh
+
+        txn.after_commit(take_over)
+        return fresh
 
     def waiting(self) -> int:
         """How many requests are queued now."""

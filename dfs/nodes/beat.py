@@ -24,10 +24,18 @@ from dfs.base.retry import backoff_delays
 from dfs.nodes.commands import CommandRunner
 from dfs.nodes.loops import Loop
 from dfs.nodes.standing import Standing
-from dfs.nodes.stock_reports import StockFeed, StockReporter
+from dfs.nodes.stock_reports import StockFeed, StockLink, StockReporter
 from dfs.wire import routes
 from dfs.wire.http_link import HttpLink
-from dfs.wire.nodes_api import Beat, BeatReply, NodeRegistration, StockReply, StockReport
+from dfs.wire.nodes_api import (
+    Beat,
+    BeatReply,
+    NodeRegistration,
+    StockBuckets,
+    StockDigests,
+    StockReply,
+    StockReport,
+)
 from dfs.wire.routes import Route
 from dfs.wire.shapes import Request
 
@@ -117,7 +125,7 @@ class NamenodeBeat:
         self._report_link = HttpLink(timeout_s=REPORT_TIMEOUT_S, connections=1)
         self._reporter = StockReporter(
             feed=feed,
-            send=self._send_report,
+            link=StockLink(report=self._send_report, sums=self._send_sums),
             standing=standing,
             clock=outside.clock,
             rng=outside.rng,
@@ -190,6 +198,8 @@ class NamenodeBeat:
     def _register(self) -> BeatReply:
         registration = msgspec.structs.replace(
             self._settings.registration,
+            epoch=self._standing.epoch,
+            txid=self._standing.txid,
             usage=self._facts.usage(),
             volumes=self._facts.volumes(),
         )
@@ -208,6 +218,7 @@ class NamenodeBeat:
             usage=self._facts.usage(),
             volumes=self._facts.volumes(),
             epoch=self._standing.epoch,
+            txid=self._standing.txid,
             keys=self._standing.ring.ids(),
             acknowledged=done,
             failed=failed,
@@ -243,6 +254,11 @@ class NamenodeBeat:
     def _send_report(self, report: StockReport) -> StockReply:
         return self._report_link.call(
             self._url, routes.STOCK, report, credential=self._settings.secret
+        )
+
+    def _send_sums(self, digests: StockDigests) -> StockBuckets:
+        return self._report_link.call(
+            self._url, routes.STOCK_DIGESTS, digests, credential=self._settings.secret
         )
 
     def _full_wanted(self) -> None:

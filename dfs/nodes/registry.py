@@ -32,6 +32,7 @@ from dfs.meta.writer import Writer
 from dfs.nodes import node_rows
 from dfs.nodes.admission import Admission
 from dfs.nodes.duties import Duties
+from dfs.nodes.newer_history import NewerHistory, Reached
 from dfs.nodes.node_rows import NodeRecord
 from dfs.nodes.presence import VOLUMES_MAX, LivenessReport, Presence
 from dfs.settings.sections import LivenessConfig
@@ -99,6 +100,7 @@ class NodeRegistry:
         self._admission = Admission(
             writer, clock, cluster=facts.cluster, default_life_s=facts.join_token_life_s
         )
+        self.newer = NewerHistory(Reached(writer.epoch, writer.opened_txid))
         self.load()
 
     def load(self) -> None:
@@ -159,6 +161,7 @@ class NodeRegistry:
             BadRequest: no address, or more volumes than can be.
         """
         self._check(registration)
+        self.newer.note(node, Reached(registration.epoch, registration.txid), now=self._reached())
         self._writer.submit(lambda txn: self._write_registration(txn, node, registration))
         crashpoint.reach("nn.node.registered")
         return self._reply(node, known_keys=(), registered=True)
@@ -222,7 +225,11 @@ class NodeRegistry:
             condition=beat.condition,
         )
         self._duties.heard(node, leaving=beat.leaving)
+        self.newer.note(node, Reached(beat.epoch, beat.txid), now=self._reached())
         return self._reply(node, known_keys=beat.keys, registered=registered)
+
+    def _reached(self) -> Reached:
+        return Reached(self._writer.epoch, self._writer.txid)
 
     def _reply(self, node: NodeId, *, known_keys: Sequence[int], registered: bool) -> BeatReply:
         return BeatReply(

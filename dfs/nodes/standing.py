@@ -2,7 +2,8 @@
 
 All of it comes from NameNodes, in answers to beats.  Only a NameNode whose epoch is at least the
 highest ever seen is believed: one that leads no more teaches nothing.  The highest epoch outlives
-the process (it is kept with the blocks); the keys do not.
+the process (it is kept with the blocks), and so does the newest transaction of it, but for the last
+minute before a crash; the keys do not.
 """
 
 import threading
@@ -19,18 +20,28 @@ from dfs.wire.tokens import KeyRing
 KEYS_MAX: Final = 64
 ROUND_TRIP_MAX_MS: Final = 5_000  # a slower answer says too little about the time
 KEY_WAITERS_MAX: Final = 8
+KEEP_TXID_S: Final = 60.0
 
 
 class EpochMemory(Protocol):
-    """Where the highest epoch seen is kept for good."""
+    """Where the highest epoch seen, and the newest transaction of it, are kept for good."""
 
     @property
     def epoch(self) -> int:
         """The highest so far."""
         ...
 
+    @property
+    def txid(self) -> int:
+        """The newest transaction of that epoch, as far as it was kept."""
+        ...
+
     def remember_epoch(self, epoch: int) -> None:
         """Keep a higher one; it is on the disk when this returns."""
+        ...
+
+    def remember_txid(self, epoch: int, txid: int) -> None:
+        """Keep a newer transaction of that epoch, if it can be."""
         ...
 
 
@@ -43,6 +54,8 @@ class Standing:
         self._changed = threading.Condition()
         self._waiters = threading.BoundedSemaphore(KEY_WAITERS_MAX)
         self._offset_ms = 0
+        self._txid = memory.txid
+        self._txid_kept_s = clock.monotonic_s()
         self._ring = KeyRing()
         self._keys: dict[int, BlockKey] = {}
         self._ask_now: list[Callable[[], None]] = []
@@ -63,6 +76,11 @@ class Standing:
     def epoch(self) -> int:
         """The highest epoch seen."""
         return self._memory.epoch
+
+    @property
+    def txid(self) -> int:
+        """The newest transaction of that epoch that any NameNode told of."""
+        return self._txid
 
     @property
     def ring(self) -> KeyRing:
@@ -87,6 +105,7 @@ class Standing:
                 raise StaleEpoch(f"epoch {epoch} is over: {self.name} has seen epoch {highest}")
             if epoch > highest:
                 self._memory.remember_epoch(epoch)
+                self._txid = 0
 
     def learn(self, reply: BeatReply, *, sent_ms: int, received_ms: int) -> bool:
         """Take over what a NameNode said; False when its epoch is over and nothing was taken."""
@@ -103,7 +122,23 @@ class Standing:
                     [BlockKey(k.key_id, k.secret, k.created_ms, k.expires_ms) for k in reply.keys]
                 )
             self._changed.notify_all()
+        self._learn_txid(reply)
         return True
+
+    def _learn_txid(self, reply: BeatReply) -> None:
+        with self._changed:
+            if reply.epoch == self._memory.epoch:
+                self._txid = max(self._txid, reply.txid)
+            now_s = self._clock.monotonic_s()
+            due = now_s - self._txid_kept_s >= KEEP_TXID_S
+            if due:
+                self._txid_kept_s = now_s
+        if due:
+            self.keep()
+
+    def keep(self) -> None:
+        """Write down how far metadata had come when a NameNode was last heard."""
+        self._memory.remember_txid(self._memory.epoch, self._txid)
 
     def on_key_wanted(self, ask_now: Callable[[], None]) -> None:
         """Have `ask_now` called when a token comes under a key that is not here yet."""

@@ -56,6 +56,8 @@ class NodeRegistration(Request, frozen=True, forbid_unknown_fields=True, kw_only
     version: str
     restarts: int
     clean_stop: bool
+    epoch: int = 0  # highest it has seen
+    txid: int = 0  # newest transaction of that epoch it has seen
     usage: NodeUsage
     volumes: list[VolumeStatus]
 
@@ -101,7 +103,8 @@ class StockReport(Request, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What a node holds: a page of a full report, or what changed since the last report.
 
     Reports of one node are numbered by `sequence`; a gap makes the NameNode ask for a full one.  A
-    full report is one `report` number in several pages, the last of them marked.
+    full report is one `report` number in several pages, the last of them marked.  One that follows
+    `StockDigests` of the same number has only the buckets that differed, and names them.
     """
 
     epoch: int
@@ -111,6 +114,29 @@ class StockReport(Request, frozen=True, forbid_unknown_fields=True, kw_only=True
     last_page: bool = True
     entries: list[StockEntry]
     gone: list[StockEntry] = []
+    buckets: list[int] = []  # of a full report: those it has all of; none named: every one
+
+
+class StockDigests(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The sums over all that a node holds (`dfs.wire.stock_sums`): a full report begins with them.
+
+    Both lists have one number for each of the 256 buckets.
+    """
+
+    epoch: int
+    sequence: int
+    counts: list[int]
+    sums: list[int]
+
+
+class StockBuckets(Reply, frozen=True, kw_only=True):
+    """Buckets that the NameNode knows otherwise; none: the full report is done.
+
+    `full_wanted`: the node is to register first, and to begin again.
+    """
+
+    buckets: list[int]
+    full_wanted: bool = False
 
 
 class StockReply(Reply, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ class Disk:
     """Blocks in memory, as the disk tells of them."""
 
     def __init__(self) -> None:
-        self.epoch = 1
+        self.epoch, self.txid = 1, 0
         self.lock = threading.Lock()
         self.held: dict[BlockName, StockEntry] = {}
         self.changed: list[StockEntry] = []
@@ -49,7 +49,11 @@ class Disk:
         self.unwritable = False
 
     def remember_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        self.epoch, self.txid = epoch, 0
+
+    def remember_txid(self, epoch: int, txid: int) -> None:
+        if (epoch, txid) > (self.epoch, self.txid):
+            self.txid = txid
 
     def store(self, *entries: StockEntry) -> None:
         with self.lock:
@@ -64,9 +68,12 @@ class Disk:
             self.left += [gone] if gone else []
             return gone is not None
 
-    def stock(self, *, after: BlockName | None, limit: int) -> Sequence[StockEntry]:
+    def stock(
+        self, *, after: BlockName | None, limit: int, buckets: frozenset[int] = frozenset()
+    ) -> Sequence[StockEntry]:
         with self.lock:
             numbers = sorted(self.held.values(), key=lambda e: e.name.number)
+        numbers = [e for e in numbers if not buckets or e.name.block & 255 in buckets]
         return [e for e in numbers if after is None or e.name.number > after.number][:limit]
 
     def take_changes(self, limit: int) -> tuple[list[StockEntry], list[StockEntry]]:
