@@ -13,7 +13,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,15 +106,31 @@ class Catalog:
         """Every generation held of a block, in every state."""
         return self.select("WHERE block = ? ORDER BY generation", (block,))
 
-    def page(self, *, after: BlockName | None, limit: int) -> list[CatalogRow]:
-        """Rows ordered by (file, number, block, generation), from the one after `after`."""
+    def page(
+        self,
+        *,
+        after: BlockName | None,
+        limit: int,
+        buckets: Collection[int] = (),
+    ) -> list[CatalogRow]:
+        """Rows ordered by (file, number, block, generation), from the one after `after`.
+
+        Args:
+            after: the last row of the page before.
+            limit: how many at most.
+            buckets: the low byte of the blocks to list; none for all.
+        """
         order = "file, number, block, generation"
-        if after is None:
-            return self.select(f"ORDER BY {order} LIMIT ?", (limit,))
-        last = (after.file, after.number, after.block, after.generation)
-        return self.select(
-            f"WHERE ({order}) > (?, ?, ?, ?) ORDER BY {order} LIMIT ?", (*last, limit)
-        )
+        wanted: list[str] = []
+        values: list[object] = []
+        if after is not None:
+            wanted.append(f"({order}) > (?, ?, ?, ?)")
+            values += (after.file, after.number, after.block, after.generation)
+        if buckets:
+            wanted.append(f"block & 255 IN ({', '.join('?' * len(buckets))})")
+            values += buckets
+        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+        return self.select(f"{where} ORDER BY {order} LIMIT ?", (*values, limit))
 
     def bucket(self, number: int) -> list[CatalogRow]:
         """The rows of the files in one of the 256 bucket folders."""

@@ -10,13 +10,15 @@ again when it ends):
     equal, same length and hash success, nothing is written
     equal, other bytes          BlockConflict
     lower                       StaleGeneration
+
+While the circuit breaker is open nothing is moved: what is bad is refused and reported as CORRUPT,
+and stays where it is.
 """
 
 import contextlib
 import dataclasses
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 from dfs.base.clock import Clock
@@ -30,18 +32,17 @@ from dfs.base.errors import (
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId
 from dfs.base.records import BlockName, StockEntry
-from dfs.base.states import StoredState
+from dfs.base.states import StoredState, VolumeState
 from dfs.blockstore import stock
+from dfs.blockstore.breaker import Breaker
 from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.layout import is_possible
 from dfs.blockstore.reader import BlockFile
 from dfs.blockstore.volume import Volume
+from dfs.settings.sections import ScrubConfig
 
 READABLE: Final = (StoredState.FINAL, StoredState.FOUND)
 _BLOCK_LOCKS: Final = 256
-# So many bad blocks within the window are not the disk's rot any more.
-CONDEMNED_MAX: Final = 50
-DOUBT_WINDOW_S: Final = 600.0
 
 
 def find_stored(rows: Sequence[CatalogRow], name: BlockName) -> CatalogRow | None:
@@ -75,14 +76,19 @@ def find_stored(rows: Sequence[CatalogRow], name: BlockName) -> CatalogRow | Non
 class Holdings:
     """The blocks of several volumes, and the feed of what changed among them."""
 
-    def __init__(self, volumes: Sequence[Volume], *, clock: Clock, emit: Emitter) -> None:
+    def __init__(
+        self, volumes: Sequence[Volume], *, scrub: ScrubConfig, clock: Clock, emit: Emitter
+    ) -> None:
         self._volumes = volumes
-        self._clock = clock
+        self._transient_again_s = scrub.transient_again_s
         self._emit = emit
         self._locks = [threading.Lock() for _ in range(_BLOCK_LOCKS)]
         self._unmoved: set[BlockName] = set()  # bad, on a disk that would not move them
-        self._condemned_s: deque[float] = deque(maxlen=CONDEMNED_MAX)
+        self.breaker = Breaker(scrub, clock=clock)
         self.feed = stock.ChangeFeed()
+        self.found = 0  # bad blocks, since the process started
+        for volume in volumes:
+            volume.on_read_only = self.feed.lose_track
 
     def lock_of(self, name: BlockName) -> threading.Lock:
         """The lock of a block (several blocks share one)."""
@@ -92,29 +98,37 @@ class Holdings:
         """All that is held of a block, in every generation and state."""
         return [row for volume in self._volumes for row in volume.catalog.rows_of(block)]
 
-    def is_unmoved(self, name: BlockName) -> bool:
-        """Whether it is bad and its disk would not let it be moved."""
+    def is_refused(self, name: BlockName) -> bool:
+        """Whether it is bad and lies where it was: nobody was allowed, or able, to move it."""
         return name in self._unmoved
 
-    def moved(self, name: BlockName) -> None:
-        """A good copy was stored: it may be served again."""
+    def replaced(self, name: BlockName) -> None:
+        """A good copy was stored, or the bad one is gone: nothing of that name is refused."""
         self._unmoved.discard(name)
 
     def entry(self, volume: Volume, row: CatalogRow) -> StockEntry:
-        """A row as it is reported: what is refused because it is bad does not count as a copy."""
+        """A row as it is reported.
+
+        What is refused because it is bad does not count as a copy; what is good on a disk that
+        takes no writes any more is FAILING: a source, to be replaced.
+        """
         told = row.entry(volume.uuid)
-        if row.name in self._unmoved and row.state in READABLE:
+        if row.state not in READABLE:
+            return told
+        if row.name in self._unmoved:
             return dataclasses.replace(told, state=StoredState.CORRUPT)
+        if volume.state is not VolumeState.ONLINE:
+            return dataclasses.replace(told, state=StoredState.FAILING)
         return told
 
     def find(self, name: BlockName) -> tuple[Volume, CatalogRow] | None:
-        """Where a block is; a good copy is preferred to one in quarantine."""
+        """Where a block is; a good copy is preferred to one in quarantine, on a disk in order."""
         if not is_possible(name):
             return None
         rows = ((volume, volume.catalog.row(name)) for volume in self._volumes)
         found = [(volume, row) for volume, row in rows if row is not None]
         found = [each for each in found if each[1].state is not StoredState.DELETING]
-        return min(found, key=lambda each: each[1].state not in READABLE, default=None)
+        return min(found, key=_rank, default=None)
 
     def find_readable(self, name: BlockName) -> tuple[Volume, CatalogRow]:
         """Where a block is that may be served.
@@ -169,44 +183,123 @@ class Holdings:
             ) from exc
 
     def _quarantine(self, volume: Volume, row: CatalogRow, reason: str) -> None:
-        """Stop serving a block; move its file aside if the disk lets us.  Never delete it."""
+        """We found a bad block: unless too many are found to be believed, it is moved aside."""
+        if not self.set_aside(volume, row, reason):
+            return
+        self.found += 1
+        held = sum(each.blocks for each in self._volumes)
+        if self.breaker.note(held=held):
+            self._emit.emit(Event.NODE_DOUBTFUL, found=self.found, held=held)
+
+    def set_aside(self, volume: Volume, row: CatalogRow, reason: str, *, why: str = "") -> bool:
+        """Stop serving a block; move its file aside if we may and can.  Never delete it.
+
+        Args:
+            reason: one word, for the file's name.
+            why: a sentence, where somebody gave one.
+
+        Returns:
+            False if somebody was faster, or it was deleted.
+        """
         name = row.name
         with self.lock_of(name):
-            if name in self._unmoved or not self._is_still(volume, row):
-                return  # somebody was faster, or it was deleted
-            if self.is_doubtful:
-                self._unmoved.add(name)
+            if not self._is_still(volume, row):
+                return False
+            was_refused = name in self._unmoved
+            if was_refused and self.breaker.is_open:
+                return False
+            moved = not self.breaker.is_open and _condemned(volume, row, reason)
+            if moved:
+                self._unmoved.discard(name)
             else:
-                self._condemn(volume, row, reason)
+                self._unmoved.add(name)
             self.feed.changed(name)
+        if moved or not was_refused:
+            self._emit.emit(
+                Event.BLOCK_QUARANTINED,
+                block=name.block,
+                generation=name.generation,
+                reason=reason,
+                why=why,
+                volume=volume.uuid,
+                moved=moved,
+            )
+        return not was_refused
+
+    def scan_steps(self, volume: Volume, row: CatalogRow) -> Generator[int, None, None]:
+        """Read a block back from the disk, in steps that yield their bytes before they are read.
+
+        Driven to its end without an error the block is proved intact: whoever drove it says so
+        (`proved`).  A bad one is in quarantine, or refused, when `BlockCorrupt` is raised.
+
+        Raises:
+            BlockCorrupt, BlockNotFound: while it is driven.
+        """
+        with self.judging(volume, row), self.open_file(volume, row) as file:
+            yield from file.scan_steps()
+            self.note_transients(volume, row.name, file.transients)
+
+    def proved(self, name: BlockName) -> None:
+        """A block was read back intact: what was refused is served again, and it is told."""
+        self._unmoved.discard(name)
+        self.feed.changed(name)
+
+    def note_transients(self, volume: Volume, name: BlockName, count: int) -> None:
+        """A block read badly, and well the second time: doubt it again later."""
+        if not count:
+            return
+        is_alarm = volume.read_differed(count)
+        volume.suspects.add(name, after_s=self._transient_again_s)
         self._emit.emit(
-            Event.BLOCK_QUARANTINED,
+            Event.BLOCK_TRANSIENT,
             block=name.block,
             generation=name.generation,
-            reason=reason,
             volume=volume.uuid,
+            count=volume.transients,
+            alarm=is_alarm,
         )
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether so many blocks turned out bad lately that memory or code is the likelier culprit.
+    def transients(self) -> int:
+        """Mismatches that a second read did not confirm, on all volumes."""
+        return sum(volume.transients for volume in self._volumes)
 
-        They are then refused but left where they are.
+    def trust(self) -> bool:
+        """Somebody looked: close the breaker and judge what was left in place anew."""
+        if not self.breaker.close():
+            return False
+        for name in list(self._unmoved):
+            self.doubt(name)
+        return True
+
+    def doubt(self, name: BlockName) -> bool:
+        """Have a block read before any other; False when it is not here.
+
+        One that is known to be bad stays refused until it was read.
         """
-        since_s = self._clock.monotonic_s() - DOUBT_WINDOW_S
-        return len(self._condemned_s) == CONDEMNED_MAX and self._condemned_s[0] > since_s
-
-    def _condemn(self, volume: Volume, row: CatalogRow, reason: str) -> None:
-        self._condemned_s.append(self._clock.monotonic_s())
-        try:
-            volume.condemn(row, reason)
-        except DfsError:
-            self._unmoved.add(row.name)
+        found = self.find(name)
+        if found is None:
+            return False
+        return found[0].suspects.add(name) if found[1].state in READABLE else True
 
     def _is_still(self, volume: Volume, row: CatalogRow) -> bool:
         """Whether the very file that `row` described is the one in service (not a later copy)."""
         now = volume.catalog.row(row.name)
         return now is not None and now.state in READABLE and now.inode == row.inode
+
+
+def _rank(found: tuple[Volume, CatalogRow]) -> tuple[bool, bool]:
+    volume, row = found
+    return (row.state not in READABLE, volume.state is not VolumeState.ONLINE)
+
+
+def _condemned(volume: Volume, row: CatalogRow, reason: str) -> bool:
+    """Whether the disk let the file be moved."""
+    try:
+        volume.condemn(row, reason)
+    except DfsError:
+        return False
+    return True
 
 
 def not_found(name: BlockName) -> BlockNotFound:

@@ -131,21 +131,30 @@ class BlockFile:
                 )
         return (piece for offset, count in wanted for piece in self._range(offset, offset + count))
 
-    def scan(self) -> bytes:
-        """Read all of it from the disk itself and hash it; returns its xxh3_128.
+    def scan(self) -> None:
+        """Read all of it from the disk itself and hash it.
 
         Raises:
             BlockCorrupt: a chunk or the whole does not match, twice.
             OSError: the disk cannot read.
         """
+        for _ in self.scan_steps():
+            pass
+
+    def scan_steps(self) -> Generator[int, None, None]:
+        """The same in steps, so that its caller can pace it: yields the bytes of each, before it.
+
+        Raises:
+            BlockCorrupt, OSError: as `scan`, while it is driven.
+        """
         self._disk.drop_cache(self._fd)
         hasher = BlockHasher()
         for first in range(0, chunk_count(self.truth.length_bytes), _PIECE_CHUNKS):
+            yield min(PIECE_BYTES, self.truth.length_bytes - first * CHUNK_SIZE_BYTES)
             hasher.update(self._chunks(first, _PIECE_CHUNKS))
         self._disk.drop_cache(self._fd)
         if hasher.digest() != self.truth.hash:
             raise block_format.corrupt("hash", "the chunks match but the block's hash does not")
-        return hasher.digest()
 
     def close(self) -> None:
         """Give the file back."""

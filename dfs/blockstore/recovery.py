@@ -18,7 +18,7 @@ hashed again before it is served: a disk may have acknowledged what it did not k
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -354,14 +354,26 @@ class _Mender:
         self._report.reasons.append((name, reason))
 
 
-def row_of(file: BlockFile, name: BlockName, state: StoredState) -> CatalogRow:
+def row_of(
+    file: BlockFile,
+    name: BlockName,
+    state: StoredState,
+    *,
+    verified_ms: int = 0,
+    reread: bool = False,
+) -> CatalogRow:
     """The catalog row that an open block file's own tail gives."""
-    status, truth = file.status(), file.truth
-    blank = CatalogRow(name, truth.length_bytes, status.st_size, truth.hash, state, "", 0, 0)
-    return replace(
-        blank,
-        path=file.label.path,
-        created_ms=file.label.created_ms,
-        mtime_ns=status.st_mtime_ns,
-        inode=status.st_ino,
+    status, truth, label = file.status(), file.truth, file.label
+    return CatalogRow(
+        name,
+        truth.length_bytes,
+        status.st_size,
+        truth.hash,
+        state,
+        label.path,
+        verified_ms,
+        label.created_ms,
+        status.st_mtime_ns,
+        status.st_ino,
+        reread=reread,
     )

@@ -14,6 +14,7 @@ from dfs.base.ids import BlockId, Generation, InodeId
 from dfs.base.records import BlockName, StockEntry
 from dfs.base.states import StoredState
 
+EVERY_BUCKET: Final = frozenset[int]()  # none named
 CHANGES_MAX: Final = 200_000  # about 100 MB at worst, hours of writing 8 KiB blocks without a beat
 
 
@@ -25,12 +26,16 @@ def order(name: BlockName) -> tuple[InodeId, int, BlockId, Generation]:
 def merge(pages: Iterable[Sequence[StockEntry]], limit: int) -> list[StockEntry]:
     """Pure: the first `limit` of several ordered pages, in order.
 
-    A block that one volume has good and another in quarantine is told once, as good.
+    A block that two volumes have is told once, by the better copy.
     """
     merged = heapq.merge(*pages, key=lambda entry: order(entry.name))
     groups = itertools.groupby(merged, key=lambda entry: entry.name)
-    once = (min(group, key=lambda entry: entry.state is StoredState.CORRUPT) for _, group in groups)
+    once = (min(group, key=_rank) for _, group in groups)
     return list(itertools.islice(once, limit))
+
+
+def _rank(entry: StockEntry) -> tuple[bool, bool]:
+    return (entry.state is StoredState.CORRUPT, entry.state is StoredState.FAILING)
 
 
 class ChangeFeed:
@@ -55,6 +60,10 @@ class ChangeFeed:
             self._changed.pop(entry.name, None)
             self._gone[entry.name] = entry
             self._bound()
+
+    def lose_track(self) -> None:
+        """More changed than is told one by one: only a full report says it."""
+        self.overflowed = True
 
     def take(
         self, limit: int, entry: Callable[[BlockName], StockEntry | None]

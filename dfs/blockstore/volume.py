@@ -43,6 +43,7 @@ from dfs.blockstore.identity import FolderIdentity
 from dfs.blockstore.layout import PART_SUFFIX, Layout
 from dfs.blockstore.quarantine import Quarantine
 from dfs.blockstore.scrub_rows import Mark, ScrubRows
+from dfs.blockstore.suspects import Suspects
 from dfs.settings.sections import DatanodeConfig
 
 UNREADABLE_MAX: Final = 3  # distinct blocks within UNREADABLE_WINDOW_S; one more and it is the disk
@@ -118,6 +119,7 @@ class Volume:
             self.recovered = self._recover(rebuilt=rebuilt)
             self._blocks, self._used_bytes = self.catalog.totals()
             self.scrub_rows = ScrubRows(self.catalog)
+            self.suspects = Suspects(self.scrub_rows, clock=clock)
             self.pass_number = max(1, self.scrub_rows.marks()[Mark.PASS])
             self.starts = identity.begin()
             self._probe()
@@ -263,6 +265,16 @@ class Volume:
                 why=why,
             )
             self.on_read_only()
+
+    @property
+    def blocks(self) -> int:
+        """How many are held and good."""
+        return self._blocks
+
+    @property
+    def used_bytes(self) -> int:
+        """By the files of those."""
+        return self._used_bytes
 
     # Acts.  The caller holds the block's lock.
 

@@ -15,6 +15,7 @@ from dfs.nodes.beat import Reachability
 from dfs.nodes.standing import Standing
 from dfs.observe.metrics import Metrics
 from dfs.rpc.traffic import Traffic
+from dfs.settings.sections import Config
 from dfs.web.datanode_app import Health, NamenodeSeen
 
 DURABLE = "fsync"
@@ -32,14 +33,15 @@ class DatanodeFace:
         metrics: Metrics,
         *,
         clock: Clock,
-        sync: bool,
+        config: Config,
     ) -> None:
         self._store = store
         self._standing = standing
         self._traffic = traffic
         self._metrics = metrics
         self._clock = clock
-        self._sync = sync
+        self._sync = config.datanode.sync
+        self._quarantine_keep_s = config.repair.quarantine_keep_s
         self._started_s = clock.monotonic_s()
         self.stage = "joining"  # then "serving", then "stopping"
         self.reachability: Callable[[], Sequence[Reachability]] = tuple
@@ -58,12 +60,15 @@ class DatanodeFace:
 
     def condition(self) -> NodeCondition:
         """How healthy this node thinks it is."""
-        return NodeCondition(now_ms=self._clock.now_ms(), doubtful=self._store.is_doubtful)
+        return NodeCondition(
+            now_ms=self._clock.now_ms(),
+            doubtful=self._store.is_doubtful,
+            quarantined=self._store.quarantined,
+        )
 
     def quarantine_due(self, limit: int) -> list[BlockName]:
-        """Files in quarantine past their grace: none is asked about yet."""
-        del limit
-        return []
+        """Files in quarantine past their grace: a NameNode says whether they may go."""
+        return self._store.quarantine_due(limit, keep_s=self._quarantine_keep_s)
 
     # For HTTP.
 

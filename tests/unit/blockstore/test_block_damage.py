@@ -14,9 +14,10 @@ from dfs.base.errors import BadRequest, BlockCorrupt, BlockNotFound
 from dfs.base.events import Event
 from dfs.base.states import StoredState
 from dfs.base.units import MiB
+from dfs.blockstore.breaker import BAD_MIN, DOUBT_WINDOW_S, doubt_limit
 from dfs.blockstore.disk import Disk
-from dfs.blockstore.holdings import CONDEMNED_MAX, DOUBT_WINDOW_S
 from dfs.blockstore.reader import PIECE_BYTES
+from dfs.settings.sections import ScrubConfig
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 
 SIZE = 2 * MiB + 70_001
@@ -284,17 +285,21 @@ def test_unreadable_blocks_are_set_aside_and_too_many_close_the_volume(rig: Disk
     assert rig.get(names[4]) == b"hello"
 
 
+def spoil_first_byte(path: Path) -> None:
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+
+
 def test_so_much_damage_at_once_is_not_believed(rig: DiskRig) -> None:
-    names = [block_name(n) for n in range(1, CONDEMNED_MAX + 3)]
+    names = [block_name(n) for n in range(1, BAD_MIN + 3)]
     for name in names:
         rig.put(name, b"hello")
-        spoil = rig.path(name)
-        spoil.write_bytes(b"HELLO" + spoil.read_bytes()[5:])
+        spoil_first_byte(rig.path(name))
     for name in names:
         with pytest.raises(BlockCorrupt):
             rig.get(name)
     assert rig.store.is_doubtful
-    assert len(quarantined(rig)) == CONDEMNED_MAX
+    assert [event for event, _ in rig.emit.events].count(Event.NODE_DOUBTFUL) == 1
+    assert len(quarantined(rig)) == BAD_MIN
     assert rig.path(names[-1]).exists()  # refused, but left where it is
     with pytest.raises(BlockCorrupt):
         rig.get(names[-1])
@@ -302,4 +307,43 @@ def test_so_much_damage_at_once_is_not_believed(rig: DiskRig) -> None:
     assert told[names[-1]] is StoredState.CORRUPT  # whatever is refused does not count as a copy
     assert rig.store.entry(names[-1]) == rig.store.stock(after=names[-2], limit=1)[0]
     rig.clock.advance(DOUBT_WINDOW_S + 1)
+    assert rig.store.is_doubtful  # until somebody looked
+    assert rig.store.verify(names[-1]).reason == "quarantined"
+
+
+def test_operators_trust_closes_the_breaker_and_what_was_left_is_judged_anew(rig: DiskRig) -> None:
+    names = [block_name(n) for n in range(1, BAD_MIN + 3)]
+    for name in names:
+        rig.put(name, b"hello")
+        spoil_first_byte(rig.path(name))
+        with pytest.raises(BlockCorrupt):
+            rig.get(name)
+    bad, mended = names[-2:]
+    content = rig.path(mended).read_bytes()
+    rig.path(mended).write_bytes(b"h" + content[1:])
+    assert rig.store.trust()
     assert not rig.store.is_doubtful
+    assert not rig.store.trust()
+    assert not rig.store.verify(bad).intact
+    assert not rig.path(bad).exists()
+    assert rig.store.verify(mended).intact
+    assert rig.get(mended) == b"hello"
+
+
+def test_damage_spread_over_time_is_rot_and_believed(rig: DiskRig) -> None:
+    names = [block_name(n) for n in range(1, BAD_MIN + 3)]
+    for name in names:
+        rig.put(name, b"hello")
+        spoil_first_byte(rig.path(name))
+        with pytest.raises(BlockCorrupt):
+            rig.get(name)
+        rig.clock.advance(DOUBT_WINDOW_S / (BAD_MIN - 2))
+    assert not rig.store.is_doubtful
+    assert len(quarantined(rig)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("held", "limit"), [(0, BAD_MIN), (500, BAD_MIN), (3_000, 30), (100_000, 50)]
+)
+def test_breaker_opens_at_a_share_of_what_is_held_between_two_bounds(held: int, limit: int) -> None:
+    assert doubt_limit(ScrubConfig(), held) == limit

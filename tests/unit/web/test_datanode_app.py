@@ -13,6 +13,7 @@ from dfs.base.errors import ErrorKind, PortInUse
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName
 from dfs.daemons.datanode_face import DatanodeFace
+from dfs.settings.sections import Config, DatanodeConfig
 from dfs.web.datanode_app import create_app
 from dfs.web.errors import HTTP_STATUS
 from dfs.web.http_server import HttpLimits, HttpServer
@@ -24,7 +25,12 @@ BLOCKS = 5
 class Web:
     def __init__(self, node: RigNode) -> None:
         self.face = DatanodeFace(
-            node.store, node.standing, node.traffic, node.metrics, clock=SystemClock(), sync=True
+            node.store,
+            node.standing,
+            node.traffic,
+            node.metrics,
+            clock=SystemClock(),
+            config=Config(),
         )
         self.face.stage = "serving"
         self.server = HttpServer(
@@ -86,7 +92,7 @@ def test_health_says_unsafe_when_sync_is_off(node: RigNode) -> None:
         node.traffic,
         type(node.metrics)(),
         clock=SystemClock(),
-        sync=False,
+        config=Config(datanode=DatanodeConfig(sync=False)),
     )
     assert face.health().durability.startswith("UNSAFE")
 
