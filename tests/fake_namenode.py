@@ -15,9 +15,12 @@ from dfs.wire.nodes_api import (
     JoinRequest,
     KeyItem,
     NodeRegistration,
+    StockBuckets,
+    StockDigests,
     StockReply,
     StockReport,
 )
+from dfs.wire.stock_sums import BUCKETS
 from tests.route_server import RouteServer
 
 SECRET = "dfsn_secret"
@@ -33,6 +36,8 @@ class FakeNamenode:
         self.registrations: list[NodeRegistration] = []
         self.beats: list[Beat] = []
         self.reports: list[StockReport] = []
+        self.digests: list[StockDigests] = []
+        self.buckets = list(range(BUCKETS))  # that it claims to know otherwise
         self.epoch = 1
         self.now_ms = 0  # 0: do not care
         self.registered = False
@@ -66,6 +71,8 @@ class FakeNamenode:
             raise NodeNotJoined("unknown node")
         if path == routes.STOCK.path:
             return self._stock(msgspec.json.decode(raw, type=StockReport))
+        if path == routes.STOCK_DIGESTS.path:
+            return self._compare(msgspec.json.decode(raw, type=StockDigests))
         known: list[int] = []
         if path == routes.REGISTER_NODE.path:
             self.registrations.append(msgspec.json.decode(raw, type=NodeRegistration))
@@ -90,6 +97,13 @@ class FakeNamenode:
         if request.token != JOIN_TOKEN:
             raise NodeNotJoined("the join token is wrong or used up")
         return JoinReply(node=3, secret=SECRET, cluster="c" * 32)
+
+    def _compare(self, digests: StockDigests) -> StockBuckets:
+        if self.stock_refusals:
+            self.stock_refusals -= 1
+            raise NodeNotJoined("not now")
+        self.digests.append(digests)
+        return StockBuckets(buckets=self.buckets)
 
     def _stock(self, report: StockReport) -> StockReply:
         if self.stock_refusals:

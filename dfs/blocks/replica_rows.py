@@ -4,15 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName
 from dfs.base.states import BlockState, ReplicaState
 from dfs.blocks.reconcile import Expected, Location
 from dfs.meta.cluster_tables import NODE
+from dfs.meta.prepared import Prepared
 from dfs.meta.tables import BLOCK, EXTENT, GC_QUEUE, REPLICA
 from dfs.meta.txn import Txn
+from dfs.wire.stock_sums import Condition, StockSums
 
 KEYS_PER_SELECT: Final = 500
 
@@ -21,6 +23,32 @@ _BLOCK_STATES: Final = {state.value: state for state in BlockState}
 _REPLICA_STATES: Final = {state.value: state for state in ReplicaState}
 _LOCATIONS: Final = select(
     REPLICA.c.block, REPLICA.c.generation, REPLICA.c.state, REPLICA.c.verified_ms
+)
+
+SUMMED_ROWS: Final = 20_000
+# What a node would say of a copy that we have in that state; it does not know of our doubts.
+_CONDITIONS: Final = {
+    ReplicaState.LIVE.value: Condition.GOOD,
+    ReplicaState.SUSPECT.value: Condition.GOOD,
+    ReplicaState.RETIRING.value: Condition.GOOD,
+    ReplicaState.FAILING.value: Condition.FAILING,
+    ReplicaState.CORRUPT.value: Condition.BAD,
+    ReplicaState.DISPUTED.value: Condition.BAD,
+}
+_SUMMED: Final = Prepared(
+    select(
+        BLOCK.c.file,
+        BLOCK.c.number,
+        REPLICA.c.block,
+        REPLICA.c.generation,
+        BLOCK.c.length_bytes,
+        BLOCK.c.hash,
+        REPLICA.c.state,
+    )
+    .join(BLOCK, BLOCK.c.id == REPLICA.c.block)
+    .where(REPLICA.c.node == bindparam("of_node"), REPLICA.c.block > bindparam("after"))
+    .order_by(REPLICA.c.block)
+    .limit(bindparam("rows_max"))
 )
 
 
@@ -93,6 +121,26 @@ def page_of_node(
     return _locations(connection, wanted.order_by(REPLICA.c.block).limit(limit))
 
 
+def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
+    """Sums over the copies that node should have: equal to its own when it holds exactly those."""
+    found = StockSums()
+    after = -1
+    while rows := _SUMMED.run(connection, of_node=node, after=after, rows_max=SUMMED_ROWS):
+        for file, number, block, generation, length_bytes, digest, state in rows:
+            condition = _CONDITIONS.get(state)
+            if condition is not None:
+                found.add(
+                    (file, number, block, generation),
+                    length_bytes=length_bytes,
+                    digest=digest,
+                    condition=condition,
+                )
+        if len(rows) < SUMMED_ROWS:
+            break
+        after = rows[-1][2]
+    return found
+
+
 def _locations(connection: Connection, wanted: Select[Any]) -> dict[BlockId, Location]:
     return {
         BlockId(block): Location(Generation(generation), _REPLICA_STATES[state], verified_ms)
@@ -128,11 +176,15 @@ def due_garbage(connection: Connection, *, now_ms: int, after: int, limit: int) 
     wanted = (
         select(BLOCK, GC_QUEUE.c.reason)
         .join(GC_QUEUE, GC_QUEUE.c.block == BLOCK.c.id)
-        .where(GC_QUEUE.c.not_before_ms <= now_ms, GC_QUEUE.c.block > after)
+        .where(
+            GC_QUEUE.c.not_before_ms <= now_ms,
+            GC_QUEUE.c.block > after,
+            BLOCK.c.state == BlockState.GARBAGE,
+        )
         .order_by(GC_QUEUE.c.block)
         .limit(limit)
     )
-    rows = [row for row in connection.execute(wanted) if row.state == BlockState.GARBAGE]
+    rows = connection.execute(wanted).all()
     copies = read_copies(connection, [row.id for row in rows])
     return [
         Garbage(block_name(row), bool(row.hash), row.reason, tuple(copies.get(row.id, ())))

@@ -208,6 +208,7 @@ class NamenodeProcess:
             self.database.writer,
             self.database.reader,
             registrations=self.registry.presence,
+            orders=self.registry,
             clock=self._clock,
             emit=self._log,
         )

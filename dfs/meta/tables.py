@@ -163,6 +163,12 @@ class ReplicaRow(Base):
     __tablename__ = "replica"
     __table_args__ = (
         Index("ix_replica_node", "node"),
+        Index(  # the few that somebody must look at, among millions that are well
+            "ix_replica_unusual",
+            "state",
+            sqlite_where=text("state != 'live'"),
+            postgresql_where=text("state != 'live'"),
+        ),
         CheckConstraint("generation >= 1", name="generation"),  # R2
         CheckConstraint(
             "state IN ('live', 'suspect', 'failing', 'retiring', 'corrupt', 'disputed', 'missing')",

@@ -2,13 +2,17 @@
 
 Changes are taken from the disk once and handed to every NameNode's own list, where they wait until
 that NameNode accepted them.  A list that grows past its bound is dropped for a full report, so
-nothing is ever lost and nothing grows without end.  A full report is read from the disk page by
-page while changes go on: what changes meanwhile follows as a change, later in the sequence.
+nothing is ever lost and nothing grows without end.
+
+A full report begins with sums over everything held (`dfs.wire.stock_sums`); the NameNode answers
+which buckets it knows otherwise, and only those are listed.  It is read from the disk page by page
+while changes go on: what changes meanwhile follows as a change, later in the sequence.
 """
 
 import dataclasses
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dfs.base import crashpoint
@@ -16,18 +20,23 @@ from dfs.base.clock import Clock
 from dfs.base.entropy import Random
 from dfs.base.records import BlockName, StockEntry
 from dfs.nodes.standing import Standing
-from dfs.wire.nodes_api import StockReply, StockReport
+from dfs.wire.nodes_api import StockBuckets, StockDigests, StockReply, StockReport
+from dfs.wire.stock_sums import StockSums
 
 PENDING_MAX: Final = 50_000
 TAKE_MAX: Final = 10_000
+SUMMED_MAX: Final = 5_000  # blocks in memory at once while sums are made
+EVERY_BUCKET: Final = frozenset[int]()
 FULL_JITTER_SHARE: Final = 0.1
 
 
 class StockSource(Protocol):
     """What a report needs of the disk."""
 
-    def stock(self, *, after: BlockName | None, limit: int) -> Sequence[StockEntry]:
-        """A page of what is held, ordered by name."""
+    def stock(
+        self, *, after: BlockName | None, limit: int, buckets: frozenset[int] = EVERY_BUCKET
+    ) -> Sequence[StockEntry]:
+        """A page of what is held in those buckets (none named: in all), ordered by name."""
         ...
 
     def take_changes(self, limit: int) -> tuple[list[StockEntry], list[StockEntry]]:
@@ -46,6 +55,22 @@ class SendReport(Protocol):
     def __call__(self, report: StockReport) -> StockReply:
         """Send it; raises a DfsError when it was not accepted."""
         ...
+
+
+class SendSums(Protocol):
+    """How the sums of a full report reach its NameNode."""
+
+    def __call__(self, digests: StockDigests) -> StockBuckets:
+        """Send them; raises a DfsError when they were not accepted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StockLink:
+    """The way to one NameNode."""
+
+    report: SendReport
+    sums: SendSums
 
 
 class PendingStock:
@@ -103,9 +128,20 @@ class StockFeed:
         self._lists.append(pending)
         return pending
 
-    def page(self, after: BlockName | None, limit: int) -> Sequence[StockEntry]:
-        """A page of everything that is held."""
-        return self._source.stock(after=after, limit=limit)
+    def page(
+        self, after: BlockName | None, limit: int, buckets: frozenset[int] = EVERY_BUCKET
+    ) -> Sequence[StockEntry]:
+        """A page of what is held in those buckets; none named: of everything."""
+        return self._source.stock(after=after, limit=limit, buckets=buckets)
+
+    def sums(self) -> StockSums:
+        """Sums over everything that is held."""
+        found = StockSums()
+        after: BlockName | None = None
+        while entries := self.page(after, SUMMED_MAX):
+            found.add_entries(entries)
+            after = entries[-1].name
+        return found
 
     def pump(self) -> None:
         """Move everything that changed since the last time."""
@@ -133,7 +169,7 @@ class StockReporter:
         self,
         *,
         feed: StockFeed,
-        send: SendReport,
+        link: StockLink,
         standing: Standing,
         clock: Clock,
         rng: Random,
@@ -142,7 +178,7 @@ class StockReporter:
     ) -> None:
         self._feed = feed
         self._pending = feed.subscribe()
-        self._send = send
+        self._link = link
         self._standing = standing
         self._clock = clock
         self._rng = rng
@@ -170,23 +206,40 @@ class StockReporter:
     def _tell_all(self) -> int:
         self._pending.begin_full()
         try:
-            told = self._send_pages()
+            buckets = self._compare()
+            told = self._send_pages(buckets) if buckets else 0
         except BaseException:
             self._pending.want_full()
             raise
+        if buckets is None:  # the beats will register, which makes for another try
+            self._pending.want_full()
+            return 0
         spread = 1 + FULL_JITTER_SHARE * (2 * self._rng.random() - 1)
         self._full_due_s = self._clock.monotonic_s() + self._full_interval_s * spread
         self.full_reports += 1
         self._sequence += 1
         return told
 
-    def _send_pages(self) -> int:
+    def _compare(self) -> frozenset[int] | None:
+        """The buckets to tell block by block; None when we must register first."""
+        held = self._feed.sums()
+        digests = StockDigests(
+            epoch=self._standing.epoch,
+            sequence=self._sequence,
+            counts=held.counts,
+            sums=held.sums,
+        )
+        reply = self._link.sums(digests)
+        crashpoint.reach("dn.stock.compared")
+        return None if reply.full_wanted else frozenset(reply.buckets)
+
+    def _send_pages(self, buckets: frozenset[int]) -> int:
         after: BlockName | None = None
         told, page = 0, 0
         while True:
-            entries = self._feed.page(after, self._page_max)
+            entries = self._feed.page(after, self._page_max, buckets)
             last = len(entries) < self._page_max
-            reply = self._report(entries, (), full=True, page=page, last_page=last)
+            reply = self._report(entries, (), buckets=buckets, page=page, last_page=last)
             told, page = told + reply.accepted, page + 1
             if last:
                 return told
@@ -211,21 +264,22 @@ class StockReporter:
         entries: Sequence[StockEntry],
         gone: Sequence[StockEntry],
         *,
-        full: bool = False,
+        buckets: frozenset[int] = EVERY_BUCKET,
         page: int = 0,
         last_page: bool = True,
     ) -> StockReply:
         report = StockReport(
             epoch=self._standing.epoch,
             sequence=self._sequence,
-            full=full,
+            full=bool(buckets),
             page=page,
             last_page=last_page,
             entries=[_without_path(entry) for entry in entries],
             gone=[_without_path(entry) for entry in gone],
+            buckets=sorted(buckets),
         )
         crashpoint.reach("dn.stock.reporting")
-        reply = self._send(report)
+        reply = self._link.report(report)
         crashpoint.reach("dn.stock.reported")
         return reply
 

@@ -154,6 +154,9 @@ def _bind_nodes(handlers: Handlers, nodes: Nodes) -> None:
     handlers.call(routes.REGISTER_NODE, lambda asked, body: registry.register(asked.joined, body))
     handlers.call(routes.BEAT, lambda asked, body: registry.beat(asked.joined, body))
     handlers.call(routes.STOCK, lambda asked, body: nodes.intake.take(asked.joined, body))
+    handlers.call(
+        routes.STOCK_DIGESTS, lambda asked, body: nodes.intake.compare(asked.joined, body)
+    )
     handlers.change(routes.SUSPECT, nodes.suspects.suspect)
     handlers.call(routes.NODES, lambda _asked, _body: NodesReply(nodes=list(registry.views())))
     handlers.call(

@@ -12,11 +12,11 @@ from typing import Any, Final, Protocol
 
 from dfs.base.errors import DfsError, ErrorKind, PermissionDenied
 from dfs.web.authn import Asked
-from dfs.wire.routes import BEAT, RENEW, STOCK, Route
+from dfs.wire.routes import BEAT, RENEW, STOCK, STOCK_DIGESTS, Route
 from dfs.wire.shapes import Outcomes
 
 PATHS_SHOWN_MAX: Final = 10
-_SILENT: Final = frozenset({BEAT.path, STOCK.path, RENEW.path})
+_SILENT: Final = frozenset({BEAT.path, STOCK.path, STOCK_DIGESTS.path, RENEW.path})
 _RIGHTS: Final = frozenset({ErrorKind.UNAUTHENTICATED, ErrorKind.DENIED})
 
 

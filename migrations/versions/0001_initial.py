@@ -351,6 +351,13 @@ def _make_replica() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_replica_node", "replica", ["node"])
+    op.create_index(
+        "ix_replica_unusual",
+        "replica",
+        ["state"],
+        sqlite_where=sa.text("state != 'live'"),
+        postgresql_where=sa.text("state != 'live'"),
+    )
 
 
 def _make_retry_cache() -> None:

@@ -23,6 +23,7 @@ from tests.builders import a_name, a_usage, a_volume
 
 CONTENT = b"content"
 CLUSTER = "c" * 32
+NUMBERS_TAKEN = 100_000  # what the tests number blocks with was handed out
 
 T = TypeVar("T")
 
@@ -75,6 +76,8 @@ class StockRig(Generic[C]):
     def __init__(self, writer: Writer, reader: Reader, clock: C) -> None:
         self.writer, self.reader, self.clock = writer, reader, clock
         self.emit = RecordingEmitter()
+        for sequence in ("block", "generation"):
+            self.do(lambda txn, name=sequence: txn.take(name, NUMBERS_TAKEN))
         self.restart()
 
     def restart(self) -> None:
@@ -95,6 +98,7 @@ class StockRig(Generic[C]):
             self.writer,
             self.reader,
             registrations=self.presence,
+            orders=self.registry,
             clock=self.clock,
             emit=self.emit,
         )

@@ -1,0 +1,100 @@
+"""Pure: sums over a stock of blocks, so that two sides that hold the same need not list it.
+
+Blocks fall into 256 buckets by the low byte of their id.  A bucket has a count and the sum, modulo
+2^64, of xxh3_64 over each block's facts; so the order in which blocks are added does not matter.  A
+DataNode sums up what it holds, the NameNode what it believes of that node, and only buckets whose
+sums differ are told block by block.
+
+What is summed up is what a verdict depends on, and no more: a bad copy's length and hash are left
+out, and so are times of verification.  Two stocks that differ have equal sums by chance once in
+2^64 comparisons of a bucket; the next change in the bucket tells them apart again.
+"""
+
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final
+
+import xxhash
+
+from dfs.base.records import StockEntry
+from dfs.base.states import StoredState
+
+BUCKETS: Final = 256
+_FACTS: Final = struct.Struct(">QQQQQB")
+_NO_HASH: Final = b""
+_SUM_MASK: Final = 2**64 - 1
+
+
+class Condition(IntEnum):
+    """What kind of copy it is, as far as sums tell."""
+
+    GOOD = 0
+    FAILING = 1
+    BAD = 2
+
+
+# Copies on their way out are in no sum: they are gone as far as anybody is concerned.
+_CONDITIONS: Final = {
+    StoredState.FINAL: Condition.GOOD,
+    StoredState.FOUND: Condition.GOOD,
+    StoredState.FAILING: Condition.FAILING,
+    StoredState.CORRUPT: Condition.BAD,
+}
+
+
+def bucket_of(block: int) -> int:
+    """The bucket a block falls into."""
+    return block & (BUCKETS - 1)
+
+
+class StockSums:
+    """Counts and sums of every bucket, growing block by block."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * BUCKETS
+        self.sums = [0] * BUCKETS
+
+    def add(
+        self,
+        place: tuple[int, int, int, int],
+        *,
+        length_bytes: int,
+        digest: bytes,
+        condition: Condition,
+    ) -> None:
+        """Add a copy.
+
+        Args:
+            place: file, number, block, generation.
+            length_bytes: of the content.
+            digest: its hash.
+            condition: what kind of copy it is.
+        """
+        if condition is Condition.BAD:
+            length_bytes, digest = 0, _NO_HASH
+        bucket = place[2] & (BUCKETS - 1)
+        facts = _FACTS.pack(*place, length_bytes, condition) + digest
+        self.counts[bucket] += 1
+        self.sums[bucket] = (self.sums[bucket] + xxhash.xxh3_64_intdigest(facts)) & _SUM_MASK
+
+    def add_entries(self, entries: Sequence[StockEntry]) -> None:
+        """Add what a DataNode holds."""
+        for entry in entries:
+            condition = _CONDITIONS.get(entry.state)
+            if condition is not None:
+                name = entry.name
+                self.add(
+                    (name.file, name.number, name.block, name.generation),
+                    length_bytes=entry.length_bytes,
+                    digest=entry.hash,
+                    condition=condition,
+                )
+
+    def differing(self, counts: Sequence[int], sums: Sequence[int]) -> list[int]:
+        """The buckets in which the other side has something else."""
+        return [
+            bucket
+            for bucket in range(BUCKETS)
+            if self.counts[bucket] != counts[bucket] or self.sums[bucket] != sums[bucket]
+        ]
