@@ -7,7 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from dfs.cli import admin_accounts, admin_health, admin_nodes, admin_scrub, guide_commands
+from dfs.cli import (
+    admin_accounts,
+    admin_balance,
+    admin_health,
+    admin_nodes,
+    admin_scrub,
+    guide_commands,
+)
 from dfs.cli.command import launch
 from dfs.cli.verbs import Program
 
@@ -24,6 +31,7 @@ PROGRAM: Final = Program(
             *admin_nodes.VERBS,
             *admin_health.VERBS,
             *admin_scrub.VERBS,
+            *admin_balance.VERBS,
             *admin_accounts.VERBS,
             *guide_commands.ADMIN_VERBS,
         )

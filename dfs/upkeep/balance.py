@@ -324,8 +324,10 @@ class Balancer:
         while (wait_s := until_s - clock.monotonic_s()) > 0:
             while left and moves.has_room and self._budget.allows(job.bandwidth_bytes):
                 move = left.popleft()
+                if not moves.begin(move):
+                    left.clear()  # repair has taken all the room
+                    break
                 self._budget.spend(move.size_bytes)
-                moves.begin(move)
             if not moves.in_flight:
                 break
             ended += moves.ended(wait_s)
@@ -427,10 +429,6 @@ class Balancer:
             return 0.0
         took_s = now_s - self._lately[0][0]
         return sum(size for _, size in self._lately) / took_s if took_s > 0 else 0.0
-
-    def close(self) -> None:
-        """Begin nothing more; the job goes on with the next start."""
-        self._moves.close()
 
 
 def _ended(txn: Txn, job: BalanceJob, state: JobState, why: str) -> BalanceJob:

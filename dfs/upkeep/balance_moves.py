@@ -1,17 +1,16 @@
-"""The moves under way: a few threads that copy and retire, and what beats do not show of them yet.
+"""The moves under way: what is copied and then retired, and what beats do not show of it yet.
 
 A move is, in this order, each step seen done before the next:
 
-    1 the target has the block, verified against the truth, and its row says so    (mover.copy)
-    2 the source's copy is retired, if enough others are sure at that moment       (mover.retire)
+    1 the target has the block, verified against the truth, and its row says so    (a copy)
+    2 the source's copy is retired, if enough others are sure at that moment       (a drop)
 
 Cut short in between, the block has a copy too many, which repair takes away.  How a copy is made
 and what `sure` means is not decided here.
 """
 
-import concurrent.futures
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -22,27 +21,26 @@ from dfs.base.clock import Clock
 from dfs.base.errors import DfsError
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import NodeView
-from dfs.blocks.redundancy import KeptBlock
+from dfs.blocks.redundancy import RepairClass
 from dfs.upkeep.balance_plan import MoveReplica, Transit
 from dfs.upkeep.balance_rows import Leaving, read_leaving, still_leaving
+from dfs.upkeep.executor import CopyOutcome
+from dfs.upkeep.retiring import Retirement
+from dfs.upkeep.steps import CopyBlock, DropReplica, Purpose
 
 BEAT_MS: Final = 1_000  # a beat that arrives later than this after a copy tells of it
 TRANSIT_KEEP_S: Final = 600.0  # what is not confirmed by then is not waited for
 
 
 class Mover(Protocol):
-    """Who copies and retires replicas."""
+    """Who copies and retires replicas; `dfs.upkeep.executor.Executor`."""
 
-    def copy(self, block: KeptBlock, *, source: NodeId, target: NodeId) -> None:
-        """Make a verified copy on the target and write it down.
-
-        Raises:
-            DfsError: it could not be made; nothing is written down.
-        """
+    def submit(self, step: CopyBlock, then: Callable[[CopyOutcome], None] | None = None) -> bool:
+        """Begin a copy; `then` is told how it ended.  False when it is not taken in now."""
         ...
 
-    def retire(self, block: KeptBlock, node: NodeId, *, reason: str) -> str:
-        """Have that copy deleted, when enough others are sure; why not, or ""."""
+    def drop(self, step: DropReplica) -> Retirement:
+        """Retire a copy if it may go by the rows of now, and order its deletion."""
         ...
 
 
@@ -89,14 +87,14 @@ class _Arrived:
 
 
 class Moves:
-    """See the module.  Used by one thread, but for `in_flight`, `abandon` and `close`."""
+    """See the module.  Used by one thread, but for `in_flight`."""
 
     def __init__(self, mover: Mover, *, clock: Clock, at_once: int) -> None:
         self._mover = mover
         self._clock = clock
         self._at_once = at_once
-        self._pool: ThreadPoolExecutor | None = None
-        self._flights: dict[Future[str], MoveReplica] = {}
+        self._flights: dict[BlockId, MoveReplica] = {}
+        self._ended: queue.SimpleQueue[Moved] = queue.SimpleQueue()
         self._arrived: list[_Arrived] = []
         self._leaving: dict[tuple[BlockId, NodeId], tuple[Leaving, float]] = {}
         self._knows_leaving = False
@@ -114,35 +112,52 @@ class Moves:
     @property
     def busy(self) -> frozenset[BlockId]:
         """The blocks that are on their way."""
-        return frozenset(move.block.truth.block for move in list(self._flights.values()))
+        return frozenset(self._flights)
 
-    def begin(self, move: MoveReplica) -> None:
-        """Move a block, beside others."""
+    def begin(self, move: MoveReplica) -> bool:
+        """Move a block, beside others; False when it cannot begin now."""
         assert self.has_room
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._at_once, thread_name_prefix="balance")
-        self._flights[self._pool.submit(self._perform, move)] = move
+        assert move.block.truth.block not in self._flights
+        step = CopyBlock(
+            name=move.block.name,
+            truth=move.block.truth,
+            source=move.source,
+            target=move.target,
+            reason=move.reason,
+            urgency=RepairClass.MISPLACED,
+            purpose=Purpose.BALANCE,
+        )
+        self._flights[move.block.truth.block] = move
+        begun = self._mover.submit(step, lambda outcome: self._copied(move, outcome))
+        if not begun:
+            del self._flights[move.block.truth.block]
+        return begun
 
-    def _perform(self, move: MoveReplica) -> str:
-        try:
-            self._mover.copy(move.block, source=move.source, target=move.target)
+    def _copied(self, move: MoveReplica, outcome: CopyOutcome) -> None:
+        """In the thread that copied: the source's copy may go now."""
+        error = outcome.why
+        if outcome.done:
             crashpoint.reach("nn.balance.copied")
-            why = self._mover.retire(move.block, move.source, reason=f"balance: {move.reason}")
-            crashpoint.reach("nn.balance.retired")
-        except DfsError as err:
-            return f"{err.code}: {err.message}"
-        return why
+            step = DropReplica(move.block.name, move.source, move.reason, Purpose.BALANCE)
+            try:
+                error = self._mover.drop(step).why_not
+            except DfsError as err:
+                error = f"{err.code}: {err.message}"
+        self._ended.put(Moved(move, error))
 
     def ended(self, wait_s: float) -> list[Moved]:
         """The moves that ended since the last call; waits for one if there is none."""
         if not self._flights:
             return []
-        done, _ = concurrent.futures.wait(
-            self._flights, timeout=wait_s, return_when=concurrent.futures.FIRST_COMPLETED
-        )
-        moves = [(self._flights.pop(flight), flight) for flight in done]
-        ended = [Moved(move, flight.result()) for move, flight in moves]
+        ended: list[Moved] = []
+        try:
+            ended.append(self._ended.get(timeout=wait_s) if wait_s else self._ended.get_nowait())
+            while True:
+                ended.append(self._ended.get_nowait())
+        except queue.Empty:
+            pass
         for each in ended:
+            del self._flights[each.move.block.truth.block]
             self._note(each)
         return ended
 
@@ -205,8 +220,3 @@ class Moves:
         """A job ended: the next counts anew."""
         self._knows_leaving = False
         self._arrived, self._leaving = [], {}
-
-    def close(self) -> None:
-        """Begin nothing more; what is under way is given up, and made again by a later plan."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -2,23 +2,25 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 from dfs.base.clock import ManualClock
-from dfs.base.errors import BadRequest, JobConflict, PeerUnreachable
+from dfs.base.errors import BadRequest, JobConflict
 from dfs.base.ids import Generation, NodeId
 from dfs.base.records import NodeUsage, NodeView
 from dfs.base.states import BlockState, NodeState, ReplicaState
 from dfs.base.units import MiB
-from dfs.blocks.redundancy import KeptBlock
 from dfs.meta.tables import BLOCK, REPLICA
 from dfs.meta.txn import Txn
 from dfs.settings.sections import BalanceConfig, RepairConfig
 from dfs.upkeep.balance import BalanceParts, Balancer
+from dfs.upkeep.executor import CopyOutcome
+from dfs.upkeep.retiring import Retirement
+from dfs.upkeep.steps import CopyBlock, DropReplica
 from dfs.wire.balance_api import BalanceReply, BalanceRequest
 from tests.builders import a_node, a_volume
 from tests.metadata_rig import MetadataRig
@@ -72,24 +74,28 @@ class PlayedCluster:
     def why_hold(self) -> str:
         return self.hold
 
-    def copy(self, block: KeptBlock, *, source: NodeId, target: NodeId) -> None:
+    def submit(self, step: CopyBlock, then: Callable[[CopyOutcome], None] | None = None) -> bool:
+        assert then is not None
+        assert step.source != step.target
         with self._lock:
             self._now += 1
             self.peak = max(self.peak, self._now)
-        try:
-            if self.copy_error:
-                raise PeerUnreachable(self.copy_error)
-            assert source != target
-            self._change(lambda txn: txn.put(REPLICA, _copy(block.truth.block, target)))
-        finally:
-            with self._lock:
-                self._now -= 1
+        threading.Thread(target=self._run, args=(step, then)).start()
+        return True
 
-    def retire(self, block: KeptBlock, node: NodeId, *, reason: str) -> str:
-        assert reason
-        if not self.retire_error:
-            self._change(lambda txn: txn.drop(REPLICA, (block.truth.block, node)))
-        return self.retire_error
+    def _run(self, step: CopyBlock, then: Callable[[CopyOutcome], None]) -> None:
+        block, target = step.truth.block, step.target
+        if not self.copy_error:
+            self._change(lambda txn: txn.put(REPLICA, _copy(block, target)))
+        with self._lock:
+            self._now -= 1
+        then(CopyOutcome(step, 0.1, self.copy_error))
+
+    def drop(self, step: DropReplica) -> Retirement:
+        if self.retire_error:
+            return Retirement(done=False, why_not=self.retire_error)
+        self._change(lambda txn: txn.drop(REPLICA, (step.name.block, step.node)))
+        return Retirement(done=True)
 
 
 def _block(number: int, size: int) -> dict[str, object]:
@@ -131,9 +137,8 @@ def cluster(metadata: MetadataRig) -> PlayedCluster:
 @pytest.fixture
 def start(
     cluster: PlayedCluster, metadata: MetadataRig, clock: ManualClock
-) -> Iterator[Callable[[], Balancer]]:
+) -> Callable[[], Balancer]:
     """Makes the job's service, as each start of a NameNode does."""
-    made: list[Balancer] = []
 
     def make() -> Balancer:
         parts = BalanceParts(
@@ -148,12 +153,9 @@ def start(
             config=BalanceConfig(),
             repair=RepairConfig(),
         )
-        made.append(Balancer(parts))
-        return made[-1]
+        return Balancer(parts)
 
-    yield make
-    for each in made:
-        each.close()
+    return make
 
 
 @pytest.fixture
@@ -304,7 +306,7 @@ def test_it_gives_up_when_moves_fail_again_and_again(
     balancer: Balancer, cluster: PlayedCluster, clock: ManualClock
 ) -> None:
     cluster.store(1, count=60, node=1)
-    cluster.copy_error = "dn-2: connection refused"
+    cluster.copy_error = "peer_unreachable: dn-2: connection refused"
     balancer.start(BalanceRequest(), by="ada")
     ended = finish(balancer, clock, passes=1000)
     assert ended.state == "stuck"
