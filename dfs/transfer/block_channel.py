@@ -5,7 +5,8 @@ offsets against what was asked, receipts against what was sent.  gRPC's exceptio
 to talk to, and what to do when it fails, is decided above.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -66,6 +67,15 @@ class BlockAccess:
     name: BlockName
     path: str  # of the file, as the NameNode bound it into the token
     token: bytes
+    pack: bytes = b""  # table of contents to store with it, of a block that holds many files
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What was stored with a block beside its content."""
+
+    path: str
+    pack: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,19 @@ class BlockChannel:
         if due != end:
             raise BlockCorrupt(f"{self._peer}: block ended at {due}, not at {end}")
 
+    def label(self, access: BlockAccess) -> Label:
+        """What was stored with the block.
+
+        Raises:
+            DfsError, PeerUnreachable: as `download`.
+        """
+        ref = codec.block_ref(access.name, path=access.path, token=access.token)
+        with contextlib.closing(self._chunks(pb.BlockRange(block=ref, label=True))) as messages:
+            first = next(messages, None)
+        if first is None or first.WhichOneof("head") != "header":
+            raise BlockCorrupt(f"{self._peer}: did not begin with the block's label")
+        return Label(first.header.block.filename, first.header.pack)
+
     def probe(self, access: BlockAccess, *, verify: bool = False, length_bytes: int = 0) -> Probe:
         """What that node holds of the block; with `verify` it reads the file again first.
 
@@ -224,7 +247,7 @@ class BlockChannel:
             raise _closed() from exc
         return _checked_receipt(codec.read_receipt(answer), truth, self._peer)
 
-    def _chunks(self, request: pb.BlockRange) -> Iterator[pb.BlockChunk]:
+    def _chunks(self, request: pb.BlockRange) -> Generator[pb.BlockChunk, None, None]:
         """The messages of a download; the call is over when the iterator is."""
         try:
             call = self._stub.DownloadBlock(request)
@@ -331,6 +354,7 @@ class _Outgoing:
             size_bytes=self._source.length_bytes or 0,
         )
         header = pb.UploadHeader(block=ref, pipeline=[codec.target(t) for t in self._pipeline])
+        header.pack = access.pack
         yield pb.BlockChunk(header=header)
         self._turn(ours=True)
         try:

@@ -1,0 +1,359 @@
+"""Performs steps: the shell under the planners of repair and balance.
+
+Copies run in a few threads; nothing waits for them.  The order of effects of one:
+
+    1 the target holds the block, fsynced    its signed receipt vouches for the truth
+    2 its row is live (journaled, commit)    if the block is still in use in that generation
+    3 only then may another copy be retired  (a step of its own, decided anew)
+
+A crash before 2 leaves a copy that its node reports by itself.  A source that turns out bad becomes
+suspect, is verified by its own node, and another is tried.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+from dfs.base import crashpoint
+from dfs.base.clock import Clock
+from dfs.base.errors import (
+    BlockConflict,
+    BlockCorrupt,
+    BlockNotFound,
+    DfsError,
+    DiskFull,
+    LengthMismatch,
+    StaleGeneration,
+    Stopping,
+    VolumeReadOnly,
+)
+from dfs.base.events import Emitter, Event
+from dfs.base.ids import NodeId, node_name
+from dfs.base.records import BlockName, NodeAddress
+from dfs.base.states import ReplicaState
+from dfs.blocks.history import BlockEvent, What, note
+from dfs.blocks.kept_rows import read_kept
+from dfs.blocks.redundancy import BlockHealth, KeptBlock, Standings, assess
+from dfs.meta.tables import REPLICA
+from dfs.meta.txn import Txn
+from dfs.meta.writer import Writer
+from dfs.nodes.orders import Order
+from dfs.upkeep.caution import Caution
+from dfs.upkeep.mini_client import MiniClient, is_at_source
+from dfs.upkeep.pending import PendingTable
+from dfs.upkeep.retiring import Retirement, put_copy_state, retire
+from dfs.upkeep.steps import (
+    CopyBlock,
+    DropReplica,
+    Purpose,
+    RestoreReplica,
+    Step,
+    VerifyReplica,
+)
+
+# The source has not what it should have: it is doubted until its own node has looked.
+_BAD_SOURCE: Final = (BlockCorrupt, BlockNotFound, LengthMismatch)
+# The target cannot take it, and will not be able to in a minute.
+_BAD_TARGET: Final = (DiskFull, VolumeReadOnly, BlockConflict, StaleGeneration)
+_WHOLE: Final = frozenset({BlockHealth.HEALTHY, BlockHealth.EXCESS})
+
+
+class Nodes(Protocol):
+    """What the executor needs of the register of nodes."""
+
+    def address(self, node: NodeId) -> NodeAddress:
+        """Where a DataNode is; raises NodeNotFound."""
+        ...
+
+    def enqueue(
+        self,
+        node: NodeId,
+        verb: str,
+        block: BlockName | None = None,
+        *,
+        reason: str = "",
+        value: int = 0,
+    ) -> bool:
+        """Order something of a DataNode; False when it is not taken in now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOutcome:
+    """What came of a copy.  `why` says what went wrong, "" when nothing did."""
+
+    step: CopyBlock
+    took_s: float
+    why: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the copy counts now."""
+        return not self.why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorParts:
+    """What the executor works with."""
+
+    writer: Writer
+    nodes: Nodes
+    client: MiniClient
+    pending: PendingTable
+    caution: Caution
+    standings: Callable[[], Standings]
+    clock: Clock
+    emit: Emitter
+
+
+class Executor:
+    """See the module.  Safe to share between threads.
+
+    Args:
+        threads: copies that run at the same time; more are refused by `submit`.
+    """
+
+    def __init__(self, parts: ExecutorParts, *, threads: int) -> None:
+        self._parts = parts
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="copy")
+        self._lock = threading.Lock()
+        self._running = 0
+        self._closed = False
+        self._listeners: list[Callable[[CopyOutcome], None]] = []
+
+    def listen(self, listener: Callable[[CopyOutcome], None]) -> None:
+        """Tell it of every copy that is over.  Called from the threads that copy."""
+        self._listeners.append(listener)
+
+    # ---- copies
+
+    def submit(self, step: CopyBlock, then: Callable[[CopyOutcome], None] | None = None) -> bool:
+        """Begin a copy and do not wait for it; `then` is told how it ended.
+
+        Returns:
+            False when the same is under way, or as many are as may be.
+        """
+        with self._lock:
+            if self._closed or self._running >= self._threads:
+                return False
+            if not self._parts.pending.begin(step):
+                return False
+            self._running += 1
+        self._pool.submit(self._run, step, then)
+        return True
+
+    def _run(self, step: CopyBlock, then: Callable[[CopyOutcome], None] | None) -> None:
+        began_s = self._parts.clock.monotonic_s()
+        try:
+            why = self._copy(step)
+        except DfsError as err:
+            why = f"{err.code}: {err.message}"
+        except Exception as exc:  # noqa: BLE001 - the thread's last line: a bug must not be lost
+            self._parts.emit.emit(Event.BUG_UNHANDLED, where="copy", error=repr(exc))
+            why = f"bug: {exc!r}"
+        finally:
+            self._parts.pending.end(step)
+            with self._lock:
+                self._running -= 1
+        outcome = CopyOutcome(step, self._parts.clock.monotonic_s() - began_s, why)
+        for listener in (*self._listeners, *([then] if then else [])):
+            listener(outcome)
+
+    def _copy(self, step: CopyBlock) -> str:
+        """Make one copy; why it was not made, or "".
+
+        Raises:
+            DfsError: from the metadata; the copy is left to the stock reports.
+        """
+        parts = self._parts
+        if parts.pending.is_cancelled(step):
+            return "not needed any more"
+        began_s = parts.clock.monotonic_s()
+        try:
+            source, target = parts.nodes.address(step.source), parts.nodes.address(step.target)
+            parts.client.copy(step, source, target)
+        except Stopping as err:
+            return err.message
+        except DfsError as err:
+            self._failed(step, err)
+            return f"{err.code}: {err.message}"
+        crashpoint.reach("nn.copy.received")
+        counted = parts.writer.submit(lambda txn: self._count(txn, step))
+        crashpoint.reach("nn.copy.counted")
+        parts.pending.succeeded(step)
+        if not counted:
+            return "the block is not in use any more"
+        parts.emit.emit(
+            Event.REPLICA_COPIED,
+            block=step.name.block,
+            source=node_name(step.source),
+            target=node_name(step.target),
+            size_bytes=step.truth.length_bytes,
+            purpose=step.purpose,
+            urgency=step.urgency.name.lower(),
+            took_s=round(parts.clock.monotonic_s() - began_s, 3),
+        )
+        return ""
+
+    def _count(self, txn: Txn, step: CopyBlock) -> bool:
+        """Write the copy down; False when the block is not what it was."""
+        kept = read_kept(txn.connection, [step.name.block]).get(step.name.block)
+        if kept is None or kept.truth != step.truth:
+            return False
+        txn.put(
+            REPLICA,
+            {
+                "block": step.name.block,
+                "node": step.target,
+                "generation": step.truth.generation,
+                "state": ReplicaState.LIVE.value,
+                "verified_ms": txn.now_ms,
+            },
+        )
+        what = What.MOVED if step.purpose is Purpose.BALANCE else What.COPIED
+        detail = f"from {node_name(step.source)}: {step.reason}"
+        events = [_event(kept, what, step.target, step.purpose, detail)]
+        if self._is_healed(txn, kept):
+            events.append(_event(kept, What.HEALED, NodeId(0), step.purpose, ""))
+            txn.after_commit(
+                lambda: self._parts.emit.emit(Event.BLOCK_HEALED, block=step.name.block)
+            )
+        note(txn, events)
+        return True
+
+    def _is_healed(self, txn: Txn, before: KeptBlock) -> bool:
+        """Whether a block with a bad copy has all its good ones again, and had not before."""
+        at = self._parts.standings()
+        now = assess(read_kept(txn.connection, [before.truth.block])[before.truth.block], at)
+        was = assess(before, at)
+        return bool(was.bad or was.disputed) and now.health in _WHOLE and was.health not in _WHOLE
+
+    def _failed(self, step: CopyBlock, err: DfsError) -> None:
+        parts = self._parts
+        at_source = is_at_source(err) or isinstance(err, BlockCorrupt | BlockNotFound)
+        bad_source = at_source and isinstance(err, _BAD_SOURCE)
+        bad_target = not at_source and isinstance(err, _BAD_TARGET)
+        parts.pending.failed(
+            step,
+            source=at_source,
+            target=not at_source,
+            proved=bad_source or bad_target,
+            why=f"{err.code}: {err.message}"[:200],
+        )
+        parts.emit.emit(
+            Event.REPLICA_COPY_FAILED,
+            block=step.name.block,
+            source=node_name(step.source),
+            target=node_name(step.target),
+            side="source" if at_source else "target",
+            code=err.code,
+            why=err.message,
+        )
+        if bad_source:
+            self.doubt(step.name, step.source, actor=step.purpose, why=err.message)
+
+    # ---- the rest: one transaction, or one order
+
+    def doubt(self, name: BlockName, node: NodeId, *, actor: str, why: str) -> None:
+        """A copy could not be read: it is suspect until its own node has looked."""
+
+        def work(txn: Txn) -> bool:
+            kept = read_kept(txn.connection, [name.block]).get(name.block)
+            copy = next((c for c in kept.copies if c.node == node), None) if kept else None
+            if kept is None or copy is None or copy.state is not ReplicaState.LIVE:
+                return False
+            put_copy_state(txn, kept, node, ReplicaState.SUSPECT)
+            note(txn, [_event(kept, What.SUSPECT, node, actor, why)])
+            return True
+
+        if self._parts.writer.submit(work):
+            self._parts.emit.emit(
+                Event.REPLICA_SUSPECT,
+                node=node_name(node),
+                block=name.block,
+                generation=name.generation,
+                user=actor,
+                why=why,
+            )
+        self.verify(VerifyReplica(name, node, f"it could not be copied from: {why}"))
+
+    def drop(self, step: DropReplica) -> Retirement:
+        """Retire a copy if it may go by the rows of now, and order its deletion."""
+        parts = self._parts
+        held_back = parts.caution.why_no_deletes()
+        if held_back:
+            return Retirement(done=False, why_not=held_back)
+        done = parts.writer.submit(
+            lambda txn: retire(
+                txn,
+                step.name.block,
+                step.node,
+                at=parts.standings(),
+                actor=step.purpose,
+                reason=step.reason,
+            )
+        )
+        crashpoint.reach("nn.replica.retiring")
+        if done:
+            parts.emit.emit(
+                Event.REPLICA_RETIRED,
+                block=step.name.block,
+                node=node_name(step.node),
+                purpose=step.purpose,
+                why=step.reason,
+            )
+            parts.nodes.enqueue(step.node, Order.DELETE, step.name, reason=step.reason)
+        return done
+
+    def order_again(self, retiring: Sequence[tuple[NodeId, BlockName]]) -> int:
+        """Order the deletion of copies that are marked and not gone; how many orders wait."""
+        if self._parts.caution.why_no_deletes():
+            return 0
+        return sum(
+            self._parts.nodes.enqueue(node, Order.DELETE, name, reason="one copy too many")
+            for node, name in retiring
+        )
+
+    def verify(self, step: VerifyReplica) -> bool:
+        """Order it; the answer is a stock report."""
+        return self._parts.nodes.enqueue(step.node, Order.VERIFY, step.name, reason=step.reason)
+
+    def restore(self, step: RestoreReplica) -> bool:
+        """Order it; the answer is a stock report."""
+        ordered = self._parts.nodes.enqueue(step.node, Order.RESTORE, step.name, reason=step.reason)
+        if ordered:
+            self._parts.emit.emit(
+                Event.REPLICA_RESTORED,
+                block=step.name.block,
+                node=node_name(step.node),
+                why=step.reason,
+            )
+        return ordered
+
+    def perform(self, step: Step) -> bool:
+        """Do one step, or begin it; whether it was taken in."""
+        match step:
+            case CopyBlock():
+                return self.submit(step)
+            case DropReplica():
+                return bool(self.drop(step))
+            case VerifyReplica():
+                return self.verify(step)
+            case RestoreReplica():
+                return self.restore(step)
+            case _:
+                assert_never(step)
+
+    def close(self) -> None:
+        """Give up what is under way, and wait until its threads have noticed."""
+        with self._lock:
+            self._closed = True
+        self._parts.client.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _event(kept: KeptBlock, what: What, node: NodeId, actor: str, detail: str) -> BlockEvent:
+    return BlockEvent(kept.truth.block, kept.truth.generation, what, node, actor, detail)
