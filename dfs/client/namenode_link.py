@@ -23,6 +23,7 @@ from dfs.base.errors import (
     NotLoggedIn,
     Overloaded,
     PeerUnreachable,
+    SafeMode,
     Starting,
     Stopping,
     Throttled,
@@ -45,7 +46,14 @@ CONNECTIONS: Final = 32
 
 # UNAVAILABLE answers that a later moment or another NameNode may turn; the rest of the kind
 # (no room, no DataNodes, another schema) would only be said again.
-_PASSING: Final = (NamenodeUnreachable, PeerUnreachable, Overloaded, Starting, Stopping)
+_PASSING: Final = (
+    NamenodeUnreachable,
+    PeerUnreachable,
+    Overloaded,
+    SafeMode,
+    Starting,
+    Stopping,
+)
 
 
 def is_passing(error: DfsError) -> bool:

@@ -46,12 +46,13 @@ from dfs.upkeep.health_facts import JobFacts
 from dfs.upkeep.service import Surroundings, build_upkeep
 from dfs.web.http_server import HttpLimits, HttpServer
 from dfs.web.namenode_app import Nodes, Services, create_app
-from dfs.web.status import Standing
+from dfs.web.status import HeldBack, Standing
 from dfs.wire.http_link import HttpLink
 
 PROGRAM: Final = "dfs-namenode"
 DRAIN_S: Final = 10.0
 MINUTE_S: Final = 60.0
+GUARDS_S: Final = 1.0  # how often safe mode, storms and regression are looked for
 JOB_THREADS: Final = 4
 # Beside one a request: jobs, and a health page while every request thread is busy.
 SPARE_READERS: Final = JOB_THREADS + 4
@@ -176,6 +177,7 @@ class NamenodeProcess:
             clock=clock,
             metrics=metrics,
             audit=self._audit,
+            held_back=self._held_back,
         )
         self.http = self._http(metrics)
         self._schedule = self._jobs()
@@ -254,6 +256,7 @@ class NamenodeProcess:
             self.database.reader,
             stock=self.registry.presence,
             orders=self.registry,
+            why_no_deletes=self.upkeep.caution.why_no_deletes,
             clock=self._clock,
         )
         expiry = Expiry(
@@ -269,9 +272,18 @@ class NamenodeProcess:
         schedule.every("gc", namenode.gc_interval_s, gc.run_once)
         schedule.every("keys", MINUTE_S, self.keys.rotate_once)
         lease_s = min(MINUTE_S, namenode.lease_soft_s)
-        schedule.every("leases", lease_s, leases.run_once, has_more=lambda r: r.more)
+        caution = self.upkeep.caution
         schedule.every(
-            "purge", namenode.purge_interval_s, purge.run_once, has_more=lambda r: r.more
+            "leases",
+            lease_s,
+            lambda: leases.run_once() if caution.refusal_of_changes() is None else None,
+            has_more=lambda report: report is not None and report.more,
+        )
+        schedule.every(
+            "purge",
+            namenode.purge_interval_s,
+            lambda: purge.run_once() if not caution.why_no_deletes() else None,
+            has_more=lambda report: report is not None and report.more,
         )
         schedule.every(
             "journal", MINUTE_S, self._trim_journal, has_more=lambda n: n >= TRIM_RECORDS_MAX
@@ -282,9 +294,19 @@ class NamenodeProcess:
     def _add_upkeep_jobs(self, schedule: Schedule) -> None:
         """What keeps blocks as they should be."""
         config, health = self._config, self.upkeep.health
+        guards_s = min(GUARDS_S, config.liveness.heartbeat_interval_s)
+        schedule.every("safety", guards_s, self.upkeep.safety.run_once)
         schedule.every("health", config.health.interval_s, health.run_once)
         health.late.probe = self.nodes.sweep.run_once
         health.late.failed_jobs = lambda: failed_jobs(schedule.results())
+
+    def _held_back(self) -> HeldBack:
+        safety = self.upkeep.safety
+        return HeldBack(
+            safe_mode=safety.safe_mode.is_on(),
+            frozen=safety.storm.storm().frozen,
+            regressed=bool(safety.regression.why()),
+        )
 
     def _tick(self) -> list[str]:
         """Who fell silent: a line in the log when somebody did."""

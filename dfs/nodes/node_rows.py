@@ -122,6 +122,33 @@ def count_sole_copies(connection: Connection, node: NodeId, *, heard: Collection
     return int(connection.execute(wanted).scalar() or 0)
 
 
+def count_short_elsewhere(
+    connection: Connection, node: NodeId, *, serving: Collection[NodeId]
+) -> int:
+    """Committed blocks on that node that have fewer good copies on the others than they should.
+
+    Args:
+        serving: the nodes whose copies count.
+    """
+    other = REPLICA.alias("other")
+    elsewhere = (
+        select(func.count())
+        .where(
+            other.c.block == REPLICA.c.block,
+            other.c.generation == BLOCK.c.generation,
+            other.c.state.in_((ReplicaState.LIVE, ReplicaState.SUSPECT)),
+            other.c.node.in_(sorted(set(serving) - {node})),
+        )
+        .scalar_subquery()
+    )
+    wanted = (
+        select(func.count())
+        .select_from(REPLICA.join(BLOCK, BLOCK.c.id == REPLICA.c.block))
+        .where(REPLICA.c.node == node, _COMMITTED, elsewhere < BLOCK.c.replication)
+    )
+    return int(connection.execute(wanted).scalar() or 0)
+
+
 # ---- volumes
 
 

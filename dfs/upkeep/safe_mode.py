@@ -166,11 +166,10 @@ class SafeModeGuard:
 
     # ---- what moves it
 
-    def run_once(self) -> str:
-        """Look whether the start is over; why not."""
+    def run_once(self) -> None:
+        """Look whether the start is over."""
         if self._starting:
             self._look_if_due()
-        return ""
 
     def enter(self, by: str) -> None:
         """Turn it on until somebody turns it off."""

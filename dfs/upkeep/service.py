@@ -11,7 +11,9 @@ from dfs.meta.writer import Writer
 from dfs.nodes.registry import NodeRegistry
 from dfs.settings.sections import Config
 from dfs.upkeep.caution import Caution
+from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
+from dfs.upkeep.safety import Safety, SafetyParts
 from dfs.upkeep.scrubbing import NoCanaries, Scrubbing, ScrubParts
 
 
@@ -35,6 +37,7 @@ class Upkeep:
     """The services of upkeep."""
 
     caution: Caution
+    safety: Safety
     scrubbing: Scrubbing
     health: HealthRuns
 
@@ -44,16 +47,45 @@ class Upkeep:
 
 def build_upkeep(around: Surroundings) -> Upkeep:
     """All of upkeep, wired together."""
+    safety = _build_safety(around)
     return Upkeep(
-        caution=Caution(), scrubbing=_build_scrubbing(around), health=_build_health(around)
+        caution=safety.caution,
+        safety=safety,
+        scrubbing=_build_scrubbing(around),
+        health=_build_health(around, safety),
     )
 
 
-def _build_health(around: Surroundings) -> HealthRuns:
+def _build_safety(around: Surroundings) -> Safety:
+    return Safety(
+        SafetyParts(
+            config=around.config,
+            reader=around.reader,
+            writer=around.writer,
+            registry=around.registry,
+            keys=around.keys,
+            clock=around.clock,
+            emit=around.emit,
+        )
+    )
+
+
+def _safety_facts(safety: Safety) -> SafetyFacts:
+    status = safety.status()
+    return SafetyFacts(
+        safe_mode=status.safe_mode, safe_since_ms=status.since_ms, regressed=status.regressed
+    )
+
+
+def _build_health(around: Surroundings, safety: Safety) -> HealthRuns:
     return HealthRuns(
         around.reader,
         around.writer,
-        known=Known(nodes=around.registry.views),
+        known=Known(
+            nodes=around.registry.views,
+            repair=lambda: RepairFacts(storm=safety.storm.storm().reason),
+            safety=lambda: _safety_facts(safety),
+        ),
         clock=around.clock,
         emit=around.emit,
         config=around.config,

@@ -127,6 +127,7 @@ class Desk:
     audit: AuditLines
     metrics: RequestMetrics
     items_max: int
+    refusal_of_changes: Callable[[], DfsError | None] = lambda: None
     under_way: UnderWay = field(default_factory=UnderWay)
 
 
@@ -190,15 +191,20 @@ class Endpoint:
                     reply = act(connection, asked, body)
                 self._trail.answered(asked, body, reply, given)
                 return _encode(reply)
-            case Change(act):
-                return self._change(act, asked, body, given)
+            case Change(act, guarded):
+                refusal = self._desk.refusal_of_changes() if guarded else None
+                return self._change(act, asked, body, given, refusal)
             case Call(act, once):
                 return self._call(act, asked, body, given if once else "")
 
-    def _change(self, act: ChangeAct, asked: Asked, body: Any, given: str) -> bytes:
+    def _change(
+        self, act: ChangeAct, asked: Asked, body: Any, given: str, refusal: DfsError | None
+    ) -> bytes:
         made: list[object] = []
 
         def work(txn: Txn) -> bytes:
+            if refusal is not None:  # but what was done before is answered as it was then
+                raise refusal
             reply = act(txn, asked, body)
             made.append(reply)
             return _encode(reply)

@@ -32,9 +32,13 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Answers from inside the writer's transaction."""
+    """Answers from inside the writer's transaction.
+
+    `guarded`: it changes the namespace, and is refused while nothing may (in safe mode).
+    """
 
     act: Callable[[Txn, Asked, Any], object]
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,16 @@ class Handlers:
     def change(self, route: Route[Q, R], act: Callable[[Txn, Principal, Q], R]) -> None:
         """Answer a route that changes metadata."""
         self.session_change(route, lambda txn, session, body: act(txn, session.principal, body))
+
+    def guarded(self, route: Route[Q, R], act: Callable[[Txn, Principal, Q], R]) -> None:
+        """As `change`, for what changes the namespace: refused while that may not be."""
+        assert not route.safe
+        self._add(
+            route,
+            Change(
+                lambda txn, asked, body: act(txn, asked.logged_in.principal, body), guarded=True
+            ),
+        )
 
     def session_view(self, route: Route[Q, R], act: Callable[[Connection, Session, Q], R]) -> None:
         """As `view`, for what is about the session itself."""

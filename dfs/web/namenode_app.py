@@ -82,6 +82,7 @@ def create_app(services: Services) -> Flask:
         audit=services.audit,
         metrics=RequestMetrics(services.metrics),
         items_max=services.config.limits.batch_items_max,
+        refusal_of_changes=services.upkeep.caution.refusal_of_changes,
     )
     mount(app, bind(services), desk)
     mount_status(app, services.standing)
@@ -109,20 +110,20 @@ def _bind_names(handlers: Handlers, names: Namespace) -> None:
     handlers.view(routes.CHECKSUM, names.lookup.checksum)
     handlers.view(routes.LOCATE, names.locating.locate)
     handlers.view(routes.TRASH, names.trash.trash)
-    handlers.change(routes.MKDIR, names.changes.mkdir)
-    handlers.change(routes.MOVE, names.changes.move)
-    handlers.change(routes.COPY, names.copying.copy)
-    handlers.change(routes.REMOVE, names.trash.remove)
-    handlers.change(routes.UNDELETE, names.trash.undelete)
-    handlers.change(routes.CHMOD, names.changes.chmod)
-    handlers.change(routes.CHOWN, names.changes.chown)
-    handlers.change(routes.SETREP, names.changes.setrep)
-    handlers.change(routes.TOUCH, names.changes.touch)
-    handlers.change(routes.CREATE, names.writing.create)
-    handlers.change(routes.ALLOCATE, names.writing.allocate)
-    handlers.change(routes.COMPLETE, names.completing.complete)
+    handlers.guarded(routes.MKDIR, names.changes.mkdir)
+    handlers.guarded(routes.MOVE, names.changes.move)
+    handlers.guarded(routes.COPY, names.copying.copy)
+    handlers.guarded(routes.REMOVE, names.trash.remove)
+    handlers.guarded(routes.UNDELETE, names.trash.undelete)
+    handlers.guarded(routes.CHMOD, names.changes.chmod)
+    handlers.guarded(routes.CHOWN, names.changes.chown)
+    handlers.guarded(routes.SETREP, names.changes.setrep)
+    handlers.guarded(routes.TOUCH, names.changes.touch)
+    handlers.guarded(routes.CREATE, names.writing.create)
+    handlers.guarded(routes.ALLOCATE, names.writing.allocate)
+    handlers.guarded(routes.COMPLETE, names.completing.complete)
     handlers.change(routes.RENEW, names.completing.renew)
-    handlers.change(routes.ABANDON, names.completing.abandon)
+    handlers.guarded(routes.ABANDON, names.completing.abandon)
 
 
 def _bind_accounts(handlers: Handlers, accounts: Accounts) -> None:

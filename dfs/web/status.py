@@ -74,7 +74,10 @@ class NodeCounts(msgspec.Struct, frozen=True):
 
 class Health(msgspec.Struct, frozen=True):
     """The body of `/health`.  `status` is `ok`, `degraded` (a job failed, a node is not live,
-    audit lines were lost) or `stopping`.
+    audit lines were lost, something is held back) or `stopping`.
+
+    `safe_mode`, `frozen` (by the storm brake) and `regressed` are true while that holds changes,
+    repair or deletions back; an administrator is told why.
     """
 
     status: str
@@ -87,7 +90,18 @@ class Health(msgspec.Struct, frozen=True):
     changes_waiting: int
     audit_lines_lost: int
     nodes: NodeCounts
+    safe_mode: bool
+    frozen: bool
+    regressed: bool
     jobs: list[JobLine]
+
+
+class HeldBack(msgspec.Struct, frozen=True):
+    """Whether each guard holds something back."""
+
+    safe_mode: bool = False
+    frozen: bool = False
+    regressed: bool = False
 
 
 class Standing:
@@ -95,6 +109,7 @@ class Standing:
 
     Args:
         views: every DataNode.
+        held_back: whether each guard holds something back now.
     """
 
     def __init__(
@@ -106,6 +121,7 @@ class Standing:
         clock: Clock,
         metrics: Metrics,
         audit: AuditTrail,
+        held_back: Callable[[], HeldBack] = HeldBack,
     ) -> None:
         self.cluster = cluster
         self.stopping = False
@@ -115,17 +131,18 @@ class Standing:
         self._clock = clock
         self._metrics = metrics
         self._audit = audit
+        self._held_back = held_back
         self._started_s = clock.monotonic_s()
         self._show_gauges()
 
     def health(self) -> Health:
         """The body of `/health`."""
-        nodes = self.node_counts()
+        nodes, held = self.node_counts(), self._held_back()
         jobs = [
             JobLine(one.job, one.started_ms, one.took_s, one.ok, one.report) for one in self.jobs()
         ]
         return Health(
-            status=self._status(nodes, jobs),
+            status=self._status(nodes, jobs, held),
             role="primary",
             cluster=self.cluster,
             version=__version__,
@@ -135,6 +152,9 @@ class Standing:
             changes_waiting=self._writer.waiting(),
             audit_lines_lost=self._audit.lost,
             nodes=nodes,
+            safe_mode=held.safe_mode,
+            frozen=held.frozen,
+            regressed=held.regressed,
             jobs=jobs,
         )
 
@@ -152,17 +172,21 @@ class Standing:
         """The body of `/metrics`."""
         return self._metrics.exposition()
 
-    def _status(self, nodes: NodeCounts, jobs: Sequence[JobLine]) -> str:
+    def _status(self, nodes: NodeCounts, jobs: Sequence[JobLine], held: HeldBack) -> str:
         if self.stopping:
             return "stopping"
         well = all(job.ok for job in jobs) and not (nodes.stale or nodes.dead or self._audit.lost)
-        return "ok" if well else "degraded"
+        return "ok" if well and held == HeldBack() else "degraded"
 
     def _show_gauges(self) -> None:
         gauge, writer, nodes = self._metrics.gauge, self._writer, self.node_counts
         gauge("dfs_txid", "Newest committed transaction", lambda: writer.txid)
         gauge("dfs_epoch", "Epoch this NameNode writes in", lambda: writer.epoch)
         gauge("dfs_changes_waiting", "Changes queued for the metadata writer", writer.waiting)
+        held = self._held_back
+        gauge("dfs_safe_mode", "1 while nothing may be changed", lambda: held().safe_mode)
+        gauge("dfs_storm_frozen", "1 while the storm brake is on", lambda: held().frozen)
+        gauge("dfs_regressed", "1 when DataNodes saw newer metadata", lambda: held().regressed)
         gauge("dfs_nodes_live", "DataNodes whose beats arrive", lambda: nodes().live)
         gauge("dfs_nodes_stale", "DataNodes silent for a while", lambda: nodes().stale)
         gauge("dfs_nodes_dead", "DataNodes that count as lost", lambda: nodes().dead)

@@ -1,16 +1,39 @@
 """Which service of upkeep answers which route; a part of the list in `namenode_app.py`."""
 
 from dfs.upkeep.health_runs import HealthRuns
+from dfs.upkeep.safety import Safety
 from dfs.upkeep.scrubbing import Scrubbing
 from dfs.upkeep.service import Upkeep
 from dfs.web.handlers import Handlers
 from dfs.wire import routes
+from dfs.wire.shapes import Done, NameRequest
 
 
 def bind_upkeep(handlers: Handlers, upkeep: Upkeep) -> None:
     """Who answers what."""
+    _bind_safety(handlers, upkeep.safety)
     _bind_health(handlers, upkeep.health)
     _bind_scrubbing(handlers, upkeep.scrubbing)
+
+
+def _bind_safety(handlers: Handlers, safety: Safety) -> None:
+    handlers.call(routes.SAFETY, lambda _asked, _body: safety.status())
+    handlers.call(routes.ENTER_SAFE_MODE, lambda asked, _body: safety.enter(asked.name))
+    handlers.call(routes.LEAVE_SAFE_MODE, lambda asked, body: safety.leave(asked.name, body))
+    handlers.call(routes.ACCEPT_LOSS, lambda _asked, _body: safety.accept_loss(), once=True)
+    handlers.call(
+        routes.ACCEPT_REGRESSION,
+        lambda asked, _body: safety.accept_regression(asked.name),
+        once=True,
+    )
+    handlers.call(routes.SET_DUTY, lambda _asked, body: safety.set_duty(body))
+    handlers.call(routes.LEAVING, lambda _asked, body: safety.leaving(body.name))
+    handlers.call(routes.TRUST_NODE, lambda _asked, body: _trust(safety, body))
+
+
+def _trust(safety: Safety, body: NameRequest) -> Done:
+    safety.trust(body.name)
+    return Done()
 
 
 def _bind_health(handlers: Handlers, health: HealthRuns) -> None:

@@ -12,10 +12,12 @@ from typing import Any, Final, Generic, TypeVar
 from dfs.base.records import AllocatedBlock, FileStatus, LocatedFile
 from dfs.wire import accounts_api as a
 from dfs.wire import balance_api as b
+from dfs.wire import check_api as c
 from dfs.wire import data_api as d
 from dfs.wire import files_api as f
 from dfs.wire import health_api as h
 from dfs.wire import nodes_api as n
+from dfs.wire import safety_api as y
 from dfs.wire import scrub_api as sc
 from dfs.wire.shapes import Done, NameRequest, Nothing, Outcomes, Request
 
@@ -157,6 +159,24 @@ JOIN_TOKEN: Final = Route(
 REMOVE_NODE: Final = Route(
     "/v1/nodes/remove", n.RemoveNodeRequest, Done, "Forget a dead DataNode", Caller.ADMIN
 )
+SET_DUTY: Final = Route(
+    "/v1/nodes/duty", y.DutyRequest, y.DutyReply, "Say what is wanted of a DataNode", Caller.ADMIN
+)
+LEAVING: Final = Route(
+    "/v1/nodes/leaving",
+    NameRequest,
+    y.DutyReply,
+    "How far a DataNode is emptied",
+    Caller.ADMIN,
+    safe=True,
+)
+TRUST_NODE: Final = Route(
+    "/v1/nodes/trust",
+    NameRequest,
+    Done,
+    "Say that somebody looked: a doubtful DataNode is believed again",
+    Caller.ADMIN,
+)
 SWEEPS: Final = Route(
     "/v1/nodes/sweeps",
     n.SweepsRequest,
@@ -198,6 +218,30 @@ SCRUB_RESUME: Final = Route(
     Caller.ADMIN,
 )
 
+FSCK: Final = Route(
+    "/v1/check/files",
+    c.FsckRequest,
+    c.FsckReply,
+    "How well a page of files is kept",
+    Caller.ADMIN,
+    safe=True,
+)
+INVARIANTS: Final = Route(
+    "/v1/check/metadata",
+    c.InvariantRequest,
+    c.InvariantReply,
+    "Whether the metadata keeps its own rules",
+    Caller.ADMIN,
+    safe=True,
+)
+EXPLAIN: Final = Route(
+    "/v1/check/explain",
+    c.ExplainRequest,
+    c.ExplainReply,
+    "Why a write, read or repair goes where it goes",
+    Caller.ADMIN,
+    safe=True,
+)
 HEALTH: Final = Route(
     "/v1/health",
     h.HealthRequest,
@@ -245,6 +289,38 @@ BALANCE_DISKS: Final = Route(
     b.DisksRequest,
     b.DisksOrdered,
     "Let DataNodes level their own disks",
+    Caller.ADMIN,
+)
+SAFETY: Final = Route(
+    "/v1/safety",
+    Nothing,
+    y.SafetyReply,
+    "What holds changes, repair and deletions back",
+    Caller.ADMIN,
+    safe=True,
+)
+ENTER_SAFE_MODE: Final = Route(
+    "/v1/safety/enter", Nothing, y.SafetyReply, "Let nothing be changed", Caller.ADMIN
+)
+LEAVE_SAFE_MODE: Final = Route(
+    "/v1/safety/leave",
+    y.LeaveSafeModeRequest,
+    y.SafetyReply,
+    "Let changes be made again",
+    Caller.ADMIN,
+)
+ACCEPT_LOSS: Final = Route(
+    "/v1/safety/accept-loss",
+    Nothing,
+    y.AcceptedReply,
+    "Heal without the nodes that vanished together",
+    Caller.ADMIN,
+)
+ACCEPT_REGRESSION: Final = Route(
+    "/v1/safety/accept-regression",
+    Nothing,
+    y.AcceptedReply,
+    "Go on from metadata older than what DataNodes have seen",
     Caller.ADMIN,
 )
 AUDIT: Final = Route(
