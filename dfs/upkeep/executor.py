@@ -297,6 +297,7 @@ class Executor:
             )
         )
         crashpoint.reach("nn.replica.retiring")
+        parts.pending.dropped(step.name.block)
         if done:
             parts.emit.emit(
                 Event.REPLICA_RETIRED,

@@ -31,6 +31,8 @@ class Pending:
         outgoing, incoming: how many each node gives and takes.
         failed_sources, failed_targets: nodes to pass over for a block, as long as others are left.
         resting: blocks not to be tried now, and why.
+        landed: copies that ended well since the last survey began: it may not know of them.
+        dropped: blocks of which a copy was retired since, or could not be.
     """
 
     copies: Mapping[tuple[BlockId, NodeId], CopyBlock] = field(default_factory=dict)
@@ -39,16 +41,13 @@ class Pending:
     failed_sources: Mapping[BlockId, frozenset[NodeId]] = field(default_factory=dict)
     failed_targets: Mapping[BlockId, frozenset[NodeId]] = field(default_factory=dict)
     resting: Mapping[BlockId, str] = field(default_factory=dict)
+    landed: frozenset[tuple[BlockId, NodeId]] = frozenset()
+    dropped: frozenset[BlockId] = frozenset()
 
-    def targets_of(self, block: BlockId) -> frozenset[NodeId]:
-        """The nodes that a copy of that block is on its way to."""
-        return self.by_block.get(block, frozenset())
-
-    @property
-    def by_block(self) -> Mapping[BlockId, frozenset[NodeId]]:
-        """The same for every block."""
+    def targets(self) -> Mapping[BlockId, frozenset[NodeId]]:
+        """The nodes that a copy of each block is on its way to, or arrived at a moment ago."""
         found: dict[BlockId, frozenset[NodeId]] = {}
-        for block, target in self.copies:
+        for block, target in (*self.copies, *self.landed):
             found[block] = found.get(block, frozenset()) | {target}
         return found
 
@@ -82,6 +81,8 @@ class PendingTable:
         self._copies: dict[tuple[BlockId, NodeId], CopyBlock] = {}
         self._cancelled: set[tuple[BlockId, NodeId]] = set()
         self._troubles: dict[BlockId, _Trouble] = {}
+        self._landed: dict[tuple[BlockId, NodeId], float] = {}
+        self._dropped: dict[BlockId, float] = {}
 
     def begin(self, step: CopyBlock) -> bool:
         """A copy is under way from now on; False when the same already is."""
@@ -113,6 +114,18 @@ class PendingTable:
         """The block has a copy more: what went wrong before is forgotten."""
         with self._lock:
             self._troubles.pop(step.name.block, None)
+            self._landed[_key(step)] = self._clock.monotonic_s()
+
+    def dropped(self, block: BlockId) -> None:
+        """A copy of it was retired, or could not be: the next survey says how it stands now."""
+        with self._lock:
+            self._dropped[block] = self._clock.monotonic_s()
+
+    def surveyed(self, began_s: float) -> None:
+        """A survey that began then knows what ended before."""
+        with self._lock:
+            self._landed = {key: at for key, at in self._landed.items() if at >= began_s}
+            self._dropped = {block: at for block, at in self._dropped.items() if at >= began_s}
 
     def failed(
         self, step: CopyBlock, *, source: bool, target: bool, proved: bool = False, why: str
@@ -164,6 +177,8 @@ class PendingTable:
                     for block, trouble in self._troubles.items()
                     if now_s < trouble.until_s
                 },
+                landed=frozenset(self._landed),
+                dropped=frozenset(self._dropped),
             )
 
     def _forget_old(self, now_s: float) -> None:

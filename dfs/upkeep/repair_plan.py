@@ -22,7 +22,7 @@ from dfs.blocks.redundancy import Assessment, KeptBlock, NodeWorth, RepairClass,
 from dfs.upkeep.budget import Budget
 from dfs.upkeep.cluster_view import ClusterView
 from dfs.upkeep.retirement import choose_excess, why_keep
-from dfs.upkeep.steps import CopyBlock, DropReplica
+from dfs.upkeep.steps import CopyBlock, DropReplica, Purpose
 from dfs.upkeep.survey import Judged, copies_owed
 
 DROPS_MAX: Final = 100  # in one plan
@@ -110,11 +110,12 @@ class _Desk:
         self._placing = PlacementRound(view.nodes)
         self._outgoing = Counter(view.pending.outgoing)
         self._incoming = Counter(view.pending.incoming)
-        self._under_way = view.pending.by_block
+        self._under_way = view.pending.targets()
+        self._running = sum(s.purpose is Purpose.REPAIR for s in view.pending.copies.values())
         self._busy_targets = frozenset(
             n for n, k in self._incoming.items() if k >= limits.in_flight_per_node
         )
-        self._nowhere: set[tuple[frozenset[NodeId], int]] = set()
+        self._nowhere: dict[frozenset[NodeId], int] = {}  # the smallest that found no target
         self.budget = budget
         self.copies: list[CopyBlock] = []
         self.deferrals: list[Deferral] = []
@@ -155,8 +156,7 @@ class _Desk:
         return ""
 
     def _is_full(self) -> bool:
-        under_way = len(self._view.pending.copies) + len(self.copies)
-        return under_way >= self._limits.copies_at_once
+        return self._running + len(self.copies) >= self._limits.copies_at_once
 
     def _one_copy(
         self,
@@ -231,20 +231,19 @@ class _Desk:
     ) -> tuple[NodeId | None, tuple[Refusal, ...]]:
         size_bytes = block.truth.length_bytes
         beside = frozenset(self._crowded_racks(taken))
+        refusals: tuple[Refusal, ...] = ()
         for away_from in (beside, frozenset[NodeId]()) if beside else (frozenset[NodeId](),):
             shut = exclude | self._busy_targets | away_from
-            if (shut, size_bytes) in self._nowhere:
+            if size_bytes >= self._nowhere.get(shut, size_bytes + 1):
                 continue
             placement = self._placing.choose(
                 size_bytes=size_bytes, copies=1, exclude=shut, rng=self._rng
             )
             if placement.targets:
                 return placement.targets[0].node, placement.refusals
-            self._nowhere.add((shut, size_bytes))
+            self._nowhere[shut] = size_bytes
             refusals = placement.refusals
-            if not away_from:
-                return None, refusals
-        return None, ()
+        return None, refusals
 
     def _crowded_racks(self, taken: frozenset[NodeId]) -> Iterable[NodeId]:
         """Nodes on racks that have a copy already, while there are racks that have none."""
@@ -290,7 +289,7 @@ def _source_ranks(block: KeptBlock, found: Assessment, view: ClusterView) -> dic
 def _drops(view: ClusterView, deferrals: list[Deferral]) -> Iterable[DropReplica]:
     """Copies too many, of blocks that had them in the survey before, too."""
     used = {each.node: _use_of(each) for each in view.nodes}
-    coming = view.pending.by_block
+    coming = view.pending.targets()
     drops: list[DropReplica] = []
     for judged in view.survey.excess:
         block = judged.block
@@ -315,6 +314,8 @@ def _why_no_drop(
         return view.cautions.deletes
     if block.truth.block not in view.survey.settled_excess:
         return "seen in one survey only; the next decides"
+    if block.truth.block in view.pending.dropped:
+        return "a copy of it was retired just now"
     if block.truth.block in coming:
         return "a copy of it is on its way"
     return "the next plan goes on" if planned >= DROPS_MAX else ""
@@ -343,7 +344,7 @@ def _needless(view: ClusterView) -> Iterable[CopyBlock]:
     return [
         step
         for step in view.pending.copies.values()
-        if known and step.purpose == "repair" and step.name.block not in still
+        if known and step.purpose is Purpose.REPAIR and step.name.block not in still
     ]
 
 
@@ -354,7 +355,7 @@ def explain_block(
     found = assess(block, view.standings)
     if found.repair is None:
         return found, "" if not plan else _deferral_of(block, plan)
-    if view.pending.targets_of(block.truth.block):
+    if block.truth.block in view.pending.targets():
         return found, ""
     return found, _deferral_of(block, plan) if plan else "it is not planned yet"
 
