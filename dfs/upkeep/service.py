@@ -6,15 +6,26 @@ from dfs.accounts.block_keys import BlockKeys
 from dfs.base.clock import Clock
 from dfs.base.entropy import Random
 from dfs.base.events import Emitter
+from dfs.blocks.redundancy import RepairClass
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.nodes.registry import NodeRegistry
 from dfs.settings.sections import Config
+from dfs.transfer.channels import Channels
+from dfs.transfer.node_memory import NodeMemory
+from dfs.upkeep.balance import BalanceParts, Balancer
+from dfs.upkeep.block_upload import BlockUpload
+from dfs.upkeep.canary import Canaries, CanaryFiles, CanaryParts
 from dfs.upkeep.caution import Caution
+from dfs.upkeep.cluster_view import NodeStandings
+from dfs.upkeep.disk_levelling import DiskLevelling
+from dfs.upkeep.executor import Executor, ExecutorParts
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
+from dfs.upkeep.mini_client import MiniClient
+from dfs.upkeep.pending import PendingTable
 from dfs.upkeep.safety import Safety, SafetyParts
-from dfs.upkeep.scrubbing import NoCanaries, Scrubbing, ScrubParts
+from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,7 @@ class Surroundings:
     writer: Writer
     registry: NodeRegistry
     keys: BlockKeys
+    canary_files: CanaryFiles
     clock: Clock
     rng: Random
     emit: Emitter
@@ -38,21 +50,77 @@ class Upkeep:
 
     caution: Caution
     safety: Safety
+    canaries: Canaries
     scrubbing: Scrubbing
     health: HealthRuns
+    executor: Executor
+    balance: Balancer
+    disks: DiskLevelling
 
     def close(self) -> None:
         """Let go of connections and threads; what is under way is given up and done again later."""
+        self.executor.close()
+        self.canaries.close()
 
 
 def build_upkeep(around: Surroundings) -> Upkeep:
     """All of upkeep, wired together."""
     safety = _build_safety(around)
+    canaries = _build_canaries(around, safety.caution)
+    executor = _build_executor(around, safety.caution)
     return Upkeep(
         caution=safety.caution,
         safety=safety,
-        scrubbing=_build_scrubbing(around),
+        canaries=canaries,
+        scrubbing=_build_scrubbing(around, canaries),
         health=_build_health(around, safety),
+        executor=executor,
+        balance=_build_balance(around, safety.caution, executor),
+        disks=DiskLevelling(
+            nodes=around.registry,
+            orders=around.registry.presence,
+            emit=around.emit,
+            threshold_percent=around.config.balance.threshold_percent,
+        ),
+    )
+
+
+def _build_executor(around: Surroundings, caution: Caution) -> Executor:
+    repair, clock = around.config.repair, around.clock
+    standings = NodeStandings(around.registry.presence, urgent_after_s=repair.urgent_after_s)
+    channels = Channels(clock=clock, stall_s=around.config.client.stall_s)
+    parts = ExecutorParts(
+        writer=around.writer,
+        nodes=around.registry,
+        client=MiniClient(
+            channels,
+            around.keys,
+            timeout_s=repair.timeout_s,
+            sign=around.config.namenode.block_tokens,
+        ),
+        pending=PendingTable(clock=clock, attempts_max=repair.attempts_max),
+        caution=caution,
+        standings=standings.standings,
+        clock=clock,
+        emit=around.emit,
+    )
+    return Executor(parts, threads=repair.copies_at_once)
+
+
+def _build_balance(around: Surroundings, caution: Caution, executor: Executor) -> Balancer:
+    return Balancer(
+        BalanceParts(
+            writer=around.writer,
+            reader=around.reader,
+            views=around.registry.views,
+            stock=around.registry.presence,
+            mover=executor,
+            holds=(caution.why_no_deletes, lambda: caution.why_no_repair(RepairClass.MISPLACED)),
+            clock=around.clock,
+            emit=around.emit,
+            config=around.config.balance,
+            repair=around.config.repair,
+        )
     )
 
 
@@ -92,7 +160,25 @@ def _build_health(around: Surroundings, safety: Safety) -> HealthRuns:
     )
 
 
-def _build_scrubbing(around: Surroundings) -> Scrubbing:
+def _build_canaries(around: Surroundings, caution: Caution) -> Canaries:
+    channels = Channels(clock=around.clock, stall_s=around.config.client.stall_s)
+    parts = CanaryParts(
+        writer=around.writer,
+        reader=around.reader,
+        nodes=around.registry,
+        waiting=around.registry.presence,
+        files=around.canary_files,
+        blocks=BlockUpload(channels, NodeMemory(clock=around.clock)),
+        caution=caution,
+        clock=around.clock,
+        rng=around.rng,
+        emit=around.emit,
+        config=around.config,
+    )
+    return Canaries(parts)
+
+
+def _build_scrubbing(around: Surroundings, canaries: Canaries) -> Scrubbing:
     parts = ScrubParts(
         writer=around.writer,
         reader=around.reader,
@@ -102,4 +188,4 @@ def _build_scrubbing(around: Surroundings) -> Scrubbing:
         emit=around.emit,
         config=around.config,
     )
-    return Scrubbing(parts, NoCanaries())
+    return Scrubbing(parts, canaries)

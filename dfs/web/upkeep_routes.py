@@ -1,5 +1,7 @@
 """Which service of upkeep answers which route; a part of the list in `namenode_app.py`."""
 
+from dfs.upkeep.balance import Balancer
+from dfs.upkeep.disk_levelling import DiskLevelling
 from dfs.upkeep.health_runs import HealthRuns
 from dfs.upkeep.safety import Safety
 from dfs.upkeep.scrubbing import Scrubbing
@@ -14,6 +16,7 @@ def bind_upkeep(handlers: Handlers, upkeep: Upkeep) -> None:
     _bind_safety(handlers, upkeep.safety)
     _bind_health(handlers, upkeep.health)
     _bind_scrubbing(handlers, upkeep.scrubbing)
+    _bind_balance(handlers, upkeep.balance, upkeep.disks)
 
 
 def _bind_safety(handlers: Handlers, safety: Safety) -> None:
@@ -46,3 +49,13 @@ def _bind_scrubbing(handlers: Handlers, scrubbing: Scrubbing) -> None:
     handlers.call(routes.SCRUB_START, lambda _asked, body: scrubbing.start(body), once=True)
     handlers.call(routes.SCRUB_PAUSE, lambda _asked, body: scrubbing.pause(body))
     handlers.call(routes.SCRUB_RESUME, lambda _asked, body: scrubbing.resume(body))
+
+
+def _bind_balance(handlers: Handlers, balance: Balancer, disks: DiskLevelling) -> None:
+    handlers.call(routes.BALANCE_STATUS, lambda _asked, _body: balance.status())
+    handlers.call(routes.BALANCE_PLAN, lambda _asked, body: balance.plan(body))
+    handlers.call(
+        routes.BALANCE_START, lambda asked, body: balance.start(body, by=asked.name), once=True
+    )
+    handlers.call(routes.BALANCE_STOP, lambda asked, _body: balance.stop(by=asked.name), once=True)
+    handlers.call(routes.BALANCE_DISKS, lambda _asked, body: disks.order(body))
