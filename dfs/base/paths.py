@@ -14,6 +14,7 @@ PATH_BYTES_MAX: Final = 4096
 DEPTH_MAX: Final = 128
 ROOT: Final = "/"
 HOME_PARENT: Final = "/user"
+RESERVED: Final = "/.dfs"  # what DFS keeps for itself
 
 
 def parse(path: str) -> tuple[str, ...]:
@@ -76,6 +77,11 @@ def split(path: str) -> tuple[str, str]:
     if not names:
         raise BadPath("the root directory has no name and no parent")
     return build(names[:-1]), names[-1]
+
+
+def is_reserved(path: str) -> bool:
+    """Whether it is DFS's own: nobody else changes it, and listings of what is above omit it."""
+    return path == RESERVED or path.startswith(RESERVED + "/")
 
 
 def home(user: str) -> str:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from dfs.cli import render
-from dfs.cli.job_progress import JobProgress
+from dfs.cli.job_watch import JobProgress
 from dfs.cli.progress_bar import REFRESH_PER_S
 
 if TYPE_CHECKING:

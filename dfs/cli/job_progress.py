@@ -10,39 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dfs.cli.watch import LINE_EVERY_S
+from dfs.cli.job_watch import JobProgress
 
 if TYPE_CHECKING:
     from dfs.cli.verbs import Context
-
-
-class JobProgress:
-    """By itself it prints plain lines: when the words change their kind, and now and then."""
-
-    def __init__(self, context: Context, label: str) -> None:
-        self._context = context
-        self._label = label
-        self._due_s = 0.0
-
-    def show(self, share: float, words: str) -> None:
-        """The job is that far (0 to 1)."""
-        now_s = self._context.clock.monotonic_s()
-        if now_s >= self._due_s:
-            self._due_s = now_s + LINE_EVERY_S
-            self._context.out.note(f"{self._label}: {share:.0%}, {words}")
-
-    def label(self, label: str) -> None:
-        """The next stage of the job has begun."""
-        if label != self._label:
-            self._label = label
-            self._due_s = 0.0
-
-    def note(self, text: str) -> None:
-        """Something happened that is worth a line of its own."""
-        self._context.out.note(text)
-
-    def close(self) -> None:
-        """Take away what was drawn."""
 
 
 @contextlib.contextmanager

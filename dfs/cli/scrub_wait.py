@@ -14,7 +14,8 @@ from dfs.base.ids import NodeId, node_name
 from dfs.base.states import NodeState
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
-from dfs.cli.job_progress import JobProgress, following
+from dfs.cli.job_progress import following
+from dfs.cli.job_watch import JobProgress
 
 if TYPE_CHECKING:
     from dfs.cli.verbs import Context

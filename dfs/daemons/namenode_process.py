@@ -21,8 +21,8 @@ from dfs.base.entropy import Random
 from dfs.base.errors import DatabaseUnavailable, MetadataCorrupt
 from dfs.base.events import Event
 from dfs.base.ids import node_name
-from dfs.blocks.gc import GarbageCollector
 from dfs.blocks.intake import StockIntake
+from dfs.blocks.judging import Bench
 from dfs.blocks.suspects import Suspects
 from dfs.daemons.lifecycle import StopRequest, announce
 from dfs.daemons.namenode_folder import NamenodeFolder
@@ -42,6 +42,7 @@ from dfs.observe.audit import AuditTrail
 from dfs.observe.logs import Log
 from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
+from dfs.upkeep.canary import check_every_s
 from dfs.upkeep.health_facts import JobFacts
 from dfs.upkeep.service import Surroundings, build_upkeep
 from dfs.web.http_server import HttpLimits, HttpServer
@@ -152,7 +153,12 @@ class NamenodeProcess:
         )
         self.accounts = self._accounts()
         self.names = build_namespace(
-            clock=clock, config=config, nodes=self.registry.views, keys=self.keys, rng=Random()
+            clock=clock,
+            config=config,
+            nodes=self.registry.views,
+            keys=self.keys,
+            rng=Random(),
+            fresh=self.registry.presence.fresh,
         )
         self.upkeep = build_upkeep(
             Surroundings(
@@ -162,6 +168,7 @@ class NamenodeProcess:
                 writer=writer,
                 registry=self.registry,
                 keys=self.keys,
+                canary_files=self.names.canaries,
                 clock=clock,
                 rng=Random(),
                 emit=log,
@@ -251,14 +258,6 @@ class NamenodeProcess:
             writer, self.database.reader, self.names.heard, config=namenode, emit=log
         )
         purge = Purge(writer, clock=self._clock, config=namenode, emit=log)
-        gc = GarbageCollector(
-            writer,
-            self.database.reader,
-            stock=self.registry.presence,
-            orders=self.registry,
-            why_no_deletes=self.upkeep.caution.why_no_deletes,
-            clock=self._clock,
-        )
         expiry = Expiry(
             writer,
             self.accounts.open_sessions,
@@ -269,7 +268,7 @@ class NamenodeProcess:
         schedule.every("liveness", liveness.heartbeat_interval_s, self._tick)
         schedule.every("expiry", MINUTE_S, expiry.expire_once, has_more=lambda r: r.more)
         schedule.every("sweep", liveness.sweep_interval_s, self.nodes.sweep.run_once)
-        schedule.every("gc", namenode.gc_interval_s, gc.run_once)
+        add_stock_jobs(schedule, self.stock, self.nodes.intake, config=config)
         schedule.every("keys", MINUTE_S, self.keys.rotate_once)
         lease_s = min(MINUTE_S, namenode.lease_soft_s)
         caution = self.upkeep.caution
@@ -297,6 +296,13 @@ class NamenodeProcess:
         guards_s = min(GUARDS_S, config.liveness.heartbeat_interval_s)
         schedule.every("safety", guards_s, self.upkeep.safety.run_once)
         schedule.every("health", config.health.interval_s, health.run_once)
+        schedule.every("canary", check_every_s(config), self.upkeep.canaries.run_once)
+        schedule.every(
+            "balance",
+            config.repair.interval_s,
+            self.upkeep.balance.run_once,
+            has_more=lambda report: report.more,
+        )
         health.late.probe = self.nodes.sweep.run_once
         health.late.failed_jobs = lambda: failed_jobs(schedule.results())
 

@@ -52,6 +52,7 @@ class Copying:
             raise PathExists(
                 f"source and target are the same file: {source.path}", hint="choose another name"
             )
+        edit.refuse_reserved(source.path)
         edit.resolver.require(source.inode, Access.READ, source.path)
         edit.require_writable(target.parent, target.parent_path)
         make_way(edit, target, overwrite=overwrite, by_directory=False)
@@ -66,6 +67,7 @@ class Copying:
             raise IsADirectory(f"is a directory: {source.path}")
         if is_below(target.path, source.path):
             raise MoveIntoItself(f"{source.path} cannot be copied below itself ({target.path})")
+        edit.refuse_reserved(source.path)
         edit.resolver.require(source.inode, Access.READ | Access.EXECUTE, source.path)
         top = edit.make_directory(target, mode=source.inode.mode)
         made: dict[str, Inode] = {source.path: top}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from dfs.accounts.permissions import MODE_MAX, Access, may_remove_entry, owns
 from dfs.base import paths
 from dfs.base.errors import BadRequest, LimitExceeded, PathExists, PathNotFound, PermissionDenied
-from dfs.base.ids import DirentId, InodeId, UserId
+from dfs.base.ids import SUPERGROUP, SUPERUSER, DirentId, InodeId, UserId
 from dfs.base.records import Principal
 from dfs.base.states import InodeKind
 from dfs.meta.tables import DIRENT
@@ -28,6 +28,9 @@ I = TypeVar("I")  # noqa: E741 - an item
 V = TypeVar("V")
 
 COUNTED_DIRECTORIES_MAX: Final = 10_000
+# DFS itself, the only one that changes what is reserved.  Known by being this object: no session,
+# not even the administrator's, has it.
+KEEPER: Final = Principal(SUPERUSER, "admin", frozenset({SUPERGROUP}))
 NOT_KEPT: Final = 0  # died_ms of what goes past the trash: expired from the start
 
 
@@ -78,12 +81,24 @@ class Edit:
         self.resolver = Resolver(txn.connection, who)
         self._counts = counts
 
+    def refuse_reserved(self, path: str) -> None:
+        """Refuse what only DFS itself changes.
+
+        Raises:
+            PermissionDenied: it is such a path, and the caller is somebody else.
+        """
+        if self.who is not KEEPER and paths.is_reserved(path):
+            raise PermissionDenied(
+                f"{path} is DFS's own", hint="nobody can change it; it is kept by the NameNode"
+            )
+
     def require_writable(self, directory: Inode, path: str) -> None:
         """Refuse unless the caller may add entries to the directory.
 
         Raises:
             PermissionDenied: it may not.
         """
+        self.refuse_reserved(path)
         self.resolver.require(directory, Access.WRITE | Access.EXECUTE, path)
 
     def require_removable(self, place: Place) -> None:
@@ -92,6 +107,7 @@ class Edit:
         Raises:
             PermissionDenied: directory or sticky bit forbid it.
         """
+        self.refuse_reserved(place.path)
         allowed = may_remove_entry(
             self.who,
             directory_owner=place.parent.owner,
@@ -108,6 +124,7 @@ class Edit:
         Raises:
             PermissionDenied: it belongs to somebody else.
         """
+        self.refuse_reserved(path)
         if not owns(self.who, owner=inode.owner):
             raise PermissionDenied(f"only its owner may do that to {path}")
 
@@ -160,6 +177,7 @@ class Edit:
         Raises:
             PermissionDenied, LimitExceeded.
         """
+        self.refuse_reserved(place.path)
         self.require_writable(place.parent, place.parent_path)
         self._counts.grow(self.txn.connection, place.parent.id, place.parent_path, 1)
         number = DirentId(self.txn.take("dirent"))
@@ -208,7 +226,9 @@ class Edit:
 
         Raises:
             LimitExceeded: it has none.
+            PermissionDenied: the name is reserved.
         """
+        self.refuse_reserved(place.path)
         self._counts.grow(self.txn.connection, place.parent.id, place.parent_path, 1)
 
     def renew(self, inode: Inode, **changes: Any) -> Inode:

@@ -19,7 +19,7 @@ from dfs.namespace.batch import look_each
 from dfs.namespace.inode_rows import Inode, page_of_children
 from dfs.namespace.resolve import Resolver
 from dfs.namespace.status import StatusView
-from dfs.namespace.walk import totals_below, walk
+from dfs.namespace.walk import names_below, totals_below, walk
 from dfs.settings.sections import LimitsConfig, ReplicationConfig
 from dfs.wire.files_api import (
     Checksum,
@@ -88,10 +88,13 @@ class Lookup:
         resolver.require(place.inode, Access.READ | Access.EXECUTE, place.path)
         limit = max(1, min(body.limit, self._limits.page_entries_max))
         page = page_of_children(
-            connection, place.inode.id, after=body.after, limit=limit + 1, as_of=body.as_of
+            connection, place.inode.id, after=body.after, limit=limit + 2, as_of=body.as_of
         )
-        found = [(paths.join(place.path, each.dirent.name), each.inode) for each in page[:limit]]
-        return ListReply(entries=self._status.many(connection, found), more=len(page) > limit)
+        there = ((paths.join(place.path, each.dirent.name), each.inode) for each in page)
+        found = [(path, inode) for path, inode in there if path != paths.RESERVED]
+        return ListReply(
+            entries=self._status.many(connection, found[:limit]), more=len(found) > limit
+        )
 
     def find(self, connection: Connection, who: Principal, body: FindRequest) -> FindReply:
         """A page of everything that matches below a path (itself included, first).
@@ -111,7 +114,7 @@ class Lookup:
         if not place.inode.is_directory:
             return FindReply(entries=self._status.many(connection, found), next="")
         resolver.require(place.inode, Access.READ | Access.EXECUTE, place.path)
-        after = _relative(place.path, body.cursor)
+        after = names_below(place.path, body.cursor)
         steps = walk(
             connection,
             place.inode,
@@ -230,16 +233,6 @@ def _matcher(body: FindRequest) -> Callable[[str, Inode], bool]:
         )
 
     return matches
-
-
-def _relative(top: str, cursor: str) -> tuple[str, ...]:
-    """The names of the cursor below `top`."""
-    if not cursor:
-        return ()
-    above, names = paths.parse(top), paths.parse(cursor)
-    if names[: len(above)] != above:
-        raise BadRequest(f"the cursor {cursor!r} is not below {top!r}")
-    return names[len(above) :]
 
 
 def _may_list(resolver: Resolver, inode: Inode) -> bool:

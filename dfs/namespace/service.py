@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from dfs.accounts.block_keys import BlockKeys
 from dfs.base.clock import Clock
 from dfs.base.entropy import Random
+from dfs.base.ids import NodeId
 from dfs.base.records import NodeView
+from dfs.blocks.redundancy import Standings, standings
+from dfs.namespace.canaries import Canaries
 from dfs.namespace.changes import Changes
+from dfs.namespace.checking import Checking
 from dfs.namespace.completing import Completing
 from dfs.namespace.copying import Copying
 from dfs.namespace.edit import EntryCounts
@@ -33,6 +37,8 @@ class Namespace:
     writing: Writing
     completing: Completing
     locating: Locating
+    checking: Checking
+    canaries: Canaries
     heard: LeaseClock
 
 
@@ -43,6 +49,7 @@ def build_namespace(
     nodes: Callable[[], Sequence[NodeView]],
     keys: BlockKeys,
     rng: Random,
+    fresh: Callable[[], frozenset[NodeId]] = frozenset,
 ) -> Namespace:
     """The namespace of one NameNode.
 
@@ -50,9 +57,21 @@ def build_namespace(
         nodes: every DataNode as it is now.
         keys: signs block tokens and says which receipts hold.
         rng: breaks ties among DataNodes.
+        fresh: those of the nodes whose stock is known.
     """
     counts = EntryCounts(entries_max=config.limits.directory_entries_max)
     heard = LeaseClock(clock)
+
+    def worth() -> Standings:
+        return standings(nodes(), fresh=fresh(), urgent_after_s=config.repair.urgent_after_s)
+
+    completing = Completing(
+        counts=counts,
+        heard=heard,
+        keys=keys,
+        config=config.namenode,
+        replication=config.replication,
+    )
     return Namespace(
         lookup=Lookup(
             clock=clock, limits=config.limits, replication=config.replication, nodes=nodes
@@ -61,13 +80,11 @@ def build_namespace(
         copying=Copying(counts=counts),
         trash=Trash(clock=clock, counts=counts, config=config.namenode, limits=config.limits),
         writing=Writing(counts=counts, heard=heard, nodes=nodes, keys=keys, rng=rng, config=config),
-        completing=Completing(
-            counts=counts,
-            heard=heard,
-            keys=keys,
-            config=config.namenode,
-            replication=config.replication,
+        completing=completing,
+        canaries=Canaries(
+            counts=counts, heard=heard, keys=keys, rng=rng, config=config, completing=completing
         ),
         locating=Locating(nodes=nodes, keys=keys, limits=config.limits),
+        checking=Checking(nodes=nodes, standings=worth),
         heard=heard,
     )

@@ -4,18 +4,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, literal, select
+from sqlalchemy import Connection, and_, case, func, literal, not_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from dfs.accounts.permissions import Access
 from dfs.base import paths
-from dfs.base.ids import InodeId
+from dfs.base.errors import BadRequest
+from dfs.base.ids import ROOT_INODE, InodeId
 from dfs.base.records import Principal
 from dfs.base.states import InodeKind
 from dfs.meta.tables import DIRENT, INODE
 from dfs.namespace.inode_rows import Entry, Inode, find_child, page_of_children
 
 WALK_PAGE: Final = 500
+_RESERVED: Final = and_(
+    DIRENT.c.parent == ROOT_INODE, DIRENT.c.name == paths.RESERVED.removeprefix("/")
+)
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ def walk(
 ) -> Iterator[Step]:
     """Everything below a directory, parents before children, names in order.
 
+    What is reserved is passed over, unless the walk begins in there.
+
     Args:
         after: go on behind this entry (names relative to `top`), present or gone since.
         depth_max: how many levels to go down.
@@ -68,6 +74,8 @@ def walk(
         entry = level.page.pop()
         level.after = entry.dirent.name
         where = paths.join(level.path, entry.dirent.name)
+        if where == paths.RESERVED:
+            continue
         yield Step(where, entry, level.depth)
         deeper = entry.inode.is_directory and (depth_max is None or level.depth < depth_max)
         if deeper and (may_enter or _anywhere)(entry.inode):
@@ -97,6 +105,20 @@ def _resume(
     return levels
 
 
+def names_below(top: str, cursor: str) -> tuple[str, ...]:
+    """The names of a cursor below `top`, for `after`.
+
+    Raises:
+        BadRequest: it is not below it.
+    """
+    if not cursor:
+        return ()
+    above, names = paths.parse(top), paths.parse(cursor)
+    if names[: len(above)] != above:
+        raise BadRequest(f"the cursor {cursor!r} is not below {top!r}")
+    return names[len(above) :]
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What is below a directory, itself included."""
@@ -112,7 +134,7 @@ def totals_below(connection: Connection, top: InodeId, who: Principal) -> Totals
     """Count a whole tree in one statement (a recursive query over the live names)."""
     tree = select(literal(top).label("inode")).cte("tree", recursive=True)
     below = select(DIRENT.c.inode).where(
-        DIRENT.c.parent == tree.c.inode, DIRENT.c.died_tx.is_(None)
+        DIRENT.c.parent == tree.c.inode, DIRENT.c.died_tx.is_(None), not_(_RESERVED)
     )
     tree = tree.union_all(below)
     is_file = INODE.c.kind == InodeKind.FILE

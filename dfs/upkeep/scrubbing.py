@@ -225,15 +225,3 @@ def _scrub_node(view: NodeView, bad: int) -> ScrubNode:
 def _newest_run(connection: Connection) -> int:
     wanted = select(SEQUENCE.c.next).where(SEQUENCE.c.name == RUN_SEQUENCE)
     return (connection.execute(wanted).scalar() or 1) - 1
-
-
-class NoCanaries:
-    """A `CanaryWatch` where there are none."""
-
-    def statuses(self) -> list[CanaryStatus]:
-        """See `CanaryWatch`."""
-        return []
-
-    def blocks(self, connection: Connection) -> frozenset[BlockId]:  # noqa: ARG002
-        """See `CanaryWatch`."""
-        return frozenset()
