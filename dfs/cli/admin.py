@@ -10,8 +10,11 @@ from typing import Final
 from dfs.cli import (
     admin_accounts,
     admin_balance,
+    admin_duties,
+    admin_fsck,
     admin_health,
     admin_nodes,
+    admin_safety,
     admin_scrub,
     guide_commands,
 )
@@ -29,7 +32,10 @@ PROGRAM: Final = Program(
         verb.name: verb
         for verb in (
             *admin_nodes.VERBS,
+            *admin_duties.VERBS,
+            *admin_safety.VERBS,
             *admin_health.VERBS,
+            *admin_fsck.VERBS,
             *admin_scrub.VERBS,
             *admin_balance.VERBS,
             *admin_accounts.VERBS,

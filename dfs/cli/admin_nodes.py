@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from dfs.base.ids import NodeId, node_name, parse_node_name
-from dfs.base.states import NodeState, VolumeState
+from dfs.base.states import NodeDuty, NodeState, VolumeState
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, duration_argument
@@ -116,7 +116,7 @@ def _node_cells(node: NodeView) -> tuple[str, ...]:
     return (
         node_name(node.node),
         node.state.value + unreachable,
-        node.duty.value.replace("_", " "),
+        _duty_words(node),
         node.address.grpc,
         node.address.rack,
         format_size(usage.used_bytes),
@@ -127,6 +127,17 @@ def _node_cells(node: NodeView) -> tuple[str, ...]:
         f"{format_duration(max(node.silent_s, 0))} ago",
         format_duration(usage.uptime_s) if node.state is NodeState.LIVE else render.NOTHING,
     )
+
+
+def _duty_words(node: NodeView) -> str:
+    """What is wanted of it, or that its silence is meant, and until when."""
+    duty = node.duty.value.replace("_", " ")
+    if not node.is_excused:
+        return duty
+    until = f"until {render.local_time(node.excused_until_ms)}"
+    if node.duty is NodeDuty.MAINTENANCE:
+        return f"{duty} {until}"
+    return f"stopped in order, excused {until}"
 
 
 def _node_json(node: NodeView) -> render.Json:
