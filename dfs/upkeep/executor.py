@@ -11,7 +11,7 @@ suspect, is verified by its own node, and another is tried.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
@@ -35,7 +35,7 @@ from dfs.base.records import BlockName, NodeAddress
 from dfs.base.states import ReplicaState
 from dfs.blocks.history import BlockEvent, What, note
 from dfs.blocks.kept_rows import read_kept
-from dfs.blocks.redundancy import BlockHealth, KeptBlock, Standings, assess
+from dfs.blocks.redundancy import KeptBlock, Standings
 from dfs.meta.tables import REPLICA
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
@@ -57,7 +57,6 @@ from dfs.upkeep.steps import (
 _BAD_SOURCE: Final = (BlockCorrupt, BlockNotFound, LengthMismatch)
 # The target cannot take it, and will not be able to in a minute.
 _BAD_TARGET: Final = (DiskFull, VolumeReadOnly, BlockConflict, StaleGeneration)
-_WHOLE: Final = frozenset({BlockHealth.HEALTHY, BlockHealth.EXCESS})
 
 
 class Nodes(Protocol):
@@ -215,21 +214,8 @@ class Executor:
         )
         what = What.MOVED if step.purpose is Purpose.BALANCE else What.COPIED
         detail = f"from {node_name(step.source)}: {step.reason}"
-        events = [_event(kept, what, step.target, step.purpose, detail)]
-        if self._is_healed(txn, kept):
-            events.append(_event(kept, What.HEALED, NodeId(0), step.purpose, ""))
-            txn.after_commit(
-                lambda: self._parts.emit.emit(Event.BLOCK_HEALED, block=step.name.block)
-            )
-        note(txn, events)
+        note(txn, [_event(kept, what, step.target, step.purpose, detail)])
         return True
-
-    def _is_healed(self, txn: Txn, before: KeptBlock) -> bool:
-        """Whether a block with a bad copy has all its good ones again, and had not before."""
-        at = self._parts.standings()
-        now = assess(read_kept(txn.connection, [before.truth.block])[before.truth.block], at)
-        was = assess(before, at)
-        return bool(was.bad or was.disputed) and now.health in _WHOLE and was.health not in _WHOLE
 
     def _failed(self, step: CopyBlock, err: DfsError) -> None:
         parts = self._parts
@@ -308,15 +294,6 @@ class Executor:
             )
             parts.nodes.enqueue(step.node, Order.DELETE, step.name, reason=step.reason)
         return done
-
-    def order_again(self, retiring: Sequence[tuple[NodeId, BlockName]]) -> int:
-        """Order the deletion of copies that are marked and not gone; how many orders wait."""
-        if self._parts.caution.why_no_deletes():
-            return 0
-        return sum(
-            self._parts.nodes.enqueue(node, Order.DELETE, name, reason="one copy too many")
-            for node, name in retiring
-        )
 
     def verify(self, step: VerifyReplica) -> bool:
         """Order it; the answer is a stock report."""

@@ -17,13 +17,11 @@ from dfs.upkeep.balance import BalanceParts, Balancer
 from dfs.upkeep.block_upload import BlockUpload
 from dfs.upkeep.canary import Canaries, CanaryFiles, CanaryParts
 from dfs.upkeep.caution import Caution
-from dfs.upkeep.cluster_view import NodeStandings
 from dfs.upkeep.disk_levelling import DiskLevelling
-from dfs.upkeep.executor import Executor, ExecutorParts
+from dfs.upkeep.executor import Executor
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
-from dfs.upkeep.mini_client import MiniClient
-from dfs.upkeep.pending import PendingTable
+from dfs.upkeep.repair_service import Repair, RepairGround, build_repair
 from dfs.upkeep.safety import Safety, SafetyParts
 from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
 
@@ -53,13 +51,13 @@ class Upkeep:
     canaries: Canaries
     scrubbing: Scrubbing
     health: HealthRuns
-    executor: Executor
+    repair: Repair
     balance: Balancer
     disks: DiskLevelling
 
     def close(self) -> None:
         """Let go of connections and threads; what is under way is given up and done again later."""
-        self.executor.close()
+        self.repair.close()
         self.canaries.close()
 
 
@@ -67,15 +65,15 @@ def build_upkeep(around: Surroundings) -> Upkeep:
     """All of upkeep, wired together."""
     safety = _build_safety(around)
     canaries = _build_canaries(around, safety.caution)
-    executor = _build_executor(around, safety.caution)
+    repair = _build_repair(around, safety.caution)
     return Upkeep(
         caution=safety.caution,
         safety=safety,
         canaries=canaries,
         scrubbing=_build_scrubbing(around, canaries),
         health=_build_health(around, safety),
-        executor=executor,
-        balance=_build_balance(around, safety.caution, executor),
+        repair=repair,
+        balance=_build_balance(around, safety.caution, repair.executor),
         disks=DiskLevelling(
             nodes=around.registry,
             orders=around.registry.presence,
@@ -85,26 +83,20 @@ def build_upkeep(around: Surroundings) -> Upkeep:
     )
 
 
-def _build_executor(around: Surroundings, caution: Caution) -> Executor:
-    repair, clock = around.config.repair, around.clock
-    standings = NodeStandings(around.registry.presence, urgent_after_s=repair.urgent_after_s)
-    channels = Channels(clock=clock, stall_s=around.config.client.stall_s)
-    parts = ExecutorParts(
-        writer=around.writer,
-        nodes=around.registry,
-        client=MiniClient(
-            channels,
-            around.keys,
-            timeout_s=repair.timeout_s,
-            sign=around.config.namenode.block_tokens,
-        ),
-        pending=PendingTable(clock=clock, attempts_max=repair.attempts_max),
-        caution=caution,
-        standings=standings.standings,
-        clock=clock,
-        emit=around.emit,
+def _build_repair(around: Surroundings, caution: Caution) -> Repair:
+    return build_repair(
+        RepairGround(
+            config=around.config,
+            reader=around.reader,
+            writer=around.writer,
+            registry=around.registry,
+            keys=around.keys,
+            caution=caution,
+            clock=around.clock,
+            rng=around.rng,
+            emit=around.emit,
+        )
     )
-    return Executor(parts, threads=repair.copies_at_once)
 
 
 def _build_balance(around: Surroundings, caution: Caution, executor: Executor) -> Balancer:

@@ -1,0 +1,228 @@
+"""The job that keeps blocks as they should be: survey if due, plan, execute, again and again.
+
+Nothing waits here: copies run in the executor's threads and are seen in the next round.  What must
+not be done now is said by `Caution`; what an operator set (a pause, budgets) by `RepairSettings`.
+A node that is being decommissioned is let go when no block needs what it has.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from dfs.base.clock import Clock
+from dfs.base.entropy import Random
+from dfs.base.events import Emitter, Event
+from dfs.base.ids import NodeId
+from dfs.base.records import NodeView
+from dfs.base.states import NodeDuty, NodeState
+from dfs.base.units import format_duration
+from dfs.blocks.history import trim
+from dfs.blocks.redundancy import NodeWorth, RepairClass
+from dfs.meta.writer import Writer
+from dfs.upkeep.budget import Budget, budget_of
+from dfs.upkeep.cluster_view import ClusterView, Watch
+from dfs.upkeep.copy_rates import CopyRates
+from dfs.upkeep.executor import Executor
+from dfs.upkeep.lost_blocks import LostBlocks
+from dfs.upkeep.pending import PendingTable
+from dfs.upkeep.repair_plan import RepairLimits, RepairPlan, plan_repair
+from dfs.upkeep.repair_settings import RepairSettings
+from dfs.upkeep.reprieve import Reprieve
+from dfs.upkeep.survey import Survey
+from dfs.upkeep.surveyor import Surveyor
+
+TRIM_EVERY_S: Final = 600.0
+_HERE: Final = frozenset({NodeWorth.FULL, NodeWorth.SPARE, NodeWorth.DOUBTFUL})
+
+
+class Registry(Protocol):
+    """What repair tells the register of nodes."""
+
+    def set_duty(
+        self, node: NodeId | str, duty: NodeDuty, *, until_ms: int = 0, force: bool = False
+    ) -> object:
+        """Write down what is wanted of a node."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What one pass did; false when it found nothing to do."""
+
+    surveyed: bool = False
+    copies: int = 0
+    drops: int = 0
+    restored: int = 0
+    lost: int = 0
+    healed: int = 0
+    released: int = 0  # nodes whose decommissioning is complete
+    paused: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything was done; a survey alone is no news."""
+        return any((self.copies, self.drops, self.restored, self.lost, self.healed, self.released))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairParts:
+    """What the job works with."""
+
+    surveyor: Surveyor
+    watch: Watch
+    executor: Executor
+    pending: PendingTable
+    settings: RepairSettings
+    rates: CopyRates
+    reprieve: Reprieve
+    lost: LostBlocks
+    registry: Registry
+    writer: Writer
+    clock: Clock
+    rng: Random
+    emit: Emitter
+
+
+class RepairJob:
+    """See the module.  `run_once` is for one thread; the rest may be shared."""
+
+    def __init__(self, parts: RepairParts, *, limits: RepairLimits, history_keep_s: float) -> None:
+        self._parts = parts
+        self._limits = limits
+        self._history_keep_ms = int(history_keep_s * 1000)
+        self._budget: Budget = budget_of(parts.settings.rates(), parts.clock.monotonic_s())
+        self._trimmed_s = parts.clock.monotonic_s()
+        self.plan: RepairPlan | None = None
+
+    # ---- the pass
+
+    def run_once(self) -> RepairReport:
+        """One bounded pass."""
+        parts = self._parts
+        survey = parts.surveyor.run_once()
+        done = RepairReport()
+        if survey is not None:
+            done = self._after_survey(survey)
+        self._trim_history()
+        if self.is_paused():
+            self.plan = None
+            return RepairReport(surveyed=done.surveyed, lost=done.lost, paused=True)
+        view = parts.watch.view()
+        budget = self._budget_now()
+        plan = plan_repair(view, limits=self._limits, budget=budget, rng=parts.rng)
+        for step in plan.needless:
+            parts.pending.cancel(step)
+        copies = [step for step in plan.copies if parts.executor.submit(step)]
+        for step in copies:
+            budget = budget.spend(step.urgency, step.truth.length_bytes)
+        self._budget = budget
+        drops = sum(bool(parts.executor.drop(step)) for step in plan.drops)
+        self.plan = plan
+        if drops:
+            parts.surveyor.soon()
+        return RepairReport(
+            surveyed=done.surveyed,
+            copies=len(copies),
+            drops=drops,
+            restored=done.restored,
+            lost=done.lost,
+            healed=done.healed,
+            released=self._release(view) if survey is not None else 0,
+        )
+
+    def _after_survey(self, survey: Survey) -> RepairReport:
+        parts = self._parts
+        parts.pending.surveyed(survey.began_s)
+        assert survey.at is not None
+        news = parts.lost.take(survey, survey.at)
+        restored = 0
+        if not self.is_paused():
+            cautions = parts.watch.view().cautions
+            followed = parts.reprieve.follow(
+                survey.retiring, at=survey.at, why_no_deletes=cautions.deletes
+            )
+            restored = followed.restored
+            if survey.lost and not cautions.why_no_repair(RepairClass.LAST_COPY):
+                here = frozenset(n for n, worth in survey.at.worth.items() if worth in _HERE)
+                lost = [judged.block for judged in survey.lost]
+                restored += parts.reprieve.search(lost, here=here)
+        return RepairReport(
+            surveyed=True, restored=restored, lost=len(news.lost), healed=len(news.healed)
+        )
+
+    def _budget_now(self) -> Budget:
+        """The budget as it is now, with rates that were changed meanwhile."""
+        now_s, wanted = self._parts.clock.monotonic_s(), self._parts.settings.rates()
+        budget = self._budget.at(now_s)
+        for urgency, rate in budget.rates().items():
+            if wanted[urgency] != rate:
+                budget = budget.with_rate(urgency, wanted[urgency], now_s)
+        return budget
+
+    def _release(self, view: ClusterView) -> int:
+        """Let go of decommissioned nodes that nothing is needed of any more."""
+        released = 0
+        for node in view.nodes:
+            if node.duty is NodeDuty.DECOMMISSIONING and _may_go(node, view):
+                self._parts.registry.set_duty(node.node, NodeDuty.DECOMMISSIONED)
+                released += 1
+        return released
+
+    def _trim_history(self) -> None:
+        parts = self._parts
+        now_s = parts.clock.monotonic_s()
+        if now_s - self._trimmed_s >= TRIM_EVERY_S:
+            self._trimmed_s = now_s
+            older_than_ms = parts.clock.now_ms() - self._history_keep_ms
+            parts.writer.submit(lambda txn: trim(txn, older_than_ms=older_than_ms))
+
+    # ---- what operators ask and set
+
+    def is_paused(self) -> bool:
+        """Whether an operator let it rest."""
+        return self._parts.clock.now_ms() < self._parts.settings.paused_until_ms
+
+    def why_paused(self) -> str:
+        """The same as a sentence; "" when it is not."""
+        until_ms = self._parts.settings.paused_until_ms
+        left_s = (until_ms - self._parts.clock.now_ms()) / 1000
+        return f"paused by an operator for {format_duration(left_s)} more" if left_s > 0 else ""
+
+    def pause(self, for_s: float, *, actor: str) -> int:
+        """Begin nothing more for so long; until when, in ms since 1970."""
+        until_ms = self._parts.clock.now_ms() + int(for_s * 1000)
+        self._parts.settings.pause(until_ms)
+        self._say("paused", actor=actor, until_ms=until_ms)
+        return until_ms
+
+    def resume(self, *, actor: str) -> None:
+        """Go on."""
+        self._parts.settings.pause(0)
+        self._parts.surveyor.soon()
+        self._say("resumed", actor=actor)
+
+    def set_rate(self, urgency: RepairClass, rate_bytes: int, *, actor: str) -> None:
+        """Let a class move so many bytes a second from the next pass on; 0 is no limit."""
+        self._parts.settings.set_rate(urgency, rate_bytes)
+        self._say("budget", actor=actor, urgency=urgency.name.lower(), rate_bytes=rate_bytes)
+
+    def _say(self, change: str, **facts: object) -> None:
+        self._parts.emit.emit(Event.REPAIR_CHANGED, change=change, **facts)
+
+
+def _may_go(node: NodeView, view: ClusterView) -> bool:
+    """Whether the last survey knew that the node leaves, and found nothing that needs it."""
+    at = view.survey.at
+    if at is None or at.worth.get(node.node) not in (NodeWorth.SPARE, NodeWorth.NONE):
+        return False
+    if node.state is not NodeState.DEAD and node.node not in at.fresh:
+        return False
+    return not view.survey.leaving.get(node.node)
+
+
+def eta_s(survey: Survey, rates: Mapping[RepairClass, float]) -> float | None:
+    """Seconds to full redundancy at the rate of the last minute; None when it cannot be said."""
+    owed = sum(tally.owed_bytes for tally in survey.totals.by_class.values())
+    if not owed:
+        return 0.0
+    rate = sum(rates.values())
+    return owed / rate if rate else None
