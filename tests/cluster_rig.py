@@ -73,6 +73,7 @@ slo_s = 1h
 new_after_s = 30s
 quick_interval_s = 30s
 transient_again_s = 2s
+doubt_blocks = 50
 pause_max_s = 1h
 canary_interval_s = 1h
 
@@ -80,9 +81,12 @@ canary_interval_s = 1h
 interval_s = 300ms
 urgent_after_s = 6s
 timeout_s = 30s
+copies_at_once = 16
+last_copy_bytes = 0
+under_bytes = 50MiB
 storm_percent = 25
 storm_nodes_min = 2
-quarantine_keep_s = 60s
+quarantine_keep_s = 20s
 stray_keep_s = 5s
 safe_mode_percent = 99.9
 safe_mode_wait_s = 3s
@@ -94,29 +98,6 @@ threshold_percent = 10
 [health]
 interval_s = 6s
 scrub_stalled_s = 1h
-
-[scrub]
-new_after_s = 1s
-transient_again_s = 5s
-doubt_blocks = 50
-
-[repair]
-interval_s = 300ms
-urgent_after_s = 6s
-copies_at_once = 16
-timeout_s = 30s
-last_copy_bytes = 0
-under_bytes = 50MiB
-quarantine_keep_s = 20s
-stray_keep_s = 5s
-safe_mode_wait_s = 3s
-forced_delete_wait_s = 5s
-
-[balance]
-threshold_percent = 10
-
-[health]
-interval_s = 1s
 
 [accounts]
 session_life_s = 30d
