@@ -202,6 +202,27 @@ def _place_of(state: ReplicaState, worth: NodeWorth) -> _Place:
     return _WORSE.get(state, place) if place is _Place.SURE else place
 
 
+_PLACE_WORDS: Final[Mapping[_Place, str]] = {
+    _Place.SURE: "good",
+    _Place.DOUBTED: "counts, though a reader could not read it; its node is looking",
+    _Place.AWAY: "counts, on a node that is expected back",
+    _Place.SILENT: "counts, on a node that fell silent",
+    _Place.SPARE: "good, and does not count: its node or its disk is on the way out",
+    _Place.LAST: "does not count: being retired, or its node is in doubt",
+    _Place.BAD: "bad",
+    _Place.DISPUTED: "other bytes than were written, its node says they are right",
+    _Place.NOTHING: "not there to be read",
+}
+OLD_COPY: Final = "of another generation: no copy of this block"
+
+
+def words_for(copy: BlockCopy, block: KeptBlock, at: Standings) -> str:
+    """What that copy is good for, for people; see the module's table."""
+    if copy.generation != block.truth.generation:
+        return OLD_COPY
+    return _PLACE_WORDS[_place_of(copy.state, at.worth.get(copy.node, NodeWorth.NONE))]
+
+
 _Tally = Mapping[_Place, Sequence[NodeId]]
 
 

@@ -26,6 +26,7 @@ from dfs.blocks.judging import Bench
 from dfs.blocks.suspects import Suspects
 from dfs.daemons.lifecycle import StopRequest, announce
 from dfs.daemons.namenode_folder import NamenodeFolder
+from dfs.daemons.namenode_stock import StockKeeping, add_stock_jobs, build_stock_keeping
 from dfs.daemons.schedule import JobResult, Schedule
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.journal import TRIM_RECORDS_MAX, trim
@@ -43,6 +44,7 @@ from dfs.observe.logs import Log
 from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
 from dfs.upkeep.canary import check_every_s
+from dfs.upkeep.cluster_view import NodeStandings
 from dfs.upkeep.health_facts import JobFacts
 from dfs.upkeep.service import Surroundings, build_upkeep
 from dfs.web.http_server import HttpLimits, HttpServer
@@ -174,6 +176,7 @@ class NamenodeProcess:
                 emit=log,
             )
         )
+        self.stock = self._stock_keeping()
         self.nodes = self._nodes()
         audit = config.logging.audit_file
         self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
@@ -222,7 +225,27 @@ class NamenodeProcess:
             emit=self._log,
         )
         suspects = Suspects(emit=self._log)
-        return Nodes(registry=self.registry, sweep=sweep, intake=intake, suspects=suspects)
+        return Nodes(
+            registry=self.registry,
+            sweep=sweep,
+            intake=intake,
+            suspects=suspects,
+            bad=self.stock.bad,
+        )
+
+    def _stock_keeping(self) -> StockKeeping:
+        presence = self.registry.presence
+        standings = NodeStandings(presence, urgent_after_s=self._config.repair.urgent_after_s)
+        bench = Bench(
+            writer=self.database.writer,
+            reader=self.database.reader,
+            standings=standings.standings,
+            orders=self.registry,
+            why_no_deletes=self.upkeep.caution.why_no_deletes,
+            clock=self._clock,
+            emit=self._log,
+        )
+        return build_stock_keeping(bench, presence=presence, config=self._config)
 
     def _http(self, metrics: Metrics) -> HttpServer:
         config = self._config
@@ -296,6 +319,7 @@ class NamenodeProcess:
         guards_s = min(GUARDS_S, config.liveness.heartbeat_interval_s)
         schedule.every("safety", guards_s, self.upkeep.safety.run_once)
         schedule.every("health", config.health.interval_s, health.run_once)
+        schedule.every("repair", config.repair.interval_s, self.upkeep.repair.job.run_once)
         schedule.every("canary", check_every_s(config), self.upkeep.canaries.run_once)
         schedule.every(
             "balance",

@@ -11,10 +11,13 @@ from flask import Flask
 from dfs import __version__
 from dfs.accounts.service import Accounts
 from dfs.base.clock import Clock
+from dfs.base.ids import NodeId
+from dfs.blocks.bad_copies import BadCopies
 from dfs.blocks.intake import StockIntake
 from dfs.blocks.suspects import Suspects
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
+from dfs.namespace.invariants import invariants_of
 from dfs.namespace.service import Namespace
 from dfs.nodes.registry import NodeRegistry
 from dfs.nodes.sweep import HealthSweep
@@ -31,6 +34,8 @@ from dfs.wire import routes
 from dfs.wire.nodes_api import (
     AuditReply,
     AuditRequest,
+    Beat,
+    BeatReply,
     ClusterReply,
     NodesReply,
     RemoveNodeRequest,
@@ -49,6 +54,7 @@ class Nodes:
     sweep: HealthSweep
     intake: StockIntake
     suspects: Suspects
+    bad: BadCopies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,8 @@ def _bind_names(handlers: Handlers, names: Namespace) -> None:
     handlers.view(routes.CHECKSUM, names.lookup.checksum)
     handlers.view(routes.LOCATE, names.locating.locate)
     handlers.view(routes.TRASH, names.trash.trash)
+    handlers.view(routes.FSCK, names.checking.fsck)
+    handlers.view(routes.INVARIANTS, invariants_of)
     handlers.guarded(routes.MKDIR, names.changes.mkdir)
     handlers.guarded(routes.MOVE, names.changes.move)
     handlers.guarded(routes.COPY, names.copying.copy)
@@ -153,7 +161,7 @@ def _bind_nodes(handlers: Handlers, nodes: Nodes) -> None:
     registry = nodes.registry
     handlers.call(routes.JOIN, lambda _asked, body: registry.join(body))
     handlers.call(routes.REGISTER_NODE, lambda asked, body: registry.register(asked.joined, body))
-    handlers.call(routes.BEAT, lambda asked, body: registry.beat(asked.joined, body))
+    handlers.call(routes.BEAT, lambda asked, body: _beat(nodes, asked.joined, body))
     handlers.call(routes.STOCK, lambda asked, body: nodes.intake.take(asked.joined, body))
     handlers.call(
         routes.STOCK_DIGESTS, lambda asked, body: nodes.intake.compare(asked.joined, body)
@@ -171,6 +179,12 @@ def _bind_nodes(handlers: Handlers, nodes: Nodes) -> None:
         lambda _asked, body: registry.create_join_token(body.uses, body.life_s),
     )
     handlers.call(routes.REMOVE_NODE, lambda _asked, body: _remove_node(registry, body), once=True)
+
+
+def _beat(nodes: Nodes, node: NodeId, beat: Beat) -> BeatReply:
+    reply = nodes.registry.beat(node, beat)
+    nodes.bad.note(node, beat.quarantine_due)
+    return reply
 
 
 def _remove_node(registry: NodeRegistry, body: RemoveNodeRequest) -> Done:
