@@ -53,6 +53,7 @@ class Proof:
 
     name: BlockName
     inode: int  # of the very file that was read
+    number: int  # of the pass it was read for
     at_ms: int
 
 
@@ -86,14 +87,15 @@ class ScrubRows:
         tail = f"WHERE {_HELD} AND passed < ? ORDER BY passed, verified_ms LIMIT ?"
         return self._catalog.select(tail, (number, limit))
 
-    def prove(self, proofs: Sequence[Proof], *, number: int) -> None:
-        """These were read back intact during pass `number`; one commit for all."""
+    def prove(self, proofs: Sequence[Proof]) -> None:
+        """These were read back intact; one commit for all."""
         sql = (
-            "UPDATE block SET verified_ms = ?, state = 'final', reread = 1, passed = ?"
+            "UPDATE block SET verified_ms = ?, state = 'final', reread = 1,"
+            " passed = max(passed, ?)"
             f" WHERE {_THIS} AND inode = ? AND {_HELD}"
         )
         self._catalog.apply(
-            [(sql, (p.at_ms, number, p.name.block, p.name.generation, p.inode)) for p in proofs]
+            [(sql, (p.at_ms, p.number, p.name.block, p.name.generation, p.inode)) for p in proofs]
         )
 
     def skip(self, name: BlockName, *, number: int) -> None:

@@ -252,6 +252,7 @@ class BlockStore:
         is_refused = self._holdings.is_refused(name) and self.is_doubtful
         if row.state not in READABLE or is_refused:
             return _verdict(row, "quarantined")
+        number = volume.pass_number
         try:
             for _ in self._holdings.scan_steps(volume, row):
                 pass
@@ -262,8 +263,7 @@ class BlockStore:
         now_ms = self._clock.now_ms()
         self.count_verified(row.size_bytes)
         with contextlib.suppress(DfsError), volume.writing("verified"):
-            proof = Proof(name, row.inode, now_ms)
-            volume.scrub_rows.prove([proof], number=volume.pass_number)
+            volume.scrub_rows.prove([Proof(name, row.inode, number, now_ms)])
         self._holdings.proved(name)
         return Verdict.good(row.truth, name, now_ms)
 

@@ -37,17 +37,20 @@ class Suspects:
             self._rows.suspect([name])
         return True
 
-    def next_due(self) -> BlockName | None:
-        """The one that waits longest of those due."""
+    def take_due(self) -> BlockName | None:
+        """One that is due, for its reader to acquit; it may be doubted again meanwhile."""
         now_s = self._clock.monotonic_s()
         with self._lock:
             due = (name for name, due_s in self._due_s.items() if due_s <= now_s)
-            return next(due, None)
+            name = next(due, None)
+            if name is not None:
+                del self._due_s[name]
+            return name
 
     def acquit(self, name: BlockName) -> None:
-        """It was looked at, or is gone."""
+        """It was looked at, or is gone; unless somebody doubts it anew it is written off."""
         with self._lock:
-            if self._due_s.pop(name, None) is None:
+            if name in self._due_s:
                 return
         with contextlib.suppress(DfsError):  # it is looked at again after a restart: no harm
             self._rows.acquit([name])

@@ -24,6 +24,9 @@ from dfs.base.events import Event
 from dfs.base.ids import NodeId
 from dfs.base.states import VolumeState
 from dfs.blockstore.identity import NodeIdentity
+from dfs.blockstore.quick_scrub import QuickReport
+from dfs.blockstore.scrub import ScrubReport
+from dfs.blockstore.scrubber import Scrubber
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.datanode_face import DatanodeFace
 from dfs.daemons.datanode_offline import list_folders, until_unread, verify_folders
@@ -66,6 +69,9 @@ HTTP_THREADS: Final = 4
 HTTP_DRAIN_S: Final = 2.0
 JOIN_TIMEOUT_S: Final = 10.0
 PURGE_INTERVAL_S: Final = 60.0
+SCRUB_INTERVAL_S: Final = 2.0  # between looks for something due; a slice may take a minute
+SMALL_JOBS: Final = 2
+JOBS_A_FOLDER: Final = 2  # long ones, which are not to wait for each other
 VITAL_THREADS: Final = ("beat ", "stock ", "commands", "stall-watch", "http", "catalog ")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
@@ -110,8 +116,10 @@ class DatanodeProcess:
         self._traffic = Traffic(metrics)
         self._peers = Peers()
         self._watch = StallWatch(stall_s=node.stall_s, clock=clock)
+        self.scrubber = Scrubber(self.store, config=self._config.scrub, clock=clock, emit=self._log)
         self.face = DatanodeFace(
             self.store,
+            self.scrubber,
             self.standing,
             self._traffic,
             metrics,
@@ -128,13 +136,30 @@ class DatanodeProcess:
             limits=HttpLimits(threads=HTTP_THREADS),
             clock=clock,
         )
-        self._schedule = Schedule(clock=clock, log=log, threads_max=2)
-        self._schedule.every(
-            "purge", min(PURGE_INTERVAL_S, node.purge_keep_s), self.store.purge_expired
-        )
-        self._schedule.every("volumes", PURGE_INTERVAL_S, self._volumes_not_online)
-        self.face.jobs = self._schedule.results
+        self._add_jobs()
         self._beats: NamenodeBeats | None = None
+
+    def _add_jobs(self) -> None:
+        config, scrubber = self._config, self.scrubber
+        folders = len(scrubber.volumes)
+        schedule = Schedule(
+            clock=self._clock, log=self._log, threads_max=SMALL_JOBS + folders * JOBS_A_FOLDER
+        )
+        purge_s = min(PURGE_INTERVAL_S, config.datanode.purge_keep_s)
+        schedule.every("purge", purge_s, self.store.purge_expired)
+        schedule.every("volumes", PURGE_INTERVAL_S, self._volumes_not_online)
+        quick_s = min(PURGE_INTERVAL_S, config.scrub.quick_interval_s)
+        for number, (whole, quick) in enumerate(zip(scrubber.volumes, scrubber.quick, strict=True)):
+            schedule.every(f"scrub {number}", SCRUB_INTERVAL_S, whole.run_once, has_more=_has_more)
+            schedule.every(f"quick scrub {number}", quick_s, quick.run_once, has_more=_has_more)
+
+        def soon() -> None:
+            for number in range(folders):
+                schedule.soon(f"scrub {number}")
+
+        scrubber.on_work = soon
+        self._schedule = schedule
+        self.face.jobs = schedule.results
 
     def _service(self) -> BlockService:
         node, standing, peers = self._config.datanode, self.standing, self._peers
@@ -222,7 +247,9 @@ class DatanodeProcess:
         settings = self._beat_settings(identity)
         feed = StockFeed(self.store)
         commands = CommandRunner(
-            handlers=command_handlers(self.store), standing=self.standing, emit=self._log
+            handlers=command_handlers(self.store, self.scrubber),
+            standing=self.standing,
+            emit=self._log,
         )
         beats = [
             NamenodeBeat(
@@ -289,6 +316,10 @@ class DatanodeProcess:
     def _volumes_not_online(self) -> list[str]:
         """The paths of data folders that take no writes: a line in the log while there are any."""
         return [v.path for v in self.store.volumes() if v.state is not VolumeState.ONLINE]
+
+
+def _has_more(report: ScrubReport | QuickReport) -> bool:
+    return report.has_more
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from dfs import __version__
 from dfs.base.clock import Clock
 from dfs.base.records import BlockName, NodeCondition, NodeUsage, StockEntry, VolumeStatus
 from dfs.base.states import VolumeState
+from dfs.blockstore.scrubber import Scrubber
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.schedule import JobResult
 from dfs.nodes.beat import Reachability
@@ -28,6 +29,7 @@ class DatanodeFace:
     def __init__(
         self,
         store: BlockStore,
+        scrubber: Scrubber,
         standing: Standing,
         traffic: Traffic,
         metrics: Metrics,
@@ -36,6 +38,7 @@ class DatanodeFace:
         config: Config,
     ) -> None:
         self._store = store
+        self._scrubber = scrubber
         self._standing = standing
         self._traffic = traffic
         self._metrics = metrics
@@ -64,6 +67,7 @@ class DatanodeFace:
             now_ms=self._clock.now_ms(),
             doubtful=self._store.is_doubtful,
             quarantined=self._store.quarantined,
+            scrub=self._scrubber.status(),
         )
 
     def quarantine_due(self, limit: int) -> list[BlockName]:
@@ -95,6 +99,9 @@ class DatanodeFace:
                 for n in self.reachability()
             ],
             jobs=list(self.jobs()),
+            doubtful=self._store.is_doubtful,
+            quarantined=self._store.quarantined,
+            scrub=self._scrubber.status(),
             durability=DURABLE if self._sync else UNDURABLE,
         )
 
@@ -110,7 +117,7 @@ class DatanodeFace:
         if self.stage != "serving":
             return self.stage
         healthy = all(volume.state is VolumeState.ONLINE for volume in volumes)
-        return "ok" if healthy else "degraded"
+        return "ok" if healthy and not self._store.is_doubtful else "degraded"
 
     def _usage_of(self, volumes: Sequence[VolumeStatus]) -> NodeUsage:
         return NodeUsage(
@@ -134,8 +141,36 @@ class DatanodeFace:
         gauge("dfs_datanode_blocks", "Blocks held", self._blocks)
         gauge("dfs_datanode_volumes_failed", "Data folders that take no writes", self._failed)
         gauge("dfs_datanode_verified_bytes", "Bytes re-hashed", lambda: store.verified_bytes)
+        gauge("dfs_datanode_quarantined", "Files in quarantine", lambda: store.quarantined)
+        gauge("dfs_datanode_doubtful", "Whether the circuit breaker is open", self._doubtful)
+        self._add_scrub_gauges()
         gauge("dfs_datanode_uptime_seconds", "Since the start of the process", self._uptime_s)
         gauge("dfs_datanode_namenodes_reached", "NameNodes that answer", self._reached)
+
+    def _add_scrub_gauges(self) -> None:
+        status, gauge = self._scrubber.status, self._metrics.gauge
+        gauge(
+            "dfs_datanode_scrub_bytes", "Read back by the scrubber", lambda: status().verified_bytes
+        )
+        gauge("dfs_datanode_scrub_rate", "Bytes a second", lambda: status().rate_bytes_per_s)
+        gauge("dfs_datanode_scrub_found", "Bad blocks found", lambda: status().found)
+        gauge("dfs_datanode_scrub_transients", "Bad reads, good again", lambda: status().transients)
+        gauge("dfs_datanode_scrub_suspects", "Blocks to verify first", lambda: status().suspects)
+        gauge(
+            "dfs_datanode_scrub_covered", "Blocks verified in time", lambda: status().covered_blocks
+        )
+        gauge(
+            "dfs_datanode_scrub_oldest_seconds",
+            "Since the verification that is longest ago",
+            self._oldest_s,
+        )
+
+    def _oldest_s(self) -> float:
+        oldest_ms = self._scrubber.status().oldest_ms
+        return max(0.0, (self._clock.now_ms() - oldest_ms) / 1000) if oldest_ms else 0.0
+
+    def _doubtful(self) -> float:
+        return float(self._store.is_doubtful)
 
     def _free_bytes(self) -> float:
         return self._store.free_bytes

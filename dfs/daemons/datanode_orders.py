@@ -1,6 +1,11 @@
-"""Which part of a DataNode obeys which order of a NameNode."""
+"""Which part of a DataNode obeys which order of a NameNode.
+
+A handler that raises has not obeyed: the NameNode hears why.  What cannot be done because it is
+done already (a block deleted, a pass under way) is obeyed.
+"""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from dfs.base import crashpoint
 from dfs.base.errors import BadRequest, BlockNotFound
@@ -10,16 +15,39 @@ from dfs.nodes.commands import Handlers
 from dfs.nodes.orders import Order
 
 
-def command_handlers(store: BlockStore) -> Handlers:
+class Scrub(Protocol):
+    """What orders need of the scrubber."""
+
+    def suspect(self, name: BlockName) -> bool:
+        """Verify a block before any other; False when it is not here."""
+        ...
+
+    def begin(self, run: int) -> None:
+        """Verify everything now."""
+        ...
+
+    def pause(self, until_ms: int) -> None:
+        """Rest until then."""
+        ...
+
+    def resume(self) -> None:
+        """Go on."""
+        ...
+
+    def trust(self) -> None:
+        """An operator looked: close the circuit breaker and go on."""
+        ...
+
+
+def command_handlers(store: BlockStore, scrub: Scrub) -> Handlers:
     """Every order but `Order.REPORT`, which the beat that brought it obeys."""
 
     def delete(command: NodeCommand) -> None:
-        if command.block is not None:
-            store.delete(command.block)
-            crashpoint.reach("dn.command.deleted")
+        store.delete(_block(command))
+        crashpoint.reach("dn.command.deleted")
 
     def verify(command: NodeCommand) -> None:
-        store.verify(_block(command))
+        _require_held(scrub.suspect(_block(command)), command)
 
     def quarantine(command: NodeCommand) -> None:
         store.quarantine(_block(command), command.reason)
@@ -28,11 +56,7 @@ def command_handlers(store: BlockStore) -> Handlers:
         store.purge_bad(_block(command))
 
     def restore(command: NodeCommand) -> None:
-        if not store.restore(_block(command)):
-            raise BlockNotFound("no intact file of that block is in the purge area")
-
-    def trust(_command: NodeCommand) -> None:
-        store.trust()
+        _require_held(store.restore(_block(command)), command)
 
     def spoil_canary(command: NodeCommand) -> None:
         store.spoil_canary(_block(command))
@@ -43,7 +67,10 @@ def command_handlers(store: BlockStore) -> Handlers:
         Order.QUARANTINE: quarantine,
         Order.PURGE_BAD: purge_bad,
         Order.RESTORE: restore,
-        Order.TRUST: trust,
+        Order.SCRUB: lambda command: scrub.begin(command.value),
+        Order.SCRUB_PAUSE: lambda command: scrub.pause(command.value),
+        Order.SCRUB_RESUME: lambda _command: scrub.resume(),
+        Order.TRUST: lambda _command: scrub.trust(),
         Order.SPOIL_CANARY: spoil_canary,
     }
     return handlers
@@ -53,3 +80,11 @@ def _block(command: NodeCommand) -> BlockName:
     if command.block is None:
         raise BadRequest(f"the order to {command.verb} names no block")
     return command.block
+
+
+def _require_held(held: bool, command: NodeCommand) -> None:  # noqa: FBT001 - the sentence reads so
+    if not held:
+        block = _block(command)
+        raise BlockNotFound(
+            f"block {block.block:016x} generation {block.generation} is not here to {command.verb}"
+        )

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from dfs.base.errors import BadRequest, DfsError
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, Generation, InodeId
-from dfs.base.records import BlockName, StockEntry, VolumeStatus
+from dfs.base.records import BlockName, ScrubStatus, StockEntry, VolumeStatus
 from dfs.observe.logs import current_request
 from dfs.observe.metrics import CONTENT_TYPE
 from dfs.web.errors import bug, http_status, protocol_error
@@ -37,7 +37,10 @@ class NamenodeSeen(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The body of `/health`.  `status` is `ok`, `degraded` (a disk failed) or `stopping`."""
+    """The body of `/health`.
+
+    `status` is `ok`, `degraded` (a disk failed, or the breaker is open), `joining` or `stopping`.
+    """
 
     status: str
     node: str
@@ -54,6 +57,9 @@ class Health(msgspec.Struct, frozen=True):
     epoch: int
     namenodes: list[NamenodeSeen]
     jobs: list[Any]
+    doubtful: bool  # the circuit breaker is open: nothing more is quarantined
+    quarantined: int
+    scrub: ScrubStatus
     durability: str  # "fsync", or "UNSAFE: ..." where sync is switched off
 
 
