@@ -39,6 +39,7 @@ class What(StrEnum):
     RETIRED = "retired"  # and done
     RESTORED = "restored"  # the copy came back from the purge area
     STRAY_DELETED = "stray_deleted"  # a file of another generation or place left
+    PURGED = "purged"  # a bad copy left quarantine for the purge area; good ones are elsewhere
     DELETED = "deleted"  # garbage: the copy was deleted
     LOST = "lost"  # no good copy is known anywhere
     FOUND = "found"  # a copy turned up that was not known of

@@ -21,7 +21,7 @@ from dfs.base.clock import Clock
 from dfs.base.errors import BadRequest, LimitExceeded, Overloaded, StaleEpoch
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import NodeId, node_name
-from dfs.base.records import BlockName
+from dfs.blocks.judging import Orderer
 from dfs.blocks.replica_rows import sums_of_node
 from dfs.blocks.stock_book import StockBook
 from dfs.meta.session import Reader
@@ -51,16 +51,6 @@ class Registrations(Protocol):
 
     def doubt_stock(self, node: NodeId) -> None:
         """A report of the node got lost: what it holds is not known until a full one."""
-        ...
-
-
-class Orderer(Protocol):
-    """How a DataNode is told to do something."""
-
-    def enqueue(
-        self, node: NodeId, verb: str, block: BlockName | None = None, *, reason: str = ""
-    ) -> bool:
-        """Order it; False when too much waits already."""
         ...
 
 

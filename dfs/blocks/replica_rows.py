@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select, text, tuple_
 
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName
@@ -25,6 +25,8 @@ _LOCATIONS: Final = select(
     REPLICA.c.block, REPLICA.c.generation, REPLICA.c.state, REPLICA.c.verified_ms
 )
 
+# Written out, not bound: SQLite uses a partial index only for a condition it can read.
+_UNUSUAL: Final = text("replica.state != 'live'")
 SUMMED_ROWS: Final = 20_000
 # What a node would say of a copy that we have in that state; it does not know of our doubts.
 _CONDITIONS: Final = {
@@ -166,6 +168,19 @@ def put_locations(txn: Txn, node: NodeId, locations: Mapping[BlockId, Location |
     )
     gone = [block for block, location in locations.items() if location is None]
     txn.drop_soft(REPLICA, *((block, node) for block in gone))
+
+
+def copies_in_state(
+    connection: Connection, state: ReplicaState, *, after: tuple[int, int], limit: int
+) -> list[Copy]:
+    """Copies in a state other than live, by (block, node), from the one after `after`."""
+    place = tuple_(REPLICA.c.block, REPLICA.c.node)
+    wanted = select(REPLICA).where(_UNUSUAL, REPLICA.c.state == state, place > after)
+    ordered = wanted.order_by(REPLICA.c.block, REPLICA.c.node).limit(limit)
+    return [
+        Copy(BlockId(row.block), NodeId(row.node), Generation(row.generation))
+        for row in connection.execute(ordered)
+    ]
 
 
 # ---- garbage

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, select, tuple_
 
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName
+from dfs.blocks.lost_ids import read_lost_ids
 from dfs.blocks.replica_rows import chunks
 from dfs.blocks.strays import Frontier, Stray, StrayKey, StrayKind
 from dfs.meta.cluster_tables import SEQUENCE
@@ -27,12 +28,18 @@ class StrayPlace:
 
 
 def read_frontier(connection: Connection) -> Frontier:
-    """The first numbers that were never handed out."""
+    """Where the numbers end that were handed out."""
     wanted = select(SEQUENCE.c.name, SEQUENCE.c.next).where(
         SEQUENCE.c.name.in_(("block", "generation"))
     )
     following = {row.name: row.next for row in connection.execute(wanted)}
-    return Frontier(BlockId(following.get("block", 1)), Generation(following.get("generation", 1)))
+    lost = read_lost_ids(connection)
+    return Frontier(
+        BlockId(following.get("block", 1)),
+        Generation(following.get("generation", 1)),
+        lost.blocks,
+        lost.generations,
+    )
 
 
 def read_strays(

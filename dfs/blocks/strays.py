@@ -62,14 +62,28 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """The first block id and generation that were never handed out."""
+    """Where the numbers end that this NameNode's history has handed out.
+
+    Attributes:
+        block: the first id that was never handed out.
+        generation: the same of generations.
+        lost_blocks: ids that only a part of history can have used that this NameNode lost.
+        lost_generations: the same of generations.
+    """
 
     block: BlockId
     generation: Generation
+    lost_blocks: tuple[range, ...] = ()
+    lost_generations: tuple[range, ...] = ()
 
     def is_beyond(self, name: BlockName) -> bool:
         """Whether this NameNode cannot have made that name."""
-        return name.block >= self.block or name.generation >= self.generation
+        return (
+            name.block >= self.block
+            or name.generation >= self.generation
+            or any(name.block in lost for lost in self.lost_blocks)
+            or any(name.generation in lost for lost in self.lost_generations)
+        )
 
 
 def kind_of(verdict: Verdict, name: BlockName, frontier: Frontier) -> StrayKind | None:

@@ -31,7 +31,7 @@ def collect(rig: StockRig, disks: Path) -> None:
         held = sorted(int(file.name) for file in (disks / str(node)).iterdir())
         rig.full(node, *(an_entry(block) for block in held))
     for _ in range(4):
-        rig.gc.run_once()
+        rig.collect()
         for node in nodes:
             done = []
             for command in rig.beat(node):

@@ -10,8 +10,14 @@ from dfs.base.events import Event, RecordingEmitter
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import BlockKey, NodeCommand, StockEntry
 from dfs.base.states import BlockState, StoredState
-from dfs.blocks.gc import GarbageCollector
+from dfs.blocks.acknowledged import Acknowledgements
+from dfs.blocks.bad_copies import BadCopies
+from dfs.blocks.gc import GarbageCollector, GcReport
 from dfs.blocks.intake import StockIntake
+from dfs.blocks.judging import Bench
+from dfs.blocks.redundancy import Standings, standings
+from dfs.blocks.second_looks import SecondLooks
+from dfs.blocks.stray_collector import StrayCollector
 from dfs.meta.session import Reader
 from dfs.meta.tables import BLOCK, GC_QUEUE, REPLICA
 from dfs.meta.txn import Txn
@@ -23,6 +29,7 @@ from tests.builders import a_name, a_usage, a_volume
 
 CONTENT = b"content"
 CLUSTER = "c" * 32
+KEEP_S = 86_400.0  # how long orphans are kept
 NUMBERS_TAKEN = 100_000  # what the tests number blocks with was handed out
 
 T = TypeVar("T")
@@ -76,6 +83,7 @@ class StockRig(Generic[C]):
     def __init__(self, writer: Writer, reader: Reader, clock: C) -> None:
         self.writer, self.reader, self.clock = writer, reader, clock
         self.emit = RecordingEmitter()
+        self.why_no_deletes = ""
         for sequence in ("block", "generation"):
             self.do(lambda txn, name=sequence: txn.take(name, NUMBERS_TAKEN))
         self.restart()
@@ -102,13 +110,35 @@ class StockRig(Generic[C]):
             clock=self.clock,
             emit=self.emit,
         )
+        bench = Bench(
+            writer=self.writer,
+            reader=self.reader,
+            standings=self.standings,
+            orders=self.registry,
+            why_no_deletes=lambda: self.why_no_deletes,
+            clock=self.clock,
+            emit=self.emit,
+        )
+        self.acknowledged = Acknowledgements(self.writer, answers=self.presence, emit=self.emit)
         self.gc = GarbageCollector(
             self.writer,
             self.reader,
             stock=self.presence,
             orders=self.registry,
+            why_no_deletes=lambda: self.why_no_deletes,
             clock=self.clock,
         )
+        self.strays = StrayCollector(bench, keep_s=KEEP_S)
+        self.looks = SecondLooks(bench)
+        self.bad = BadCopies(bench)
+
+    def standings(self) -> Standings:
+        return standings(self.registry.views(), fresh=self.presence.fresh(), urgent_after_s=60.0)
+
+    def collect(self) -> GcReport:
+        """What nodes said they did is heard, then one pass over the garbage."""
+        self.acknowledged.run_once()
+        return self.gc.run_once()
 
     def do(self, work: Callable[[Txn], T]) -> T:
         return self.writer.submit(work)
