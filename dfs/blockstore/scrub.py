@@ -6,6 +6,7 @@ next slice where this one ended), what was proved and is not committed yet (a fe
 what a crash redoes), and the figures of its own progress.
 """
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -123,6 +124,8 @@ class VolumeScrubber:
         self._count_due_s = 0.0
         self._is_halted = False
         self._slice_ends_s = 0.0
+        with contextlib.suppress(DfsError):  # a disk that takes no writes shows that later, too
+            self._begin_pass_if_due()
 
     # Orders.
 

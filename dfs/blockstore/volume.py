@@ -120,7 +120,7 @@ class Volume:
             self._blocks, self._used_bytes = self.catalog.totals()
             self.scrub_rows = ScrubRows(self.catalog)
             self.suspects = Suspects(self.scrub_rows, clock=clock)
-            self.pass_number = max(1, self.scrub_rows.marks()[Mark.PASS])
+            self.pass_number = self.scrub_rows.marks()[Mark.PASS]
             self.starts = identity.begin()
             self._probe()
         except BaseException:
