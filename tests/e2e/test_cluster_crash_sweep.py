@@ -47,6 +47,7 @@ ELSEWHERE = {
     "dn.quarantine.dirsynced": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.quarantine.renamed": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.recovery.bucket": "tests/unit/blockstore/test_crash_sweep.py",
+    "nn.balance.copied": "tests/e2e/test_rebalance.py",
     "nn.init.created": "tests/integration/test_namenode_process.py",
     "nn.init.tables": "tests/integration/test_namenode_process.py",
     "nn.password.kept": "tests/integration/test_namenode_process.py",
