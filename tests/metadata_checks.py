@@ -13,10 +13,26 @@ from dfs.base.ids import ROOT_INODE, TxId
 from dfs.meta.cluster_tables import HEALTH_REPORT, HEALTH_RUN, JOURNAL, RETRY_CACHE, SESSION
 from dfs.meta.journal import check_chain, read_groups, records_after
 from dfs.meta.schema import Base
-from dfs.meta.tables import BLOCK, DIRENT, EXTENT, GC_QUEUE, INODE, LEASE, REPLICA
+from dfs.meta.tables import (
+    BLOCK,
+    BLOCK_EVENT,
+    DIRENT,
+    EXTENT,
+    GC_QUEUE,
+    INODE,
+    LEASE,
+    REPLICA,
+    STRAY,
+)
 
 assert EMPTY_BLOCK_HASH
-NOT_REPLAYED = {t.name for t in (JOURNAL, HEALTH_REPORT, HEALTH_RUN, RETRY_CACHE, REPLICA, SESSION)}
+NOT_REPLAYED = {
+    t.name
+    for t in (
+        *(JOURNAL, HEALTH_REPORT, HEALTH_RUN, RETRY_CACHE, SESSION),
+        *(REPLICA, STRAY, BLOCK_EVENT),
+    )
+}
 
 
 def check_metadata(connection: Connection) -> None:
