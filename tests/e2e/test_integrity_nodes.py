@@ -76,7 +76,7 @@ def test_third_of_the_nodes_that_vanish_together_and_return_copies_little_and_de
     with running_cluster(tmp_path / "c", datanodes=6, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")
         tree = put_files(dfs, dfs.here, count=24)
-        dfs("setrep", "3", "/data").done()
+        dfs("setrep", "-r", "3", "/data").done()
         wait_healed(cluster)
         before = copies_made(cluster)
         files = sum(len(block_paths(cluster, name)) for name in cluster.datanodes)
@@ -110,7 +110,7 @@ def test_corrupt_source_is_never_copied_and_the_good_one_is(tmp_path: Path) -> N
     with running_cluster(tmp_path / "c", datanodes=4, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")
         tree = put_files(dfs, dfs.here, count=10)
-        dfs("setrep", "3", "/data").done()
+        dfs("setrep", "-r", "3", "/data").done()
         wait_healed(cluster)
         for path in block_paths(cluster, "dn-1"):
             flip(path)
