@@ -33,6 +33,7 @@ from dfs.meta.journal import TRIM_RECORDS_MAX, trim
 from dfs.meta.session import Reader, reader_engine, writer_engine
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
+from dfs.namespace.block_paths import paths_of_blocks
 from dfs.namespace.genesis import CLUSTER_KEY, make_home
 from dfs.namespace.leases import LeaseExpiry
 from dfs.namespace.purge import Purge
@@ -327,6 +328,7 @@ class NamenodeProcess:
             self.upkeep.balance.run_once,
             has_more=lambda report: report.more,
         )
+        health.late.block_paths = paths_of_blocks
         health.late.probe = self.nodes.sweep.run_once
         health.late.failed_jobs = lambda: failed_jobs(schedule.results())
 

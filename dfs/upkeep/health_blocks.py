@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from dfs.base.ids import NodeId, node_name
 from dfs.base.states import NodeState
 from dfs.base.units import format_duration, format_size
 from dfs.blocks.redundancy import BlockHealth, RepairClass
@@ -17,6 +18,7 @@ from dfs.upkeep.health_facts import (
     warning,
     well,
 )
+from dfs.wire.scrub_api import CanaryStatus
 
 FSCK: Final = "dfs-admin fsck"
 SAFE_MODE_LONG_S: Final = 600.0
@@ -201,23 +203,28 @@ def regressed(facts: HealthFacts) -> Found:
 
 
 def canary_late(facts: HealthFacts) -> Found:
-    """The block corrupted on purpose was not found and healed in time."""
-    canary, limit_s = facts.canary, facts.config.health.canary_late_s
-    if canary is None:
-        return well("no canary is kept")
-    since_ms = canary.healed_ms or canary.since_ms
-    late_s = (facts.at_ms - since_ms) / 1000 if since_ms else 0.0
-    if late_s <= limit_s:
-        if canary.healed_ms:
-            return well(f"the canary was found and healed {format_duration(late_s)} ago")
-        return well("the first canary is not due yet")
-    trouble = f" ({canary.error})" if canary.error else ""
-    return warning(
-        f"no block corrupted on purpose was found and healed for {format_duration(late_s)}, so"
-        f" nothing proves that scrub and repair work{trouble}",
-        count=1,
-        then="dfs-admin scrub status",
-    )
+    """Nodes whose copy spoiled on purpose was not found and healed in time."""
+    late = [canary for canary in facts.canaries if canary.late]
+    if late:
+        return warning(
+            f"{many(len(late), 'DataNode')} late to find or heal a copy spoiled on purpose, so"
+            " nothing proves that scrub and repair work there",
+            [_canary_words(facts, canary) for canary in late],
+            then="dfs-admin scrub status",
+        )
+    healed_ms = [each.last_healed_ms for each in facts.canaries if each.last_healed_ms]
+    if not healed_ms:
+        return well("no copy spoiled on purpose is due to be healed yet")
+    age = format_duration((facts.at_ms - max(healed_ms)) / 1000)
+    return well(f"a copy spoiled on purpose was found and healed {age} ago")
+
+
+def _canary_words(facts: HealthFacts, canary: CanaryStatus) -> str:
+    words = f"{node_name(NodeId(canary.node))}: {canary.state}"
+    if canary.last_healed_ms:
+        age = format_duration((facts.at_ms - canary.last_healed_ms) / 1000)
+        words += f", last healed {age} ago"
+    return f"{words}; {canary.why}" if canary.why else words
 
 
 def metadata_backup_late(facts: HealthFacts) -> Found:

@@ -13,6 +13,7 @@ from dfs.base.states import NodeDuty, NodeState
 from dfs.blocks.redundancy import BlockHealth, RepairClass
 from dfs.settings.sections import Config
 from dfs.wire.health_api import Check, HealthStatus
+from dfs.wire.scrub_api import CanaryStatus
 
 FIRST_MAX: Final = 10  # items named by a check
 ITEM_CHARACTERS_MAX: Final = 200
@@ -60,16 +61,6 @@ class SafetyFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class CanaryFacts:
-    """The block that is corrupted on purpose.  Times are 0 for "never"."""
-
-    since_ms: int  # from when on it could have been healed
-    healed_ms: int = 0
-    armed_ms: int = 0
-    error: str = ""  # why it cannot be armed
-
-
-@dataclass(frozen=True, slots=True)
 class StrayFacts:
     """Block files that are no copies of anything known, by kind."""
 
@@ -98,7 +89,7 @@ class HealthFacts:
     blocks: BlockFacts | None = None
     repair: RepairFacts = RepairFacts()
     safety: SafetyFacts = SafetyFacts()
-    canary: CanaryFacts | None = None
+    canaries: Sequence[CanaryStatus] = ()
     strays: StrayFacts = StrayFacts()
     failed_jobs: Sequence[JobFacts] = ()
     last_backup_ms: int = 0  # 0: none was ever made

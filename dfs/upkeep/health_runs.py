@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, func, select
 from dfs import __version__
 from dfs.base.clock import Clock
 from dfs.base.events import Emitter, Event
+from dfs.base.ids import BlockId
 from dfs.base.records import NodeView
 from dfs.meta.cluster_tables import HEALTH_RUN, SETTING
 from dfs.meta.session import Reader
@@ -25,14 +26,14 @@ from dfs.meta.writer import Writer
 from dfs.settings.sections import Config
 from dfs.upkeep.health import judge
 from dfs.upkeep.health_facts import (
-    BlockFacts,
-    CanaryFacts,
     HealthFacts,
     JobFacts,
     RepairFacts,
     SafetyFacts,
     StrayFacts,
 )
+from dfs.upkeep.health_survey import block_facts, worth_naming
+from dfs.upkeep.survey import Survey
 from dfs.wire.health_api import (
     Check,
     HealthReport,
@@ -42,6 +43,7 @@ from dfs.wire.health_api import (
     HealthRunsRequest,
     HealthStatus,
 )
+from dfs.wire.scrub_api import CanaryStatus
 
 STORE_EVERY_S: Final = 3600.0
 RUNS_READ_MAX: Final = 1_000
@@ -55,10 +57,11 @@ class Known:
     """Who knows what; each answers at once, from memory."""
 
     nodes: Callable[[], Sequence[NodeView]]
-    blocks: Callable[[], BlockFacts | None] = lambda: None
+    survey: Callable[[], Survey] = Survey
+    canary_blocks: Callable[[Connection], frozenset[BlockId]] = lambda _connection: frozenset()
     repair: Callable[[], RepairFacts] = RepairFacts
     safety: Callable[[], SafetyFacts] = SafetyFacts
-    canary: Callable[[], CanaryFacts | None] = lambda: None
+    canaries: Callable[[], Sequence[CanaryStatus]] = tuple
 
 
 @dataclass(slots=True)
@@ -66,10 +69,14 @@ class LateKnown:
     """What is built after upkeep; the composition root fills it in.
 
     Attributes:
+        block_paths: what people call blocks.
         failed_jobs: background jobs whose last pass failed.
         probe: asks every DataNode's `/health` and marks who answered.
     """
 
+    block_paths: Callable[[Connection, Sequence[BlockId]], Mapping[BlockId, str]] = (
+        lambda _connection, _blocks: {}
+    )
     failed_jobs: Callable[[], Sequence[JobFacts]] = tuple
     probe: Callable[[], object] = field(default=lambda: None)
 
@@ -131,17 +138,20 @@ class HealthRuns:
 
     def _facts(self, *, probed: bool) -> HealthFacts:
         known = self._known
+        survey = known.survey()
         with self._reader.view() as connection:
             strays, last_backup_ms = _read_strays(connection), _read_last_backup(connection)
+            canaries = known.canary_blocks(connection)
+            names = self.late.block_paths(connection, worth_naming(survey, canaries))
         return HealthFacts(
             at_ms=self._clock.now_ms(),
             version=__version__,
             config=self._config,
             nodes=known.nodes(),
-            blocks=known.blocks(),
+            blocks=block_facts(survey, canaries, names),
             repair=known.repair(),
             safety=known.safety(),
-            canary=known.canary(),
+            canaries=known.canaries(),
             strays=strays,
             failed_jobs=self.late.failed_jobs(),
             last_backup_ms=last_backup_ms,

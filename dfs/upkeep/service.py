@@ -21,6 +21,7 @@ from dfs.upkeep.disk_levelling import DiskLevelling
 from dfs.upkeep.executor import Executor
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
+from dfs.upkeep.repair import eta_s
 from dfs.upkeep.repair_service import Repair, RepairGround, build_repair
 from dfs.upkeep.safety import Safety, SafetyParts
 from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
@@ -71,7 +72,7 @@ def build_upkeep(around: Surroundings) -> Upkeep:
         safety=safety,
         canaries=canaries,
         scrubbing=_build_scrubbing(around, canaries),
-        health=_build_health(around, safety),
+        health=_build_health(around, safety, repair, canaries),
         repair=repair,
         balance=_build_balance(around, safety.caution, repair.executor),
         disks=DiskLevelling(
@@ -137,18 +138,37 @@ def _safety_facts(safety: Safety) -> SafetyFacts:
     )
 
 
-def _build_health(around: Surroundings, safety: Safety) -> HealthRuns:
+def _build_health(
+    around: Surroundings, safety: Safety, repair: Repair, canaries: Canaries
+) -> HealthRuns:
     return HealthRuns(
         around.reader,
         around.writer,
         known=Known(
             nodes=around.registry.views,
-            repair=lambda: RepairFacts(storm=safety.storm.storm().reason),
+            survey=lambda: repair.surveyor.latest,
+            canary_blocks=canaries.blocks,
+            repair=lambda: _repair_facts(safety, repair),
             safety=lambda: _safety_facts(safety),
+            canaries=canaries.statuses,
         ),
         clock=around.clock,
         emit=around.emit,
         config=around.config,
+    )
+
+
+def _repair_facts(safety: Safety, repair: Repair) -> RepairFacts:
+    return RepairFacts(
+        eta_s=eta_s(repair.surveyor.latest, repair.rates.rates()) or 0.0,
+        paused_until_ms=repair.settings.paused_until_ms,
+        storm=safety.storm.storm().reason,
+        held={
+            urgency: why
+            for urgency in RepairClass
+            if (why := safety.caution.why_no_repair(urgency))
+        },
+        failing=len(repair.pending.snapshot().resting),
     )
 
 

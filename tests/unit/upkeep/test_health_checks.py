@@ -15,7 +15,6 @@ from dfs.upkeep.health import CHECKS, judge
 from dfs.upkeep.health_facts import (
     FIRST_MAX,
     BlockFacts,
-    CanaryFacts,
     HealthFacts,
     JobFacts,
     RepairFacts,
@@ -23,6 +22,7 @@ from dfs.upkeep.health_facts import (
     StrayFacts,
 )
 from dfs.wire.health_api import Check, HealthStatus
+from dfs.wire.scrub_api import CanaryStatus
 from tests.builders import a_node, a_usage, a_volume
 
 NOW_MS = 1_800_000_000_000
@@ -52,6 +52,12 @@ def a_dn(node: int = 1, *, scrub: ScrubStatus | None = None, **more: Any) -> Nod
     return dataclasses.replace(made, **({"version": VERSION, "condition": condition} | more))
 
 
+def a_canary(node: int = 1, **more: Any) -> CanaryStatus:
+    """A canary that was healed a day ago."""
+    usual = {"node": node, "state": "healed", "last_healed_ms": NOW_MS - DAY_MS}
+    return CanaryStatus(**(usual | more))
+
+
 def some_facts(**more: Any) -> HealthFacts:
     """A cluster in which all is well, with three DataNodes."""
     usual: dict[str, Any] = {
@@ -60,7 +66,7 @@ def some_facts(**more: Any) -> HealthFacts:
         "config": Config(),
         "nodes": (a_dn(1), a_dn(2), a_dn(3)),
         "blocks": BlockFacts(health={BlockHealth.HEALTHY: 10}, urgent={}),
-        "canary": CanaryFacts(since_ms=NOW_MS - 30 * DAY_MS, healed_ms=NOW_MS - DAY_MS),
+        "canaries": (a_canary(1), a_canary(2)),
         "last_backup_ms": NOW_MS - HOUR_MS,
     }
     return HealthFacts(**(usual | more))
@@ -242,9 +248,9 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
     ),
     (
         "canary_late",
-        some_facts(canary=CanaryFacts(since_ms=NOW_MS - 9 * DAY_MS, error="no nodes")),
+        some_facts(canaries=(a_canary(1), a_canary(2, state="spoiled", late=True, why="waits"))),
         WARNING,
-        "(no nodes)",
+        "1 DataNode is late",
     ),
     (
         "metadata_backup_late",
@@ -279,8 +285,8 @@ QUIET: list[tuple[str, HealthFacts]] = [
         with_node(a_dn(3, scrub=a_scrub(state="idle", last_verified_ms=NOW_MS - 3 * DAY_MS))),
     ),
     ("scrub_stalled", with_node(a_dn(3, scrub=a_scrub(total_blocks=0, last_verified_ms=0)))),
-    ("canary_late", some_facts(canary=CanaryFacts(since_ms=NOW_MS))),
-    ("canary_late", some_facts(canary=None)),
+    ("canary_late", some_facts(canaries=(a_canary(last_healed_ms=0),))),
+    ("canary_late", some_facts(canaries=())),
     ("metadata_backup_late", some_facts(last_backup_ms=0)),
     ("clock_skew", with_node(dataclasses.replace(DEAD, skew_s=99.0))),
     ("version_skew", with_node(a_dn(3, version=""))),

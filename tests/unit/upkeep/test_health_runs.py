@@ -8,17 +8,17 @@ import pytest
 
 from dfs.base.events import Event, RecordingEmitter
 from dfs.base.states import NodeState
-from dfs.blocks.redundancy import BlockHealth
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.tables import STRAY
 from dfs.settings.sections import Config, HealthConfig
-from dfs.upkeep.health_facts import BlockFacts, JobFacts
+from dfs.upkeep.health_facts import JobFacts
 from dfs.upkeep.health_runs import LAST_BACKUP_KEY, HealthRuns, Known
+from dfs.upkeep.survey import Survey
 from dfs.wire.health_api import Check, HealthRequest, HealthRunsRequest, HealthStatus
 from tests.builders import a_node
 from tests.metadata_rig import MetadataRig
 
-WELL = BlockFacts(health={BlockHealth.HEALTHY: 1}, urgent={})
+WELL = Survey(number=1, at_ms=1)
 
 
 class RunsRig(MetadataRig):
@@ -27,13 +27,13 @@ class RunsRig(MetadataRig):
     def open(self) -> None:
         super().open()
         self.nodes = [a_node(1), a_node(2), a_node(3)]
-        self.blocks: BlockFacts | None = WELL
+        self.survey = WELL
         self.said = RecordingEmitter()
         config = dataclasses.replace(Config(), health=HealthConfig(keep_s=7200.0))
         self.health = HealthRuns(
             self.reader,
             self.writer,
-            known=Known(nodes=lambda: self.nodes, blocks=lambda: self.blocks),
+            known=Known(nodes=lambda: self.nodes, survey=lambda: self.survey),
             clock=self.clock,
             emit=self.said,
             config=config,
@@ -99,7 +99,7 @@ def test_old_reports_are_forgotten(rig: RunsRig) -> None:
 
 
 def test_question_of_a_person_is_judged_now_and_kept_when_it_is_news(rig: RunsRig) -> None:
-    rig.blocks = None
+    rig.survey = Survey()
     report = rig.health.health(HealthRequest())
     assert report.status is HealthStatus.UNKNOWN
     assert rig.kept()[0][0] == "UNKNOWN"
