@@ -62,6 +62,7 @@ class Event(StrEnum):
     SAFE_MODE_ENTERED = "safe_mode.entered"
     SAFE_MODE_LEFT = "safe_mode.left"
     METADATA_REGRESSED = "metadata.regressed"
+    METADATA_ACCEPTED = "metadata.accepted"
     BALANCE_CHANGED = "balance.changed"
     HEALTH_CHANGED = "health.changed"
     CANARY_ARMED = "canary.armed"

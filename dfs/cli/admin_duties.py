@@ -148,8 +148,8 @@ VERBS: Final = (
         name="node decommission",
         group=GROUP,
         summary="Empty a DataNode, so that it may go",
-        description="It serves what it holds and takes nothing new; it is decommissioned when every\n"
-        "block of it has enough copies elsewhere.  Recommission it to change your mind.",
+        description="It serves what it holds, takes nothing new, and is decommissioned when\n"
+        "all of its blocks have enough copies elsewhere.  Recommission it to change your mind.",
         arguments=_decommission_arguments,
         run=_decommission,
         examples=(Example("dfs-admin node decommission dn-3 --wait", "and see how far it is"),),

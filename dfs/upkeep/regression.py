@@ -158,7 +158,7 @@ class RegressionGuard:
             epoch = self._writer.submit(lambda txn: self._write_acceptance(txn, verdict))
             self._newer.forget()
             self._verdict = None
-        self._emit.emit(Event.METADATA_REGRESSED, accepted_by=by, was=verdict.why, epoch=epoch)
+        self._emit.emit(Event.METADATA_ACCEPTED, by=by, was=verdict.why, epoch=epoch)
         self._afterwards.new_key()
         self._afterwards.must_register()
         self._afterwards.start_over()

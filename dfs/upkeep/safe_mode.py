@@ -49,7 +49,7 @@ class NodeKnowledge:
 
     views: Callable[[], Sequence[NodeView]]
     fresh: Callable[[], frozenset[NodeId]]
-    lost: Callable[[], frozenset[NodeId]]
+    lost: frozenset[NodeId]
 
 
 class ByHand(msgspec.Struct, frozen=True):
@@ -249,7 +249,7 @@ class SafeModeGuard:
         awaited = tuple(
             view.node
             for view in self._known.views()
-            if _is_expected(view) and view.node not in fresh | self._known.lost()
+            if _is_expected(view) and view.node not in fresh | self._known.lost
         )
         facts = StartFacts(self._blocks, 0, awaited, waited_s)
         if not self._blocks or is_awaiting(facts, wait_s=self._config.safe_mode_wait_s):

@@ -73,12 +73,11 @@ class Safety:
             ),
         )
 
-    def run_once(self) -> str:
-        """Let each guard look; why nothing is deleted now (a line in the log while that lasts)."""
+    def run_once(self) -> None:
+        """Let each guard look; what they find is said once, as events."""
         self.regression.run_once()
         self.safe_mode.run_once()
         self.storm.run_once()
-        return self.caution.why_no_deletes()
 
     # ---- what is held back
 
@@ -227,7 +226,7 @@ def _build_safe_mode(
     views: Callable[[], Sequence[NodeView]] = parts.registry.views
     return SafeModeGuard(
         parts.reader,
-        known=NodeKnowledge(views, parts.registry.presence.fresh, storm.lost),
+        known=NodeKnowledge(views, parts.registry.presence.fresh, storm.lost_before),
         remembered=remembered,
         clock=parts.clock,
         emit=parts.emit,

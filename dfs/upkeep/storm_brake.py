@@ -40,6 +40,9 @@ class StormBrake:
 
     Args:
         views: every DataNode as of now.
+
+    Attributes:
+        lost_before: the nodes that counted as dead before this NameNode started.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class StormBrake:
         self._looked_s = -LOOK_AGAIN_S
         lost = remembered.read(Key.LOST_NODES, dict[int, int]) or {}
         self._lost = {NodeId(node): since_ms for node, since_ms in lost.items()}
+        self.lost_before = frozenset(self._lost)
         accepted = remembered.read(Key.ACCEPTED_LOSS, list[int]) or []
         self._accepted = frozenset(NodeId(node) for node in accepted)
 
@@ -83,11 +87,6 @@ class StormBrake:
     def why_no_repair(self, urgency: RepairClass) -> str:
         """Why repairs of that class must wait; last copies never do."""
         return "" if urgency is RepairClass.LAST_COPY else self.why_no_deletes()
-
-    def lost(self) -> frozenset[NodeId]:
-        """The nodes that count as dead, or did when this NameNode started and are not back."""
-        with self._lock:
-            return frozenset(self._lost)
 
     # ---- the job
 
