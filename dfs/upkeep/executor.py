@@ -35,7 +35,8 @@ from dfs.base.records import BlockName, NodeAddress
 from dfs.base.states import ReplicaState
 from dfs.blocks.history import BlockEvent, What, note
 from dfs.blocks.kept_rows import read_kept
-from dfs.blocks.redundancy import KeptBlock, Standings
+from dfs.blocks.redundancy import KeptBlock, Standings, assess
+from dfs.meta.session import Reader
 from dfs.meta.tables import REPLICA
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
@@ -43,6 +44,7 @@ from dfs.nodes.orders import Order
 from dfs.upkeep.caution import Caution
 from dfs.upkeep.mini_client import MiniClient, is_at_source
 from dfs.upkeep.pending import PendingTable
+from dfs.upkeep.retirement import without
 from dfs.upkeep.retiring import Retirement, put_copy_state, retire
 from dfs.upkeep.steps import (
     CopyBlock,
@@ -97,6 +99,7 @@ class CopyOutcome:
 class ExecutorParts:
     """What the executor works with."""
 
+    reader: Reader
     writer: Writer
     nodes: Nodes
     client: MiniClient
@@ -272,6 +275,10 @@ class Executor:
         held_back = parts.caution.why_no_deletes()
         if held_back:
             return Retirement(done=False, why_not=held_back)
+        parts.pending.dropped(step.name.block)
+        unproved = self._why_unproved(step)
+        if unproved:
+            return Retirement(done=False, why_not=unproved)
         done = parts.writer.submit(
             lambda txn: retire(
                 txn,
@@ -283,7 +290,6 @@ class Executor:
             )
         )
         crashpoint.reach("nn.replica.retiring")
-        parts.pending.dropped(step.name.block)
         if done:
             parts.emit.emit(
                 Event.REPLICA_RETIRED,
@@ -294,6 +300,25 @@ class Executor:
             )
             parts.nodes.enqueue(step.node, Order.DELETE, step.name, reason=step.reason)
         return done
+
+    def _why_unproved(self, step: DropReplica) -> str:
+        """A copy that is to be the only sure one left is read first; what speaks against it."""
+        parts = self._parts
+        with parts.reader.view() as connection:
+            kept = read_kept(connection, [step.name.block]).get(step.name.block)
+        if kept is None:
+            return "the block is not in use any more"
+        left = assess(without(kept, step.node), parts.standings()).sure
+        if len(left) != 1:
+            return ""  # two that nobody doubts, or none: then it is refused anyway
+        try:
+            if parts.client.is_intact(kept.name, kept.truth, parts.nodes.address(left[0])):
+                return ""
+            why = f"{node_name(left[0])} would be left, and its copy is not intact"
+            self.doubt(kept.name, left[0], actor=step.purpose, why=why)
+        except DfsError as err:
+            why = f"{node_name(left[0])} would be left, and could not be asked: {err.message}"
+        return why
 
     def verify(self, step: VerifyReplica) -> bool:
         """Order it; the answer is a stock report."""

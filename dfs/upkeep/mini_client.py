@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dfs.accounts.block_keys import BlockKeys, TokenWish
 from dfs.base.errors import BlockCorrupt, DfsError, PeerUnreachable, TokenRefused
 from dfs.base.ids import node_name
-from dfs.base.records import BlockTruth, NodeAddress, Receipt
+from dfs.base.records import BlockName, BlockTruth, NodeAddress, Receipt
 from dfs.transfer.block_channel import BlockAccess, BlockChannel, Label, SourceIdle
 from dfs.transfer.channels import Channels
 from dfs.upkeep.steps import CopyBlock
@@ -64,6 +64,19 @@ class MiniClient:
             self._relayed(step)
             receipt = self._relay(step, source, target)
         return self._checked(step, receipt)
+
+    def is_intact(self, name: BlockName, truth: BlockTruth, holder: NodeAddress) -> bool:
+        """Whether that node holds the truth, by what its disk says now.
+
+        Raises:
+            DfsError: it could not be asked.
+        """
+        token = self._keys.mint(user=USER, mode=Mode.COPY, name=name, length_max=0, path="")
+        with self._channels.to(holder) as channel:
+            found = channel.probe(
+                BlockAccess(name, "", token), verify=True, length_bytes=truth.length_bytes
+            )
+        return found.intact and found.matches(truth)
 
     def close(self) -> None:
         """End every conversation; copies under way fail at once."""

@@ -212,44 +212,43 @@ class _Desk:
     def _target(
         self, block: KeptBlock, found: Assessment, coming: frozenset[NodeId]
     ) -> tuple[NodeId | None, tuple[Refusal, ...]]:
-        """A node that holds nothing of the block; one whose copy is bad when there is no other."""
-        failed = self._view.pending.failed_targets.get(block.truth.block, frozenset())
-        holders = frozenset(copy.node for copy in block.copies) | coming
-        taken = frozenset(found.counting) | coming
-        target, refusals = self._place(block, taken, holders | failed)
-        if target is None and found.bad:
-            bad = frozenset(found.bad)
-            target, _ = self._place(block, taken, (holders - bad) | failed)
-        if target is not None and found.repair is RepairClass.MISPLACED:
-            racks = self._view.standings.racks
-            if racks.get(target) in {racks.get(node) for node in taken}:
-                return None, refusals
-        return target, refusals
+        """A node that holds nothing of the block, on another rack if there is one with room.
 
-    def _place(
-        self, block: KeptBlock, taken: frozenset[NodeId], exclude: frozenset[NodeId]
-    ) -> tuple[NodeId | None, tuple[Refusal, ...]]:
-        size_bytes = block.truth.length_bytes
-        beside = frozenset(self._crowded_racks(taken))
+        One whose copy is bad is the last resort: the bad file stays in its quarantine.
+        """
+        failed = self._view.pending.failed_targets.get(block.truth.block, frozenset())
+        holders = frozenset(copy.node for copy in block.copies)
+        crowded = self._crowded(frozenset(found.counting) | coming)
+        spread_only = found.repair is RepairClass.MISPLACED
         refusals: tuple[Refusal, ...] = ()
-        for away_from in (beside, frozenset[NodeId]()) if beside else (frozenset[NodeId](),):
-            shut = exclude | self._busy_targets | away_from
-            if size_bytes >= self._nowhere.get(shut, size_bytes + 1):
-                continue
-            placement = self._placing.choose(
-                size_bytes=size_bytes, copies=1, exclude=shut, rng=self._rng
-            )
-            if placement.targets:
-                return placement.targets[0].node, placement.refusals
-            self._nowhere[shut] = size_bytes
-            refusals = placement.refusals
+        for spared in (frozenset[NodeId](), frozenset(found.bad)):
+            shut = (holders - spared) | coming | failed | self._busy_targets
+            for away_from in (crowded, frozenset[NodeId]())[: 1 if spread_only else 2]:
+                target, refusals = self._place(block.truth.length_bytes, shut | away_from)
+                if target is not None:
+                    return target, refusals
+            if not found.bad:
+                break
         return None, refusals
 
-    def _crowded_racks(self, taken: frozenset[NodeId]) -> Iterable[NodeId]:
-        """Nodes on racks that have a copy already, while there are racks that have none."""
+    def _place(
+        self, size_bytes: int, shut: frozenset[NodeId]
+    ) -> tuple[NodeId | None, tuple[Refusal, ...]]:
+        if size_bytes >= self._nowhere.get(shut, size_bytes + 1):
+            return None, ()
+        placement = self._placing.choose(
+            size_bytes=size_bytes, copies=1, exclude=shut, rng=self._rng
+        )
+        if placement.targets:
+            return placement.targets[0].node, placement.refusals
+        self._nowhere[shut] = size_bytes
+        return None, placement.refusals
+
+    def _crowded(self, taken: frozenset[NodeId]) -> frozenset[NodeId]:
+        """Every node on a rack that has a copy already."""
         racks = self._view.standings.racks
         have = {racks.get(node) for node in taken}
-        return [node for node, rack in racks.items() if rack in have] if have else []
+        return frozenset(node for node, rack in racks.items() if rack in have)
 
     def _why_nowhere(self, refusals: Sequence[Refusal]) -> str:
         if self._busy_targets:

@@ -126,6 +126,7 @@ def _build_executor(
         sign=config.namenode.block_tokens,
     )
     parts = ExecutorParts(
+        reader=ground.reader,
         writer=ground.writer,
         nodes=ground.registry,
         client=client,

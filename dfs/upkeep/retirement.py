@@ -14,6 +14,7 @@ from dfs.base.states import ReplicaState
 from dfs.blocks.redundancy import Assessment, BlockHealth, KeptBlock, NodeWorth, Standings, assess
 
 DAY_MS: Final = 86_400_000
+_HERE: Final = frozenset({NodeWorth.FULL, NodeWorth.SPARE, NodeWorth.DOUBTFUL})
 _GOES: Final = frozenset({ReplicaState.LIVE, ReplicaState.SUSPECT, ReplicaState.FAILING})
 
 
@@ -27,6 +28,8 @@ def why_keep(block: KeptBlock, node: NodeId, at: Standings) -> str:
     copy = next((copy for copy in block.copies if copy.node == node), None)
     if copy is None or copy.state not in _GOES:
         return f"{node_name(node)} has no copy that could be retired"
+    if node not in at.fresh or at.worth.get(node) not in _HERE:
+        return f"{node_name(node)} is not here now"
     unknown = [
         other.node
         for other in block.copies
