@@ -1,13 +1,13 @@
 """Pure: sums over a stock of blocks, so that two sides that hold the same need not list it.
 
 Blocks fall into 256 buckets by the low byte of their id.  A bucket has a count and the sum, modulo
-2^64, of xxh3_64 over each block's facts; so the order in which blocks are added does not matter.  A
+2^63, of xxh3_64 over each block's facts; so the order in which blocks are added does not matter.  A
 DataNode sums up what it holds, the NameNode what it believes of that node, and only buckets whose
 sums differ are told block by block.
 
 What is summed up is what a verdict depends on, and no more: a bad copy's length and hash are left
 out, and so are times of verification.  Two stocks that differ have equal sums by chance once in
-2^64 comparisons of a bucket; the next change in the bucket tells them apart again.
+2^63 comparisons of a bucket; the next change in the bucket tells them apart again.
 """
 
 import struct
@@ -23,7 +23,7 @@ from dfs.base.states import StoredState
 BUCKETS: Final = 256
 _FACTS: Final = struct.Struct(">QQQQQB")
 _NO_HASH: Final = b""
-_SUM_MASK: Final = 2**64 - 1
+_SUM_MASK: Final = 2**63 - 1  # the widest number that a request may carry
 
 
 class Condition(IntEnum):
@@ -32,6 +32,7 @@ class Condition(IntEnum):
     GOOD = 0
     FAILING = 1
     BAD = 2
+    UNSETTLED = 3  # said by nobody who holds a block: such a bucket is told each time
 
 
 # Copies on their way out are in no sum: they are gone as far as anybody is concerned.
