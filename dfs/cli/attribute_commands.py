@@ -42,7 +42,7 @@ def _chmod_arguments(parser: argparse.ArgumentParser) -> None:
 def _recursive_paths(parser: argparse.ArgumentParser) -> None:
     remote_paths(parser, "paths", nargs="+", help="files or directories")
     parser.add_argument(
-        "-R", "--recursive", action="store_true", help="and everything below directories"
+        "-r", "-R", "--recursive", action="store_true", help="and everything below directories"
     )
 
 
