@@ -35,7 +35,8 @@ _CONDITIONS: Final = {
     ReplicaState.RETIRING.value: Condition.GOOD,
     ReplicaState.FAILING.value: Condition.FAILING,
     ReplicaState.CORRUPT.value: Condition.BAD,
-    ReplicaState.DISPUTED.value: Condition.BAD,
+    ReplicaState.DISPUTED.value: Condition.UNSETTLED,
+    ReplicaState.MISSING.value: Condition.UNSETTLED,
 }
 _SUMMED: Final = Prepared(
     select(
@@ -129,14 +130,12 @@ def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
     after = -1
     while rows := _SUMMED.run(connection, of_node=node, after=after, rows_max=SUMMED_ROWS):
         for file, number, block, generation, length_bytes, digest, state in rows:
-            condition = _CONDITIONS.get(state)
-            if condition is not None:
-                found.add(
-                    (file, number, block, generation),
-                    length_bytes=length_bytes,
-                    digest=digest,
-                    condition=condition,
-                )
+            found.add(
+                (file, number, block, generation),
+                length_bytes=length_bytes,
+                digest=digest,
+                condition=_CONDITIONS[state],
+            )
         if len(rows) < SUMMED_ROWS:
             break
         after = rows[-1][2]

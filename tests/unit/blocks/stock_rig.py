@@ -9,7 +9,8 @@ from dfs.base.clock import Clock
 from dfs.base.events import Event, RecordingEmitter
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import BlockKey, NodeCommand, StockEntry
-from dfs.base.states import BlockState, StoredState
+from dfs.base.states import BlockState, ReplicaState, StoredState
+from dfs.blocks import history
 from dfs.blocks.acknowledged import Acknowledgements
 from dfs.blocks.bad_copies import BadCopies
 from dfs.blocks.gc import GarbageCollector, GcReport
@@ -19,12 +20,20 @@ from dfs.blocks.redundancy import Standings, standings
 from dfs.blocks.second_looks import SecondLooks
 from dfs.blocks.stray_collector import StrayCollector
 from dfs.meta.session import Reader
-from dfs.meta.tables import BLOCK, GC_QUEUE, REPLICA
+from dfs.meta.tables import BLOCK, GC_QUEUE, REPLICA, STRAY
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.nodes.registry import ClusterFacts, NodeRegistry
 from dfs.settings.sections import LivenessConfig
-from dfs.wire.nodes_api import Beat, JoinRequest, NodeRegistration, StockReply, StockReport
+from dfs.wire.nodes_api import (
+    Beat,
+    JoinRequest,
+    NodeRegistration,
+    StockDigests,
+    StockReply,
+    StockReport,
+)
+from dfs.wire.stock_sums import StockSums, bucket_of
 from tests.builders import a_name, a_usage, a_volume
 
 CONTENT = b"content"
@@ -62,6 +71,7 @@ def a_report(
     last_page: bool = True,
     gone: Sequence[StockEntry] = (),
     epoch: int = 1,
+    buckets: Sequence[int] = (),
 ) -> StockReport:
     return StockReport(
         epoch=epoch,
@@ -71,6 +81,7 @@ def a_report(
         last_page=last_page,
         entries=list(entries),
         gone=list(gone),
+        buckets=list(buckets),
     )
 
 
@@ -174,6 +185,25 @@ class StockRig(Generic[C]):
     def full(self, node: NodeId, *entries: StockEntry, sequence: int = 1) -> StockReply:
         return self.intake.take(node, a_report(*entries, sequence=sequence, full=True))
 
+    def report(self, node: NodeId, *entries: StockEntry, sequence: int = 1) -> list[int]:
+        """A full report as a DataNode makes it: sums first; the buckets it had to list."""
+        held = StockSums()
+        held.add_entries(entries)
+        digests = StockDigests(epoch=1, sequence=sequence, counts=held.counts, sums=held.sums)
+        buckets = self.intake.compare(node, digests).buckets
+        if buckets:
+            listed = [entry for entry in entries if bucket_of(entry.name.block) in buckets]
+            page = a_report(*listed, sequence=sequence, full=True, buckets=buckets)
+            self.intake.take(node, page)
+        return buckets
+
+    def obey(self, node: NodeId) -> list[NodeCommand]:
+        """The node does what it is told, and says so."""
+        commands = self.beat(node)
+        self.beat(node, [command.command for command in commands])
+        self.acknowledged.run_once()
+        return commands
+
     # ---- blocks
 
     def put_block(
@@ -234,6 +264,25 @@ class StockRig(Generic[C]):
 
     def blocks(self) -> set[int]:
         return {row.id for row in self._rows(BLOCK)}
+
+    def kinds(self, node: NodeId) -> dict[int, str]:
+        """What kind of stray lies on that node, by block."""
+        return {row.block: row.kind for row in self._rows(STRAY) if row.node == node}
+
+    def set_state(self, block: int, node: NodeId, state: ReplicaState) -> None:
+        """Know a copy in another state."""
+
+        def write(txn: Txn) -> None:
+            row = txn.get(REPLICA, block, node)
+            assert row is not None
+            txn.put(REPLICA, dict(row) | {"state": state})
+
+        self.do(write)
+
+    def history(self, block: int) -> list[str]:
+        """What is remembered of a block."""
+        with self.reader.view() as connection:
+            return [event.what.value for event in history.read(connection, BlockId(block))]
 
     def queued(self) -> set[int]:
         return {row.block for row in self._rows(GC_QUEUE)}
