@@ -64,6 +64,7 @@ class RigNode:
         tokens: bool = True,
         transfers_max: int = 16,
         reserve_percent: float = 0,
+        peers: Peers | None = None,
     ) -> None:
         clock = SystemClock()
         config = DatanodeConfig(reserve_bytes=0, reserve_percent=reserve_percent, stall_s=stall_s)
@@ -76,7 +77,7 @@ class RigNode:
         self.hear(epoch=1, tokens=tokens)
         self.metrics = Metrics()
         self.traffic = Traffic(self.metrics)
-        self.peers = Peers()
+        self.peers = peers or Peers()
         self.watch = StallWatch(stall_s=stall_s, clock=clock)
         self.watch.start()
         gate = Gate(self.standing, block_bytes_max=1 << 32)
