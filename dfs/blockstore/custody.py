@@ -122,10 +122,13 @@ class Custody:
                     os.link(path, part)
                     row = self._prove(volume, part, name)
                 except (FileNotFoundError, BlockCorrupt):
-                    return False
+                    return False  # its grace ended meanwhile, or it is as bad as when it went
                 with self._holdings.lock_of(name):
                     if find_stored(self._holdings.rows_of(name.block), name) is None:
-                        volume.publish(part, name)
+                        try:
+                            volume.publish(part, name)
+                        except FileExistsError:  # a write that failed after it had its name
+                            return False
                         volume.record(row)
                         self._holdings.proved(name)
                         path.unlink(missing_ok=True)
@@ -156,8 +159,8 @@ class Custody:
             BlockNotFound, BlockCorrupt: there is no good copy here to spoil.
             BadRequest: it is no canary: only blocks of files in /.dfs/canary/ are.
         """
-        volume, row = self._holdings.find_readable(name)
-        with self._holdings.open_file(volume, row) as file:
+        volume, row, file = self._holdings.open_readable(name)
+        with file:
             path = file.label.path
         if not path.startswith(CANARY_FOLDER) or not row.length_bytes:
             raise BadRequest(f"block {name.block:016x} belongs to no canary: it is not spoilt")

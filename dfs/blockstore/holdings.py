@@ -42,6 +42,7 @@ from dfs.blockstore.volume import Volume
 from dfs.settings.sections import ScrubConfig
 
 READABLE: Final = (StoredState.FINAL, StoredState.FOUND)
+MOVES_FOLLOWED: Final = 5
 _BLOCK_LOCKS: Final = 256
 
 
@@ -147,6 +148,18 @@ class Holdings:
             )
         return found
 
+    def open_readable(self, name: BlockName) -> tuple[Volume, CatalogRow, BlockFile]:
+        """A block that may be served, and its file; one that moves to another disk is followed.
+
+        Raises:
+            BlockNotFound, BlockCorrupt: as `find_readable`; a damaged tail puts it in quarantine.
+        """
+        for _ in range(MOVES_FOLLOWED):
+            volume, row = self.find_readable(name)
+            with contextlib.suppress(BlockNotFound):
+                return volume, row, self.open_file(volume, row)
+        raise not_found(name)
+
     def open_file(self, volume: Volume, row: CatalogRow) -> BlockFile:
         """The file, its tail held against its name and the catalog's row."""
         with self.judging(volume, row):
@@ -173,7 +186,7 @@ class Holdings:
             self._quarantine(volume, row, str(exc.details.get("reason", "hash")))
             raise
         except OSError as exc:
-            if isinstance(exc, FileNotFoundError) and not self._is_still(volume, row):
+            if isinstance(exc, FileNotFoundError) and not self.is_still(volume, row):
                 raise not_found(name) from exc
             if not isinstance(exc, FileNotFoundError):
                 volume.read_failed(name)
@@ -203,7 +216,7 @@ class Holdings:
         """
         name = row.name
         with self.lock_of(name):
-            if not self._is_still(volume, row):
+            if not self.is_still(volume, row):
                 return False
             was_refused = name in self._unmoved
             if was_refused and self.breaker.is_open:
@@ -282,7 +295,7 @@ class Holdings:
             return False
         return found[0].suspects.add(name) if found[1].state in READABLE else True
 
-    def _is_still(self, volume: Volume, row: CatalogRow) -> bool:
+    def is_still(self, volume: Volume, row: CatalogRow) -> bool:
         """Whether the very file that `row` described is the one in service (not a later copy)."""
         now = volume.catalog.row(row.name)
         return now is not None and now.state in READABLE and now.inode == row.inode

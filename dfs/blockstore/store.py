@@ -206,8 +206,7 @@ class BlockStore:
             BlockNotFound, BlockCorrupt: from this call or from the iterator.
             BadRequest: a range passes the end of the block.
         """
-        volume, row = self._holdings.find_readable(name)
-        file = self._holdings.open_file(volume, row)
+        volume, row, file = self._holdings.open_readable(name)
         try:
             pieces = file.pieces(ranges)
         except BaseException:
@@ -230,8 +229,7 @@ class BlockStore:
         Raises:
             BlockNotFound, BlockCorrupt: as `truth`; a damaged tail puts it in quarantine.
         """
-        volume, row = self._holdings.find_readable(name)
-        with self._holdings.open_file(volume, row) as file:
+        with self._holdings.open_readable(name)[2] as file:
             return file.label
 
     def entry(self, name: BlockName) -> StockEntry | None:

@@ -23,12 +23,13 @@ from dfs.base.errors import BadConfig
 from dfs.base.events import Event
 from dfs.base.ids import NodeId
 from dfs.base.states import VolumeState
+from dfs.blockstore.disk_mover import DiskMover, MoverReport
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.quick_scrub import QuickReport
 from dfs.blockstore.scrub import ScrubReport
 from dfs.blockstore.scrubber import Scrubber
 from dfs.blockstore.store import BlockStore
-from dfs.daemons.datanode_face import DatanodeFace
+from dfs.daemons.datanode_face import DatanodeFace, Upkeep
 from dfs.daemons.datanode_offline import list_folders, until_unread, verify_folders
 from dfs.daemons.datanode_orders import command_handlers
 from dfs.daemons.lifecycle import (
@@ -70,7 +71,7 @@ HTTP_DRAIN_S: Final = 2.0
 JOIN_TIMEOUT_S: Final = 10.0
 PURGE_INTERVAL_S: Final = 60.0
 SCRUB_INTERVAL_S: Final = 2.0  # between looks for something due; a slice may take a minute
-SMALL_JOBS: Final = 2
+SMALL_JOBS: Final = 3
 JOBS_A_FOLDER: Final = 2  # long ones, which are not to wait for each other
 VITAL_THREADS: Final = ("beat ", "stock ", "commands", "stall-watch", "http", "catalog ")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
@@ -117,9 +118,15 @@ class DatanodeProcess:
         self._peers = Peers()
         self._watch = StallWatch(stall_s=node.stall_s, clock=clock)
         self.scrubber = Scrubber(self.store, config=self._config.scrub, clock=clock, emit=self._log)
+        self.mover = DiskMover(
+            self.store,
+            bytes_per_s=self._config.balance.bandwidth_bytes,
+            clock=clock,
+            emit=self._log,
+        )
         self.face = DatanodeFace(
             self.store,
-            self.scrubber,
+            Upkeep(self.scrubber, self.mover),
             self.standing,
             self._traffic,
             metrics,
@@ -153,11 +160,14 @@ class DatanodeProcess:
             schedule.every(f"scrub {number}", SCRUB_INTERVAL_S, whole.run_once, has_more=_has_more)
             schedule.every(f"quick scrub {number}", quick_s, quick.run_once, has_more=_has_more)
 
+        schedule.every("level disks", SCRUB_INTERVAL_S, self.mover.run_once, has_more=_has_more)
+
         def soon() -> None:
             for number in range(folders):
                 schedule.soon(f"scrub {number}")
 
         scrubber.on_work = soon
+        self.mover.on_work = partial(schedule.soon, "level disks")
         self._schedule = schedule
         self.face.jobs = schedule.results
 
@@ -247,7 +257,7 @@ class DatanodeProcess:
         settings = self._beat_settings(identity)
         feed = StockFeed(self.store)
         commands = CommandRunner(
-            handlers=command_handlers(self.store, self.scrubber),
+            handlers=command_handlers(self.store, self.scrubber, self.mover),
             standing=self.standing,
             emit=self._log,
         )
@@ -318,7 +328,7 @@ class DatanodeProcess:
         return [v.path for v in self.store.volumes() if v.state is not VolumeState.ONLINE]
 
 
-def _has_more(report: ScrubReport | QuickReport) -> bool:
+def _has_more(report: ScrubReport | QuickReport | MoverReport) -> bool:
     return report.has_more
 
 

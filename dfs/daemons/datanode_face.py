@@ -4,11 +4,13 @@ Gathers facts from the parts that own them; decides nothing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dfs import __version__
 from dfs.base.clock import Clock
 from dfs.base.records import BlockName, NodeCondition, NodeUsage, StockEntry, VolumeStatus
 from dfs.base.states import VolumeState
+from dfs.blockstore.disk_mover import DiskMover
 from dfs.blockstore.scrubber import Scrubber
 from dfs.blockstore.store import BlockStore
 from dfs.daemons.schedule import JobResult
@@ -23,13 +25,21 @@ DURABLE = "fsync"
 UNDURABLE = "UNSAFE: [datanode] sync = no, a power cut loses acknowledged blocks"
 
 
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What looks after the blocks in the background."""
+
+    scrubber: Scrubber
+    mover: DiskMover
+
+
 class DatanodeFace:
     """See the module."""
 
     def __init__(
         self,
         store: BlockStore,
-        scrubber: Scrubber,
+        upkeep: Upkeep,
         standing: Standing,
         traffic: Traffic,
         metrics: Metrics,
@@ -38,7 +48,7 @@ class DatanodeFace:
         config: Config,
     ) -> None:
         self._store = store
-        self._scrubber = scrubber
+        self._scrubber, self._mover = upkeep.scrubber, upkeep.mover
         self._standing = standing
         self._traffic = traffic
         self._metrics = metrics
@@ -68,6 +78,7 @@ class DatanodeFace:
             doubtful=self._store.is_doubtful,
             quarantined=self._store.quarantined,
             scrub=self._scrubber.status(),
+            disks=self._mover.status(),
         )
 
     def quarantine_due(self, limit: int) -> list[BlockName]:
@@ -102,6 +113,7 @@ class DatanodeFace:
             doubtful=self._store.is_doubtful,
             quarantined=self._store.quarantined,
             scrub=self._scrubber.status(),
+            disks=self._mover.status(),
             durability=DURABLE if self._sync else UNDURABLE,
         )
 

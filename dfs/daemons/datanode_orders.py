@@ -5,7 +5,7 @@ done already (a block deleted, a pass under way) is obeyed.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from dfs.base import crashpoint
 from dfs.base.errors import BadRequest, BlockNotFound
@@ -13,6 +13,8 @@ from dfs.base.records import BlockName, NodeCommand
 from dfs.blockstore.store import BlockStore
 from dfs.nodes.commands import Handlers
 from dfs.nodes.orders import Order
+
+PER_MILLE: Final = 1_000
 
 
 class Scrub(Protocol):
@@ -39,7 +41,19 @@ class Scrub(Protocol):
         ...
 
 
-def command_handlers(store: BlockStore, scrub: Scrub) -> Handlers:
+class Levelling(Protocol):
+    """What orders need of the mover between disks."""
+
+    def begin(self, threshold: float) -> None:
+        """Move blocks until every disk is that near to the mean use."""
+        ...
+
+    def stop(self) -> None:
+        """Move no more."""
+        ...
+
+
+def command_handlers(store: BlockStore, scrub: Scrub, levelling: Levelling) -> Handlers:
     """Every order but `Order.REPORT`, which the beat that brought it obeys."""
 
     def delete(command: NodeCommand) -> None:
@@ -71,8 +85,11 @@ def command_handlers(store: BlockStore, scrub: Scrub) -> Handlers:
         Order.SCRUB_PAUSE: lambda command: scrub.pause(command.value),
         Order.SCRUB_RESUME: lambda _command: scrub.resume(),
         Order.TRUST: lambda _command: scrub.trust(),
+        Order.LEVEL_DISKS: lambda command: levelling.begin(command.value / PER_MILLE),
+        Order.LEVEL_STOP: lambda _command: levelling.stop(),
         Order.SPOIL_CANARY: spoil_canary,
     }
+    assert handlers.keys() | {Order.REPORT} == set(Order)
     return handlers
 
 

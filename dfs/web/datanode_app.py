@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from dfs.base.errors import BadRequest, DfsError
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, Generation, InodeId
-from dfs.base.records import BlockName, ScrubStatus, StockEntry, VolumeStatus
+from dfs.base.records import BlockName, DiskBalance, ScrubStatus, StockEntry, VolumeStatus
 from dfs.observe.logs import current_request
 from dfs.observe.metrics import CONTENT_TYPE
 from dfs.web.errors import bug, http_status, protocol_error
@@ -60,6 +60,7 @@ class Health(msgspec.Struct, frozen=True):
     doubtful: bool  # the circuit breaker is open: nothing more is quarantined
     quarantined: int
     scrub: ScrubStatus
+    disks: DiskBalance
     durability: str  # "fsync", or "UNSAFE: ..." where sync is switched off
 
 

@@ -12,8 +12,9 @@ from dfs.base.clock import SystemClock
 from dfs.base.errors import ErrorKind, PortInUse
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName
+from dfs.blockstore.disk_mover import DiskMover
 from dfs.blockstore.scrubber import Scrubber
-from dfs.daemons.datanode_face import DatanodeFace
+from dfs.daemons.datanode_face import DatanodeFace, Upkeep
 from dfs.settings.sections import Config, DatanodeConfig, ScrubConfig
 from dfs.web.datanode_app import create_app
 from dfs.web.errors import HTTP_STATUS
@@ -23,15 +24,19 @@ from tests.datanode_rig import PATH, RigNode, ref, upload_messages
 BLOCKS = 5
 
 
-def scrubber_of(node: RigNode) -> Scrubber:
-    return Scrubber(node.store, config=ScrubConfig(), clock=SystemClock(), emit=node.log)
+def upkeep_of(node: RigNode) -> Upkeep:
+    clock, log = SystemClock(), node.log
+    return Upkeep(
+        Scrubber(node.store, config=ScrubConfig(), clock=clock, emit=log),
+        DiskMover(node.store, bytes_per_s=1 << 20, clock=clock, emit=log),
+    )
 
 
 class Web:
     def __init__(self, node: RigNode) -> None:
         self.face = DatanodeFace(
             node.store,
-            scrubber_of(node),
+            upkeep_of(node),
             node.standing,
             node.traffic,
             node.metrics,
@@ -94,7 +99,7 @@ def test_health_says_space_uptime_volumes_and_work(web: Web) -> None:
 def test_health_says_unsafe_when_sync_is_off(node: RigNode) -> None:
     face = DatanodeFace(
         node.store,
-        scrubber_of(node),
+        upkeep_of(node),
         node.standing,
         node.traffic,
         type(node.metrics)(),
