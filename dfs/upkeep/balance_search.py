@@ -14,8 +14,9 @@ from dfs.base.ids import BlockId, NodeId, node_name
 from dfs.base.records import NodeView
 from dfs.base.states import NodeDuty, NodeState
 from dfs.blocks.kept_rows import read_kept
-from dfs.blocks.redundancy import KeptBlock
+from dfs.blocks.redundancy import KeptBlock, RepairClass
 from dfs.upkeep.balance_rows import blocks_of_node
+from dfs.upkeep.survey import SurveyTotals
 
 SAMPLE_BLOCKS: Final = 4_000  # looked at in a pass, over all givers
 SAMPLE_BLOCKS_MIN: Final = 200  # of one giver
@@ -90,3 +91,12 @@ def why_unsure(views: Sequence[NodeView], fresh: frozenset[NodeId]) -> str:
     if silent:
         return f"waiting for {', '.join(silent)}, not heard lately"
     return f"waiting to be told what {', '.join(unknown)} holds" if unknown else ""
+
+
+def why_repair_first(totals: SurveyTotals) -> str:
+    """Whether blocks with few copies left are being repaired, in words, or nothing."""
+    last = totals.urgency(RepairClass.LAST_COPY).blocks
+    few = totals.urgency(RepairClass.FEW_COPIES).blocks
+    if not last + few:
+        return ""
+    return f"repair goes first: {last} blocks with one copy left, {few} with few"

@@ -1,12 +1,15 @@
 """Every service of upkeep, built and wired together; the daemon runs its jobs, REST asks it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dfs.accounts.block_keys import BlockKeys
 from dfs.base.clock import Clock
 from dfs.base.entropy import Random
 from dfs.base.events import Emitter
-from dfs.blocks.redundancy import RepairClass
+from dfs.base.ids import BlockId
+from dfs.blocks.explanation import RepairState
+from dfs.blocks.redundancy import KeptBlock, RepairClass
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.nodes.registry import NodeRegistry
@@ -14,14 +17,15 @@ from dfs.settings.sections import Config
 from dfs.transfer.channels import Channels
 from dfs.transfer.node_memory import NodeMemory
 from dfs.upkeep.balance import BalanceParts, Balancer
+from dfs.upkeep.balance_search import why_repair_first
 from dfs.upkeep.block_upload import BlockUpload
 from dfs.upkeep.canary import Canaries, CanaryFiles, CanaryParts
 from dfs.upkeep.caution import Caution
 from dfs.upkeep.disk_levelling import DiskLevelling
-from dfs.upkeep.executor import Executor
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
 from dfs.upkeep.repair import eta_s
+from dfs.upkeep.repair_answers import repair_states
 from dfs.upkeep.repair_service import Repair, RepairGround, build_repair
 from dfs.upkeep.safety import Safety, SafetyParts
 from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
@@ -56,6 +60,11 @@ class Upkeep:
     balance: Balancer
     disks: DiskLevelling
 
+    def repair_states(self, blocks: Sequence[KeptBlock]) -> dict[BlockId, RepairState]:
+        """What repair is about with each of those blocks."""
+        job = self.repair.job
+        return repair_states(blocks, self.repair.watch.view(), job.plan, paused=job.why_paused())
+
     def close(self) -> None:
         """Let go of connections and threads; what is under way is given up and done again later."""
         self.repair.close()
@@ -74,7 +83,7 @@ def build_upkeep(around: Surroundings) -> Upkeep:
         scrubbing=_build_scrubbing(around, canaries),
         health=_build_health(around, safety, repair, canaries),
         repair=repair,
-        balance=_build_balance(around, safety.caution, repair.executor),
+        balance=_build_balance(around, safety.caution, repair),
         disks=DiskLevelling(
             nodes=around.registry,
             orders=around.registry.presence,
@@ -100,15 +109,19 @@ def _build_repair(around: Surroundings, caution: Caution) -> Repair:
     )
 
 
-def _build_balance(around: Surroundings, caution: Caution, executor: Executor) -> Balancer:
+def _build_balance(around: Surroundings, caution: Caution, repair: Repair) -> Balancer:
     return Balancer(
         BalanceParts(
             writer=around.writer,
             reader=around.reader,
             views=around.registry.views,
             stock=around.registry.presence,
-            mover=executor,
-            holds=(caution.why_no_deletes, lambda: caution.why_no_repair(RepairClass.MISPLACED)),
+            mover=repair.executor,
+            holds=(
+                caution.why_no_deletes,
+                lambda: caution.why_no_repair(RepairClass.MISPLACED),
+                lambda: why_repair_first(repair.surveyor.latest.totals),
+            ),
             clock=around.clock,
             emit=around.emit,
             config=around.config.balance,
