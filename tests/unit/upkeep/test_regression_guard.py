@@ -1,0 +1,186 @@
+from collections.abc import Sequence
+
+import pytest
+
+from dfs.base.clock import ManualClock
+from dfs.base.errors import JobConflict, Regressed
+from dfs.base.events import Event, RecordingEmitter
+from dfs.base.ids import NodeId
+from dfs.blocks.lost_ids import LEAP, read_lost_ids
+from dfs.meta.session import Reader
+from dfs.meta.tables import STRAY
+from dfs.meta.writer import Writer
+from dfs.nodes.newer_history import NewerHistory, Reached
+from dfs.upkeep.regression import AfterAccepting, RegressionGuard
+from dfs.upkeep.remembered import Remembered
+from tests.metadata_checks import check_metadata
+
+NODE = NodeId(3)
+
+
+class Rig:
+    """The guard on a real database, and what it asks of others."""
+
+    def __init__(
+        self, reader: Reader, writer: Writer, clock: ManualClock, emit: RecordingEmitter
+    ) -> None:
+        self.reader, self.writer, self.clock, self.emit = reader, writer, clock, emit
+        self.asked: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        self.newer = NewerHistory(Reached(self.writer.epoch, self.writer.txid))
+        self.guard = RegressionGuard(
+            self.reader,
+            self.writer,
+            newer=self.newer,
+            remembered=Remembered(self.reader, self.writer),
+            clock=self.clock,
+            emit=self.emit,
+            afterwards=AfterAccepting(
+                new_key=lambda: self.asked.append("new key"),
+                must_register=lambda: self.asked.append("must register"),
+                start_over=lambda: self.asked.append("start over"),
+            ),
+        )
+
+    def hear(self, epoch: int, txid: int) -> None:
+        now = Reached(self.writer.epoch, self.writer.txid)
+        self.newer.note(NODE, Reached(epoch, txid), now=now)
+
+    def stray(self, *, block: int, generation: int) -> None:
+        row = {
+            "node": 3,
+            "block": block,
+            "generation": generation,
+            "file": 1,
+            "number": 0,
+            "length_bytes": 1,
+            "kind": "future",
+            "first_ms": 0,
+            "last_ms": 0,
+            "sightings": 1,
+        }
+        self.writer.submit(lambda txn: txn.put_soft(STRAY, row))
+
+    def count(self, event: Event) -> int:
+        return sum(each is event for each, _ in self.emit.events)
+
+    def take(self, sequence: str) -> int:
+        return self.writer.submit(lambda txn: txn.take(sequence))
+
+
+@pytest.fixture
+def rig(reader: Reader, writer: Writer, clock: ManualClock) -> Rig:
+    made = Rig(reader, writer, clock, RecordingEmitter())
+    for sequence in ("block", "generation", "inode"):
+        made.take(sequence)
+    made.start()
+    return made
+
+
+def test_nodes_that_saw_what_there_is_are_no_sign(rig: Rig) -> None:
+    rig.hear(1, int(rig.writer.txid))
+    rig.guard.run_once()
+    assert rig.guard.refusal() is None
+    assert not rig.guard.why_no_deletes()
+
+
+@pytest.mark.parametrize(("epoch", "ahead"), [(1, 1), (2, -1)])
+def test_node_that_saw_more_stops_every_change_at_once(rig: Rig, epoch: int, ahead: int) -> None:
+    rig.hear(epoch, int(rig.writer.txid) + ahead)
+    assert isinstance(rig.guard.refusal(), Regressed)
+    assert "dn-3" in rig.guard.why_no_deletes()
+    assert rig.guard.why_no_repair(None)
+
+
+def test_first_word_of_a_node_is_held_against_what_was_opened(rig: Rig) -> None:
+    """The lost transactions are few; those of this run make up for them, but are others."""
+    opened = int(rig.writer.txid)
+    for _ in range(5):
+        rig.take("block")
+    rig.hear(1, opened + 2)
+    assert rig.guard.refusal() is not None
+
+
+def test_later_words_may_be_what_this_run_told(rig: Rig) -> None:
+    rig.hear(1, 0)
+    for _ in range(5):
+        rig.take("block")
+    rig.hear(1, int(rig.writer.txid))
+    assert rig.guard.refusal() is None
+
+
+@pytest.mark.parametrize(("block", "generation"), [(2, 1), (1, 2), (99, 99)])
+def test_block_file_with_a_number_never_given_is_a_sign(
+    rig: Rig, block: int, generation: int
+) -> None:
+    rig.stray(block=block, generation=generation)
+    rig.guard.run_once()
+    assert f"block {block:x}" in rig.guard.why()
+
+
+def test_stray_whose_number_was_given_is_no_sign(rig: Rig) -> None:
+    rig.stray(block=1, generation=1)
+    rig.guard.run_once()
+    assert not rig.guard.why()
+
+
+def test_regression_is_said_once_and_outlives_a_restart(rig: Rig) -> None:
+    rig.hear(1, 1000)
+    rig.guard.run_once()
+    rig.guard.run_once()
+    rig.start()
+    rig.hear(1, 0)
+    rig.guard.run_once()
+    assert rig.guard.refusal() is not None
+    assert rig.count(Event.METADATA_REGRESSED) == 1
+
+
+def test_accepting_skips_every_number_and_begins_an_epoch_above_all(rig: Rig) -> None:
+    rig.hear(7, 1000)
+    rig.guard.run_once()
+    txid = rig.writer.txid
+    assert rig.guard.accept("alice") == 8
+    assert rig.guard.refusal() is None
+    assert rig.writer.epoch == 8
+    for sequence in ("block", "generation", "inode"):
+        assert rig.take(sequence) > LEAP
+    assert rig.writer.txid > txid
+    with rig.reader.view() as connection:
+        lost = read_lost_ids(connection)
+        check_metadata(connection)
+    assert lost.has(2, 1)
+    assert lost.has(1, 2)
+    assert not lost.has(1, 1)
+    assert not lost.has(LEAP + 2, LEAP + 2)
+    assert rig.asked[-3:] == ["new key", "must register", "start over"]
+    rig.hear(7, 1000)  # a node that was away all the time
+    rig.start()
+    rig.hear(8, int(rig.writer.txid))
+    rig.guard.run_once()
+    assert rig.guard.refusal() is None
+
+
+def test_strays_of_an_accepted_loss_are_no_sign_again(rig: Rig) -> None:
+    rig.stray(block=99, generation=99)
+    rig.guard.run_once()
+    rig.guard.accept("alice")
+    rig.guard.run_once()
+    assert not rig.guard.why()
+
+
+def test_nothing_is_accepted_when_nothing_was_lost(rig: Rig) -> None:
+    with pytest.raises(JobConflict):
+        rig.guard.accept("alice")
+
+
+def test_losses_accepted_one_after_the_other_are_all_remembered(rig: Rig) -> None:
+    def ranges() -> Sequence[range]:
+        with rig.reader.view() as connection:
+            return read_lost_ids(connection).blocks
+
+    for round_ in (1, 2):
+        rig.hear(rig.writer.epoch, 10_000 * round_)
+        rig.guard.accept("alice")
+        assert len(ranges()) == round_
