@@ -38,6 +38,7 @@ from dfs.namespace.genesis import CLUSTER_KEY, make_home
 from dfs.namespace.leases import LeaseExpiry
 from dfs.namespace.purge import Purge
 from dfs.namespace.service import build_namespace
+from dfs.nodes.orders import Order
 from dfs.nodes.registry import ClusterFacts, NodeRegistry
 from dfs.nodes.sweep import HealthSweep
 from dfs.observe.audit import AuditTrail
@@ -177,6 +178,8 @@ class NamenodeProcess:
                 emit=log,
             )
         )
+        self.names.explaining.refusal_of_changes = self.upkeep.caution.refusal_of_changes
+        self.names.explaining.repairs = self.upkeep.repair_states
         self.stock = self._stock_keeping()
         self.nodes = self._nodes()
         audit = config.logging.audit_file
@@ -321,7 +324,9 @@ class NamenodeProcess:
         schedule.every("safety", guards_s, self.upkeep.safety.run_once)
         schedule.every("health", config.health.interval_s, health.run_once)
         schedule.every("repair", config.repair.interval_s, self.upkeep.repair.job.run_once)
-        schedule.every("canary", check_every_s(config), self.upkeep.canaries.run_once)
+        canaries = self.upkeep.canaries
+        schedule.every("canary", check_every_s(config), canaries.run_once)
+        self.stock.acknowledged.listen(Order.SPOIL_CANARY, canaries.heard)
         schedule.every(
             "balance",
             config.repair.interval_s,

@@ -6,9 +6,9 @@ rot.  What a canary may do when, `canary_states` decides; this reads what is kno
 block as a client would, gives the order, and keeps where each canary is in a `setting` row, so that
 a NameNode that was restarted goes on.
 
-Order of effects when a copy is spoiled: that it is so is committed first, then the node is told.  A
-crash in between leaves a canary that counts as spoiled and is not; it is noticed when its node has
-read the copy and found it good.
+Order of effects when a copy is spoiled: that it is so is committed first, then the node is told,
+then that it obeyed is committed.  A crash in between leaves a canary of which nobody knows whether
+it is spoiled: it is given up for a new one.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from dfs.base.entropy import Random
 from dfs.base.errors import DfsError
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId, NodeId, node_name
-from dfs.base.records import AllocatedBlock, NodeView, WrittenBlock
+from dfs.base.records import AllocatedBlock, BlockName, NodeCommand, NodeView, WrittenBlock
 from dfs.base.states import NodeDuty, NodeState
 from dfs.base.units import KiB
 from dfs.blocks.canary_blocks import canary_blocks
@@ -61,6 +61,7 @@ FIRST_AFTER_S: Final = 600.0  # a node that just joined has better things to do
 CHECK_EVERY_S: Final = 60.0
 CHECKS_PER_INTERVAL: Final = 50  # where the interval is short
 WRITES_PER_PASS_MAX: Final = 4
+BEATS_TO_OBEY: Final = 10  # one to be told, one to answer, and some that get lost
 _KEY: Final = "canary."
 _BAD: Final = frozenset({What.CORRUPT, What.QUARANTINED, What.DISPUTED})
 
@@ -144,6 +145,7 @@ class Canaries:
         self._lock = threading.Lock()
         self._canaries: dict[NodeId, Canary] = {}
         self._why: dict[NodeId, str] = {}
+        self._heard: dict[NodeId, BlockName] = {}
         with parts.reader.view() as connection:
             self._canaries.update(_load(connection))
 
@@ -154,6 +156,7 @@ class Canaries:
         views = self._parts.nodes.views()
         fit = {view.node: view for view in views if _is_fit(view)}
         self._forget_removed({view.node for view in views})
+        self._note_heard()
         sightings = self._sightings(fit, views)
         tally: dict[str, list[str]] = {}
         writes_left = WRITES_PER_PASS_MAX
@@ -275,6 +278,21 @@ class Canaries:
         for kept in found.values():
             self._parts.waiting.cancel(node, Order.SPOIL_CANARY, kept.name)
 
+    def heard(self, node: NodeId, command: NodeCommand) -> None:
+        """A node said that it obeyed; noted at the next pass."""
+        if command.block is not None:
+            with self._lock:
+                self._heard[node] = command.block
+
+    def _note_heard(self) -> None:
+        with self._lock:
+            heard, self._heard = self._heard, {}
+        for node, block in heard.items():
+            canary = self._canary(node)
+            if canary.state is CanaryState.SPOILED and canary.block == block.block:
+                now_ms = self._parts.clock.now_ms()
+                self._keep(node, dataclasses.replace(canary, told_ms=now_ms))
+
     # ---- what is known
 
     def statuses(self) -> list[CanaryStatus]:
@@ -305,11 +323,12 @@ class Canaries:
     def _terms(self, node: NodeId, fit: Iterable[NodeId]) -> Terms:
         parts = self._parts
         interval_s = parts.config.scrub.canary_interval_s
+        liveness = parts.config.liveness
         return Terms(
             now_ms=parts.clock.now_ms(),
             interval_s=interval_s,
             first_after_s=min(FIRST_AFTER_S, interval_s),
-            order_s=parts.config.liveness.stale_after_s,
+            order_s=2 * liveness.stale_after_s + BEATS_TO_OBEY * liveness.heartbeat_interval_s,
             others=sum(other != node for other in fit),
             why_not=parts.caution.why_no_deletes(),
         )

@@ -11,8 +11,8 @@ FOUND    the node has reported the copy bad, by itself.
 HEALED   the block has all its copies again.  The next round begins when it is due.
 
 A copy is spoiled only while the block has two sure copies, and ordered so once: the order flips a
-byte, and twice would be nothing.  A copy that its node read and found good long after the order
-(the order got lost) is placed again.
+byte, and twice would be nothing.  Where it is not known that the order was obeyed (this NameNode
+was restarted, the node could not), the round begins anew with another block.
 """
 
 from collections.abc import Mapping
@@ -69,6 +69,7 @@ class Canary:
     block: int = 0
     first_ms: int  # when the node's first one was thought of
     armed_ms: int = 0
+    told_ms: int = 0  # when the node said that its copy is spoiled
     found_ms: int = 0
     healed_ms: int = 0
     last_healed_ms: int = 0
@@ -174,6 +175,7 @@ def written(canary: Canary, *, path: str, block: int) -> Canary:
         path=path,
         block=block,
         armed_ms=0,
+        told_ms=0,
         found_ms=0,
         healed_ms=0,
     )
@@ -213,6 +215,7 @@ def _when_placed(canary: Canary, seen: Sighting, terms: Terms) -> Decision:
         canary,
         state=advance_canary(canary.state, CanaryEvent.ORDERED),
         armed_ms=terms.now_ms,
+        told_ms=0,
     )
     return Decision(Act.SPOIL, spoiled, "")
 
@@ -224,9 +227,13 @@ def _when_spoiled(canary: Canary, seen: Sighting, terms: Terms) -> Decision:
         return Decision(Act.NOTE, noted, "found")
     if seen.here is None or seen.here is ReplicaState.MISSING:
         return _gone(canary, "the node lost its copy by other means")
-    if seen.read_ms > canary.armed_ms + terms.order_s * 1000:
+    if not canary.told_ms:
+        if terms.now_ms - canary.armed_ms > terms.order_s * 1000:
+            return _gone(canary, "the node did not say that it was spoiled")
+        return Decision(Act.WAIT, canary, "its spoiling is ordered")
+    if seen.read_ms > canary.told_ms + terms.order_s * 1000:
         intact = advance_canary(canary.state, CanaryEvent.INTACT)
-        return Decision(Act.NOTE, replace(canary, state=intact), "its spoiling got lost")
+        return Decision(Act.NOTE, replace(canary, state=intact), "it was read since and is good")
     return Decision(Act.WAIT, canary, "waits for the node's scrubber to find it")
 
 

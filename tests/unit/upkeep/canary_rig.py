@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -17,7 +17,14 @@ from dfs.base.checksum import block_hash
 from dfs.base.clock import ManualClock
 from dfs.base.errors import DfsError, PeerUnreachable
 from dfs.base.ids import BlockId, NodeId
-from dfs.base.records import AllocatedBlock, BlockName, BlockTruth, NodeView, WrittenBlock
+from dfs.base.records import (
+    AllocatedBlock,
+    BlockName,
+    BlockTruth,
+    NodeCommand,
+    NodeView,
+    WrittenBlock,
+)
 from dfs.base.states import ReplicaState
 from dfs.blocks.history import BlockEvent, What, note
 from dfs.meta.tables import BLOCK, REPLICA
@@ -42,6 +49,7 @@ class Fleet:
         self.orders: list[tuple[NodeId, str, BlockName | None]] = []
         self.withdrawn: list[BlockName | None] = []
         self.takes = True
+        self.obeyed: Callable[[NodeId, NodeCommand], None] = lambda _node, _command: None
 
     def views(self) -> tuple[NodeView, ...]:
         return tuple(self.nodes)
@@ -60,6 +68,7 @@ class Fleet:
     ) -> bool:
         if self.takes:
             self.orders.append((node, verb, block))
+            self.obeyed(node, NodeCommand(len(self.orders), verb, 1, block))
         return self.takes
 
     def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
@@ -102,6 +111,7 @@ class CanaryRig(NamespaceRig):
                 config=self.config,
             )
         )
+        self.fleet.obeyed = self.canaries.heard
 
     # ---- the DataNodes, as a `BlockWriter` sees them
 

@@ -172,18 +172,30 @@ def test_a_restart_goes_on_where_the_round_was(rig: CanaryRig) -> None:
     assert rig.status(1).state == "healed"
 
 
-def test_a_spoiling_that_got_lost_is_ordered_again(rig: CanaryRig) -> None:
-    rig.fleet.takes = False
+def test_a_copy_that_was_read_since_and_is_good_is_spoiled_again(rig: CanaryRig) -> None:
     rig.place()
     rig.pass_on()
-    assert rig.status(1).state == "spoiled"
-    rig.fleet.takes = True
-    rig.advance(60)
+    rig.pass_on()
+    rig.advance(200)
     rig.set_copy(rig.block_of(1), 1, ReplicaState.LIVE)  # its node read it, and it is good
     rig.pass_on()
     assert rig.status(1).state == "placed"
     assert rig.fleet.withdrawn
     assert rig.pass_on().spoiled[0] == "dn-1"
+
+
+def test_a_round_whose_order_was_not_obeyed_begins_anew(rig: CanaryRig) -> None:
+    rig.fleet.takes = False
+    rig.place()
+    rig.pass_on()
+    assert rig.status(1).state == "spoiled"
+    first = rig.status(1).path
+    rig.fleet.takes = True
+    rig.pass_on(200)
+    assert "did not say" in rig.status(1).why
+    assert "dn-1" in rig.pass_on().written
+    assert rig.status(1).path != first
+    assert "dn-1" in rig.pass_on().spoiled
 
 
 def test_a_canary_is_late_when_nothing_finds_it(rig: CanaryRig) -> None:

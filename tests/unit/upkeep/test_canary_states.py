@@ -22,7 +22,9 @@ from dfs.upkeep.canary_states import (
 NOW_MS = 1_700_000_000_000
 TERMS = Terms(now_ms=NOW_MS, interval_s=600.0, first_after_s=60.0, order_s=30.0, others=2)
 PLACED = Canary(state=CanaryState.PLACED, path="/.dfs/canary/dn-1.1", block=7, first_ms=NOW_MS)
-SPOILED = replace(PLACED, state=CanaryState.SPOILED, armed_ms=NOW_MS - 60_000)
+SPOILED = replace(
+    PLACED, state=CanaryState.SPOILED, armed_ms=NOW_MS - 60_000, told_ms=NOW_MS - 59_000
+)
 FOUND = replace(SPOILED, state=CanaryState.FOUND, found_ms=NOW_MS - 10_000)
 HEALED = replace(FOUND, state=CanaryState.HEALED, healed_ms=NOW_MS - 5_000, rounds=1)
 WELL = Sighting(wanted=2, counting=2, sure=2, here=ReplicaState.LIVE, here_sure=True)
@@ -90,10 +92,18 @@ def test_a_spoiled_canary_is_found_by_what_its_node_reports() -> None:
 
 
 def test_a_spoiled_canary_that_is_read_and_good_was_never_spoiled() -> None:
-    soon = replace(WELL, read_ms=SPOILED.armed_ms + 29_000)
-    assert decide(SPOILED, soon, TERMS).act is Act.WAIT  # the order may still arrive
-    later = replace(WELL, read_ms=SPOILED.armed_ms + 31_000)
+    soon = replace(WELL, read_ms=SPOILED.told_ms + 29_000)
+    assert decide(SPOILED, soon, TERMS).act is Act.WAIT  # clocks may differ
+    later = replace(WELL, read_ms=SPOILED.told_ms + 31_000)
     assert decide(SPOILED, later, TERMS).canary.state is CanaryState.PLACED
+
+
+def test_a_canary_of_which_nobody_knows_whether_it_is_spoiled_is_given_up() -> None:
+    untold = replace(SPOILED, told_ms=0, armed_ms=NOW_MS - 30_000)
+    assert decide(untold, WELL, TERMS).act is Act.WAIT
+    later = replace(untold, armed_ms=NOW_MS - 31_000)
+    assert decide(later, WELL, TERMS).canary.state is CanaryState.IDLE
+    assert decide(later, replace(WELL, found_bad=True), TERMS).canary.state is CanaryState.FOUND
 
 
 def test_a_found_canary_is_healed_when_it_has_its_copies() -> None:
