@@ -8,7 +8,15 @@ from dfs.base.entropy import Random
 from dfs.base.ids import BlockId, Generation, NodeId
 from dfs.base.records import BlockTruth, NodeCondition, NodeUsage, NodeView
 from dfs.base.states import NodeDuty, NodeState, ReplicaState
-from dfs.blocks.redundancy import BlockCopy, BlockHealth, KeptBlock, Standings, assess, standings
+from dfs.blocks.redundancy import (
+    BlockCopy,
+    BlockHealth,
+    KeptBlock,
+    RepairClass,
+    Standings,
+    assess,
+    standings,
+)
 from dfs.upkeep.balance_plan import (
     Balance,
     BalancePlan,
@@ -18,6 +26,8 @@ from dfs.upkeep.balance_plan import (
     plan_moves,
     weigh,
 )
+from dfs.upkeep.balance_search import why_repair_first
+from dfs.upkeep.survey import SurveyTotals, Tally
 from tests.builders import a_name, a_node, a_volume
 
 LIVE, CORRUPT = ReplicaState.LIVE, ReplicaState.CORRUPT
@@ -295,3 +305,11 @@ def test_nodes_that_take_no_part_say_why_and_do_not_shift_the_mean() -> None:
 
 def test_an_empty_cluster_is_level() -> None:
     assert weigh([], threshold_percent=10).is_level
+
+
+def test_it_waits_for_repair_of_blocks_with_few_copies_left() -> None:
+    under = {RepairClass.UNDER: Tally(7)}
+    assert why_repair_first(SurveyTotals(by_class=under)) == ""
+    urgent = {RepairClass.LAST_COPY: Tally(3), RepairClass.FEW_COPIES: Tally(1)}
+    words = why_repair_first(SurveyTotals(by_class=under | urgent))
+    assert words == "repair goes first: 3 blocks with one copy left, 1 with few"
