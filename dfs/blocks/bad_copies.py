@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dfs.base import crashpoint
 from dfs.base.ids import NodeId
 from dfs.base.records import BlockName
 from dfs.base.states import BlockState
@@ -125,5 +124,4 @@ class BadCopies:
                     )
                 else:
                     held += 1
-        crashpoint.reach("nn.purge_bad.ordered")
         return PurgeReport(ordered, held)

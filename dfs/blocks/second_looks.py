@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dfs.base import crashpoint
 from dfs.base.ids import NodeId
 from dfs.base.records import BlockName
 from dfs.base.states import ReplicaState
@@ -68,7 +67,6 @@ class SecondLooks:
             if self._order(copy.node, Order.QUARANTINE, kept.name, "its bytes are not the truth")
         ]
         self._remember(aside)
-        crashpoint.reach("nn.looks.ordered")
         return LookReport(verify, len(aside), len(disputed) - len(settled))
 
     def _page(self, state: ReplicaState) -> list[tuple[Copy, KeptBlock]]:

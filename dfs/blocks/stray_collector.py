@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dfs.base import crashpoint
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, NodeId, node_name
 from dfs.blocks import history
@@ -131,7 +130,6 @@ class StrayCollector:
             and self._bench.orders.enqueue(stray.node, Order.DELETE, stray.name, reason=reason)
             and self._asked.note(stray.node, Order.DELETE, stray.name)
         ]
-        crashpoint.reach("nn.strays.ordered")
         if news:
             events = [
                 BlockEvent(
