@@ -16,7 +16,7 @@ UNMARKED := not faults and not soak and not bench
 PYTHONS := python3 python3.13 python3.12 python3.11 python
 CAN := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-faults cover lint types format proto docs up down bench clean
+.PHONY: help setup demo test test-faults cover lint types format proto docs up down bench bench-integrity clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,10 @@ down: $(STAMP)  ## Stop it; its files stay in DATA
 
 bench: $(STAMP)  ## Measure against cp on the same disk; see bench/RESULTS.md
 	$(BIN)/python -m bench.run
+
+bench-integrity: $(STAMP)  ## Measure scrubbing and healing, with few bytes; in full: bench/RESULTS.md
+	$(BIN)/python -m bench.scrub --size 512MiB
+	$(BIN)/python -m bench.heal --size 256MiB
 
 clean:  ## Remove what builds, tests and tools left (not DATA)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis
