@@ -15,6 +15,7 @@ from dfs.namespace.checking import Checking
 from dfs.namespace.completing import Completing
 from dfs.namespace.copying import Copying
 from dfs.namespace.edit import EntryCounts
+from dfs.namespace.explaining import Deciders, Explaining
 from dfs.namespace.leases import LeaseClock
 from dfs.namespace.locating import Locating
 from dfs.namespace.lookup import Lookup
@@ -38,6 +39,7 @@ class Namespace:
     completing: Completing
     locating: Locating
     checking: Checking
+    explaining: Explaining
     canaries: Canaries
     heard: LeaseClock
 
@@ -72,6 +74,10 @@ def build_namespace(
         config=config.namenode,
         replication=config.replication,
     )
+    writing = Writing(counts=counts, heard=heard, nodes=nodes, keys=keys, rng=rng, config=config)
+    deciders = Deciders(
+        nodes=nodes, standings=worth, writing=writing, clock=clock, rng=rng, config=config
+    )
     return Namespace(
         lookup=Lookup(
             clock=clock, limits=config.limits, replication=config.replication, nodes=nodes
@@ -79,12 +85,13 @@ def build_namespace(
         changes=Changes(counts=counts, replication=config.replication),
         copying=Copying(counts=counts),
         trash=Trash(clock=clock, counts=counts, config=config.namenode, limits=config.limits),
-        writing=Writing(counts=counts, heard=heard, nodes=nodes, keys=keys, rng=rng, config=config),
+        writing=writing,
         completing=completing,
         canaries=Canaries(
             counts=counts, heard=heard, keys=keys, rng=rng, config=config, completing=completing
         ),
         locating=Locating(nodes=nodes, keys=keys, limits=config.limits),
         checking=Checking(nodes=nodes, standings=worth),
+        explaining=Explaining(deciders),
         heard=heard,
     )

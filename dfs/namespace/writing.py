@@ -25,6 +25,7 @@ from dfs.base.ids import InodeId, NodeId, node_name
 from dfs.base.records import AllocatedBlock, NodeView, Principal
 from dfs.base.states import InodeKind, NodeState
 from dfs.blocks.blockmap import BlockWish, NewBlock, allocate
+from dfs.blocks.explanation import explain_write
 from dfs.blocks.promises import Promises
 from dfs.meta.tables import LEASE
 from dfs.meta.txn import Txn
@@ -40,6 +41,7 @@ from dfs.namespace.leases import (
 )
 from dfs.namespace.resolve import Place
 from dfs.settings.sections import Config
+from dfs.wire.check_api import Explained
 from dfs.wire.data_api import (
     AllocateItem,
     AllocateRequest,
@@ -164,6 +166,22 @@ class Writing:
         answer = Outcomes(outcomes=[attempt(lambda item=item: one(item)) for item in body.items])  # type: ignore[misc]
         crashpoint.reach("nn.allocate.applied")
         return answer
+
+    def would_place(self, *, size_bytes: int, copies: int) -> Explained:
+        """Where a new block would go now; nothing is promised by it.
+
+        Raises:
+            Starting: as `create`.
+        """
+        self._check_awake(copies)
+        nodes = self._nodes()
+        return explain_write(
+            size_bytes=size_bytes,
+            copies=copies,
+            nodes=nodes,
+            promised=self._promises.outstanding(nodes),
+            rng=self._rng,
+        )
 
     def _plan(self, edit: Edit, file: NewFile, first_blocks: int) -> _Plan:
         """Check one file of a batch.

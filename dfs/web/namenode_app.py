@@ -118,6 +118,7 @@ def _bind_names(handlers: Handlers, names: Namespace) -> None:
     handlers.view(routes.TRASH, names.trash.trash)
     handlers.view(routes.FSCK, names.checking.fsck)
     handlers.view(routes.INVARIANTS, invariants_of)
+    handlers.view(routes.EXPLAIN, names.explaining.explain)
     handlers.guarded(routes.MKDIR, names.changes.mkdir)
     handlers.guarded(routes.MOVE, names.changes.move)
     handlers.guarded(routes.COPY, names.copying.copy)
