@@ -17,7 +17,7 @@ from tests.cluster_rig import MIB, RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import kept_blocks, not_whole
 from tests.e2e.refusal_rig import User
 
-SIZE = 24 * MIB
+SIZE = 18 * MIB
 COPIES = 2
 NEAR_BYTES = 3 * MIB  # from the mean, when nodes count as level
 CRASH = "DFS_CRASHPOINT"
@@ -110,7 +110,7 @@ def test_a_node_that_joins_gets_its_share_and_no_block_is_below_its_target_meanw
 def test_a_killed_namenode_goes_on_where_it_was(cluster: RigCluster, tmp_path: Path) -> None:
     user = a_user(cluster)
     with never_below_target(cluster):
-        slow = ("--threshold", threshold(cluster), "--bandwidth", "1MiB")
+        slow = ("--threshold", threshold(cluster), "--bandwidth", "2MiB")
         assert user.admin("rebalance", *slow).code == 0
         assert user.admin("rebalance", *slow).code == 5
         wait_until(lambda: moved_blocks(cluster) > 0, "something has moved")
@@ -137,7 +137,7 @@ def test_a_namenode_that_dies_between_copy_and_retirement_leaves_a_copy_too_many
 
 def test_it_can_be_stopped_with_what_has_moved_where_it_is(cluster: RigCluster) -> None:
     user = a_user(cluster)
-    slow = ("--threshold", threshold(cluster), "--bandwidth", "1MiB")
+    slow = ("--threshold", threshold(cluster), "--bandwidth", "2MiB")
     assert user.admin("rebalance", *slow).code == 0
     wait_until(lambda: moved_blocks(cluster) > 0, "something has moved")
     assert user.admin("rebalance", "stop").code == 0
