@@ -16,6 +16,7 @@ from dfs.namespace.completing import Completing
 from dfs.namespace.copying import Copying
 from dfs.namespace.edit import EntryCounts
 from dfs.namespace.explaining import Deciders, Explaining
+from dfs.namespace.keeping import Keeping
 from dfs.namespace.leases import LeaseClock
 from dfs.namespace.locating import Locating
 from dfs.namespace.lookup import Lookup
@@ -39,6 +40,7 @@ class Namespace:
     completing: Completing
     locating: Locating
     checking: Checking
+    keeping: Keeping
     explaining: Explaining
     canaries: Canaries
     heard: LeaseClock
@@ -92,6 +94,7 @@ def build_namespace(
         ),
         locating=Locating(nodes=nodes, keys=keys, limits=config.limits),
         checking=Checking(nodes=nodes, standings=worth),
+        keeping=Keeping(standings=worth),
         explaining=Explaining(deciders),
         heard=heard,
     )

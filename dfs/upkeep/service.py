@@ -26,6 +26,7 @@ from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
 from dfs.upkeep.repair import eta_s
 from dfs.upkeep.repair_answers import repair_states
+from dfs.upkeep.repair_desk import RepairDesk
 from dfs.upkeep.repair_service import Repair, RepairGround, build_repair
 from dfs.upkeep.safety import Safety, SafetyParts
 from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
@@ -57,6 +58,7 @@ class Upkeep:
     scrubbing: Scrubbing
     health: HealthRuns
     repair: Repair
+    repair_desk: RepairDesk
     balance: Balancer
     disks: DiskLevelling
 
@@ -83,6 +85,7 @@ def build_upkeep(around: Surroundings) -> Upkeep:
         scrubbing=_build_scrubbing(around, canaries),
         health=_build_health(around, safety, repair, canaries),
         repair=repair,
+        repair_desk=RepairDesk(repair, around.reader, why_no_deletes=safety.caution.why_no_deletes),
         balance=_build_balance(around, safety.caution, repair),
         disks=DiskLevelling(
             nodes=around.registry,

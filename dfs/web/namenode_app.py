@@ -117,6 +117,8 @@ def _bind_names(handlers: Handlers, names: Namespace) -> None:
     handlers.view(routes.LOCATE, names.locating.locate)
     handlers.view(routes.TRASH, names.trash.trash)
     handlers.view(routes.FSCK, names.checking.fsck)
+    handlers.view(routes.COPIES, names.keeping.copies)
+    handlers.view(routes.HISTORY, names.keeping.history)
     handlers.view(routes.INVARIANTS, invariants_of)
     handlers.view(routes.EXPLAIN, names.explaining.explain)
     handlers.guarded(routes.MKDIR, names.changes.mkdir)

@@ -3,6 +3,7 @@
 from dfs.upkeep.balance import Balancer
 from dfs.upkeep.disk_levelling import DiskLevelling
 from dfs.upkeep.health_runs import HealthRuns
+from dfs.upkeep.repair_desk import RepairDesk
 from dfs.upkeep.safety import Safety
 from dfs.upkeep.scrubbing import Scrubbing
 from dfs.upkeep.service import Upkeep
@@ -16,6 +17,7 @@ def bind_upkeep(handlers: Handlers, upkeep: Upkeep) -> None:
     _bind_safety(handlers, upkeep.safety)
     _bind_health(handlers, upkeep.health)
     _bind_scrubbing(handlers, upkeep.scrubbing)
+    _bind_repair(handlers, upkeep.repair_desk)
     _bind_balance(handlers, upkeep.balance, upkeep.disks)
 
 
@@ -59,3 +61,13 @@ def _bind_balance(handlers: Handlers, balance: Balancer, disks: DiskLevelling) -
     )
     handlers.call(routes.BALANCE_STOP, lambda asked, _body: balance.stop(by=asked.name), once=True)
     handlers.call(routes.BALANCE_DISKS, lambda _asked, body: disks.order(body))
+
+
+def _bind_repair(handlers: Handlers, desk: RepairDesk) -> None:
+    handlers.call(routes.REPAIR_STATUS, lambda _asked, _body: desk.status())
+    handlers.call(routes.REPAIR_PAUSE, lambda asked, body: desk.pause(body, actor=asked.name))
+    handlers.call(routes.REPAIR_RESUME, lambda asked, _body: desk.resume(actor=asked.name))
+    handlers.call(routes.REPAIR_BUDGET, lambda asked, body: desk.budget(body, actor=asked.name))
+    handlers.call(
+        routes.RESTORE_REPLICA, lambda asked, body: desk.restore(body, actor=asked.name), once=True
+    )

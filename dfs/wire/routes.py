@@ -17,6 +17,7 @@ from dfs.wire import data_api as d
 from dfs.wire import files_api as f
 from dfs.wire import health_api as h
 from dfs.wire import nodes_api as n
+from dfs.wire import repair_api as rp
 from dfs.wire import safety_api as y
 from dfs.wire import scrub_api as sc
 from dfs.wire.shapes import Done, NameRequest, Nothing, Outcomes, Request
@@ -216,6 +217,52 @@ SCRUB_RESUME: Final = Route(
     sc.ScrubOrdered,
     "Let scrubbing go on",
     Caller.ADMIN,
+)
+
+COPIES: Final = Route(
+    "/v1/fs/copies",
+    f.PathsRequest,
+    Outcomes[rp.CopiesOf],
+    "How far files are from having exactly the copies they should",
+    safe=True,
+)
+REPAIR_STATUS: Final = Route(
+    "/v1/repair/status",
+    Nothing,
+    rp.RepairReply,
+    "How well blocks are kept, and what is done about it",
+    Caller.ADMIN,
+    safe=True,
+)
+REPAIR_PAUSE: Final = Route(
+    "/v1/repair/pause",
+    rp.RepairPauseRequest,
+    rp.RepairPauseReply,
+    "Let repair rest for a while",
+    Caller.ADMIN,
+)
+REPAIR_RESUME: Final = Route("/v1/repair/resume", Nothing, Done, "Let repair go on", Caller.ADMIN)
+REPAIR_BUDGET: Final = Route(
+    "/v1/repair/budget",
+    rp.RepairBudgetRequest,
+    rp.RepairBudgetReply,
+    "How many bytes a second each class of repair may move",
+    Caller.ADMIN,
+)
+RESTORE_REPLICA: Final = Route(
+    "/v1/repair/restore",
+    rp.RestoreRequest,
+    Done,
+    "Bring a node's copy of a block back from its purge area",
+    Caller.ADMIN,
+)
+HISTORY: Final = Route(
+    "/v1/blocks/history",
+    rp.HistoryRequest,
+    rp.HistoryReply,
+    "What happened to a block, or to the blocks of a file",
+    Caller.ADMIN,
+    safe=True,
 )
 
 FSCK: Final = Route(
