@@ -58,7 +58,7 @@ PROGRAM: Final = "dfs-namenode"
 DRAIN_S: Final = 10.0
 MINUTE_S: Final = 60.0
 GUARDS_S: Final = 1.0  # how often safe mode, storms and regression are looked for
-JOB_THREADS: Final = 4
+JOB_THREADS: Final = 8  # repair, balance and surveys may each hold one for seconds
 # Beside one a request: jobs, and a health page while every request thread is busy.
 SPARE_READERS: Final = JOB_THREADS + 4
 
