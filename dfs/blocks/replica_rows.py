@@ -129,13 +129,10 @@ def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
     found = StockSums()
     after = -1
     while rows := _SUMMED.run(connection, of_node=node, after=after, rows_max=SUMMED_ROWS):
-        for file, number, block, generation, length_bytes, digest, state in rows:
-            found.add(
-                (file, number, block, generation),
-                length_bytes=length_bytes,
-                digest=digest,
-                condition=_CONDITIONS[state],
-            )
+        found.add(
+            (file, number, block, generation, length_bytes, digest, _CONDITIONS[state])
+            for file, number, block, generation, length_bytes, digest, state in rows
+        )
         if len(rows) < SUMMED_ROWS:
             break
         after = rows[-1][2]

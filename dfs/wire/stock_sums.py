@@ -11,7 +11,7 @@ out, and so are times of verification.  Two stocks that differ have equal sums b
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -22,8 +22,9 @@ from dfs.base.states import StoredState
 
 BUCKETS: Final = 256
 _FACTS: Final = struct.Struct(">QQQQQB")
-_NO_HASH: Final = b""
+_DIGEST: Final = xxhash.xxh3_64_intdigest
 _SUM_MASK: Final = 2**63 - 1  # the widest number that a request may carry
+_LOW_BYTE: Final = BUCKETS - 1
 
 
 class Condition(IntEnum):
@@ -35,6 +36,7 @@ class Condition(IntEnum):
     UNSETTLED = 3  # said by nobody who holds a block: such a bucket is told each time
 
 
+_BAD: Final = Condition.BAD
 # Copies on their way out are in no sum: they are gone as far as anybody is concerned.
 _CONDITIONS: Final = {
     StoredState.FINAL: Condition.GOOD,
@@ -46,7 +48,11 @@ _CONDITIONS: Final = {
 
 def bucket_of(block: int) -> int:
     """The bucket a block falls into."""
-    return block & (BUCKETS - 1)
+    return block & _LOW_BYTE
+
+
+# File, number, block, generation, length in bytes, hash, condition.
+Facts = tuple[int, int, int, int, int, bytes, Condition]
 
 
 class StockSums:
@@ -56,41 +62,34 @@ class StockSums:
         self.counts = [0] * BUCKETS
         self.sums = [0] * BUCKETS
 
-    def add(
-        self,
-        place: tuple[int, int, int, int],
-        *,
-        length_bytes: int,
-        digest: bytes,
-        condition: Condition,
-    ) -> None:
-        """Add a copy.
+    def add(self, copies: Iterable[Facts]) -> None:
+        """Add copies.  After a restart a NameNode does this for every copy: hence no frills."""
+        counts, sums, pack, digest_of = self.counts, self.sums, _FACTS.pack, _DIGEST
+        for file, number, block, generation, length_bytes, digest, condition in copies:
+            facts = (
+                pack(file, number, block, generation, length_bytes, condition) + digest
+                if condition != _BAD
+                else pack(file, number, block, generation, 0, condition)
+            )
+            bucket = block & _LOW_BYTE
+            counts[bucket] += 1
+            sums[bucket] = (sums[bucket] + digest_of(facts)) & _SUM_MASK
 
-        Args:
-            place: file, number, block, generation.
-            length_bytes: of the content.
-            digest: its hash.
-            condition: what kind of copy it is.
-        """
-        if condition is Condition.BAD:
-            length_bytes, digest = 0, _NO_HASH
-        bucket = place[2] & (BUCKETS - 1)
-        facts = _FACTS.pack(*place, length_bytes, condition) + digest
-        self.counts[bucket] += 1
-        self.sums[bucket] = (self.sums[bucket] + xxhash.xxh3_64_intdigest(facts)) & _SUM_MASK
-
-    def add_entries(self, entries: Sequence[StockEntry]) -> None:
+    def add_entries(self, entries: Iterable[StockEntry]) -> None:
         """Add what a DataNode holds."""
-        for entry in entries:
-            condition = _CONDITIONS.get(entry.state)
-            if condition is not None:
-                name = entry.name
-                self.add(
-                    (name.file, name.number, name.block, name.generation),
-                    length_bytes=entry.length_bytes,
-                    digest=entry.hash,
-                    condition=condition,
-                )
+        self.add(
+            (
+                entry.name.file,
+                entry.name.number,
+                entry.name.block,
+                entry.name.generation,
+                entry.length_bytes,
+                entry.hash,
+                _CONDITIONS[entry.state],
+            )
+            for entry in entries
+            if entry.state in _CONDITIONS
+        )
 
     def differing(self, counts: Sequence[int], sums: Sequence[int]) -> list[int]:
         """The buckets in which the other side has something else."""
