@@ -46,6 +46,9 @@ class Order(StrEnum):
     SPOIL_CANARY = "spoil_canary"  # flip a byte of this block, which must be a canary
 
 
+DELETING: Final = frozenset({Order.DELETE.value, Order.PURGE_BAD.value})
+
+
 def command_numbers() -> Iterator[int]:
     """Numbers for the commands of one run, apart from those of every other run."""
     return itertools.count(SystemRandom().getrandbits(_RUN_BITS) << _COUNT_BITS)
@@ -95,13 +98,17 @@ class Orders:
         self._by_number[command.command] = key
         return True
 
-    def next_batch(self) -> list[NodeCommand]:
+    def next_batch(self, *, deletions: bool = True) -> list[NodeCommand]:
         """What the next answer carries; it stays queued, behind what it left no room for.
 
         A node may never be able to do some of it (a disk takes no writes any more); the others
         have their turn all the same.
+
+        Args:
+            deletions: false: what deletes waits, though it was ordered when it might.
         """
-        keys = list(itertools.islice(self._queued, PER_BEAT_MAX))
+        told = (key for key in self._queued if deletions or key[0] not in DELETING)
+        keys = list(itertools.islice(told, PER_BEAT_MAX))
         batch = [self._queued[key] for key in keys]
         if len(keys) < len(self._queued):
             for key in keys:

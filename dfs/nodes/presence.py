@@ -364,14 +364,14 @@ class Presence:
             known = self._nodes.get(node)
             return known is not None and known.orders.cancel(verb, block)
 
-    def orders(self, node: NodeId) -> list[NodeCommand]:
-        """What the next answer to that node carries.
+    def orders(self, node: NodeId, *, deletions: bool = True) -> list[NodeCommand]:
+        """What the next answer to that node carries, with or without what deletes.
 
         Raises:
             NodeNotJoined: it was removed.
         """
         with self._lock:
-            return self._known(node).orders.next_batch()
+            return self._known(node).orders.next_batch(deletions=deletions)
 
     def take_acknowledged(self) -> list[tuple[NodeId, NodeCommand]]:
         """What DataNodes have done since the last call."""

@@ -10,7 +10,7 @@ blocks.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from dfs.base.records import (
     BlockKey,
     BlockName,
     NodeAddress,
+    NodeCommand,
     NodeView,
 )
 from dfs.base.states import NodeDuty, NodeState
@@ -100,6 +101,8 @@ class NodeRegistry:
         self._admission = Admission(
             writer, clock, cluster=facts.cluster, default_life_s=facts.join_token_life_s
         )
+        # Asked with every beat, so that what was ordered when it might is not told when it may not.
+        self.why_no_deletes: Callable[[], str] = lambda: ""
         self.newer = NewerHistory(Reached(writer.epoch, writer.opened_txid))
         self.load()
 
@@ -239,9 +242,12 @@ class NodeRegistry:
             registered=registered,
             block_tokens=self._facts.block_tokens,
             keys=[_key_item(key) for key in self._keys.keys_missing_from(known_keys)],
-            commands=self.presence.orders(node) if registered else [],
+            commands=self._commands(node) if registered else [],
             namenodes=list(self._facts.namenodes),
         )
+
+    def _commands(self, node: NodeId) -> list[NodeCommand]:
+        return self.presence.orders(node, deletions=not self.why_no_deletes())
 
     # ---- liveness
 

@@ -73,6 +73,8 @@ class Safety:
             ),
         )
 
+        parts.registry.why_no_deletes = self.caution.why_no_deletes
+
     def run_once(self) -> None:
         """Let each guard look; what they find is said once, as events."""
         self.regression.run_once()

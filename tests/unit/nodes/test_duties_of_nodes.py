@@ -7,9 +7,10 @@ from dfs.base.errors import BadRequest, JobConflict, NodeInUse, NodeNotFound
 from dfs.base.ids import NodeId
 from dfs.base.records import NodeView
 from dfs.base.states import NodeDuty, NodeState
+from dfs.nodes.orders import Order
 from dfs.nodes.registry import NodeRegistry
 from dfs.wire.nodes_api import Beat, JoinRequest, NodeRegistration
-from tests.builders import a_usage, a_volume
+from tests.builders import a_name, a_usage, a_volume
 
 CLUSTER = "c" * 32
 CLEAN_STOP_S, DEAD_S = 1800, 630
@@ -168,3 +169,16 @@ def test_emptied_node_may_be_removed_as_soon_as_it_is_silent(
     clock.advance(31)
     registry.tick_once()
     registry.remove("dn-1")
+
+
+def test_deletions_ordered_before_wait_while_nothing_may_be_deleted(
+    registry: NodeRegistry, nodes: list[NodeId]
+) -> None:
+    for verb in (Order.DELETE, Order.PURGE_BAD, Order.VERIFY):
+        registry.enqueue(nodes[0], verb, a_name(1))
+    said = Beat(usage=a_usage(), volumes=[], epoch=1, keys=[])
+    registry.why_no_deletes = lambda: "half the cluster is gone"
+    assert [each.verb for each in registry.beat(nodes[0], said).commands] == [Order.VERIFY]
+    registry.why_no_deletes = lambda: ""
+    verbs = {each.verb for each in registry.beat(nodes[0], said).commands}
+    assert verbs == {Order.DELETE, Order.PURGE_BAD, Order.VERIFY}
