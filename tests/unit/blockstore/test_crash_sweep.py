@@ -13,11 +13,20 @@ ROOT = Path(__file__).resolve().parents[3]
 MEMORY = Path("/dev/shm")  # a dead process loses nothing there, and thousands of folders are cheap
 
 
-@pytest.mark.timeout(400)
+STORIES = ("crash_story", "crash_upkeep")
+
+
+@pytest.mark.timeout(600)
 def test_store_keeps_its_promises_whichever_crash_point_it_dies_at() -> None:
+    points = {point.partition(":")[0] for story in STORIES for point in _swept(story)}
+    assert points == _named()
+
+
+def _swept(story: str) -> list[str]:
+    """The points at which the story was ended; all its promises were kept."""
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.unit.blockstore.crash_story", root],
+            [sys.executable, "-m", f"tests.unit.blockstore.{story}", root],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -27,7 +36,7 @@ def test_store_keeps_its_promises_whichever_crash_point_it_dies_at() -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     swept: dict[str, list[str]] = json.loads(done.stdout)
     assert swept["broken"] == [], done.stderr[-4000:]
-    assert {point.partition(":")[0] for point in swept["points"]} == _named()
+    return swept["points"]
 
 
 def _named() -> set[str]:
