@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dfs.base.errors import BadRequest, DfsError, PathNotFound, WaitTimedOut
-from dfs.base.states import InodeKind, NodeState, ReplicaState
+from dfs.base.states import InodeKind
+from dfs.base.units import format_size
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, duration_argument, remote_paths
 from dfs.cli.find_command import time_ms
@@ -16,8 +17,9 @@ from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:
-    from dfs.base.records import FileStatus, LocatedFile
+    from dfs.base.records import FileStatus
     from dfs.wire.files_api import Touched
+    from dfs.wire.repair_api import CopiesOf
     from dfs.wire.routes import Route
     from dfs.wire.shapes import Outcomes, Request
 
@@ -28,7 +30,6 @@ CHANGES: Final = (*ONLINE, EXIT_NOT_FOUND)
 WAIT_DEFAULT_S: Final = 600.0
 POLL_FIRST_S: Final = 0.25
 POLL_CAP_S: Final = 5.0
-LOCATE_FILES: Final = 200  # in one request: an answer of at most a few MiB
 
 
 # --- chmod and chown ----------------------------------------------------------------------------
@@ -135,7 +136,7 @@ def _setrep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("copies", metavar="COPIES", type=count_argument, help="how many")
     _recursive_paths(parser)
     parser.add_argument(
-        "-w", "--wait", action="store_true", help="return when every block has its copies"
+        "-w", "--wait", action="store_true", help="return when every block has exactly its copies"
     )
     parser.add_argument(
         "--timeout",
@@ -164,53 +165,55 @@ def _setrep(context: Context) -> int:
 
 
 def _await_copies(context: Context, paths: Sequence[str]) -> None:
-    """Ask again, ever more slowly, until no block lacks a live copy.
+    """Ask again until every block has exactly its copies, none short and none too many.
 
     Raises:
-        WaitTimedOut: some still did when the time was up.
+        WaitTimedOut: some had not when the time was up.
     """
+    from dfs.cli.job_progress import following  # noqa: PLC0415 - start-up time
+
     waiting = [s.path for path in paths for s in _with_below(context, path) if _is_file(s)]
-    clock, rest_s = context.clock, POLL_FIRST_S
+    files, clock, rest_s = len(waiting), context.clock, POLL_FIRST_S
     give_up_s = clock.monotonic_s() + context.args.timeout
-    while waiting := list(_short_of_copies(context, waiting)):
-        if clock.monotonic_s() >= give_up_s:
-            raise WaitTimedOut(
-                f"{render.count(len(waiting), 'file')} still short of {context.args.copies} "
-                f"copies, first: {waiting[0]}"
-            )
-        context.out.detail(f"{render.count(len(waiting), 'file')} short of copies")
-        clock.sleep(rest_s)
-        rest_s = min(rest_s * 2, POLL_CAP_S)
+    most = 0
+    with following(context, "setrep") as progress:
+        while unlike := dict(_unlike(context, waiting)):
+            waiting = list(unlike)
+            first, found = next(iter(unlike.items()))
+            if clock.monotonic_s() >= give_up_s:
+                raise WaitTimedOut(
+                    f"{render.count(len(waiting), 'file')} without exactly "
+                    f"{context.args.copies} copies yet, first: {first} ({found.reason})"
+                )
+            left = sum(each.short + each.extra for each in unlike.values())
+            most = max(most, left)
+            owed = format_size(sum(each.owed_bytes for each in unlike.values()))
+            share = 1 - left / most if most else 0.0
+            words = f"{len(waiting):,} of {render.count(files, 'file')} to go, {owed} to copy"
+            progress.show(share, f"{words}; {found.reason}" if found.reason else words)
+            clock.sleep(rest_s)
+            rest_s = min(rest_s * 2, POLL_CAP_S)
 
 
 def _is_file(status: FileStatus) -> bool:
     return status.kind is InodeKind.FILE
 
 
-def _short_of_copies(context: Context, paths: Sequence[str]) -> Iterator[str]:
-    for at in range(0, len(paths), LOCATE_FILES):
-        some = paths[at : at + LOCATE_FILES]
-        for path, found in zip(some, context.client.locate_all(some), strict=True):
-            if isinstance(found, PathNotFound):
-                continue  # removed meanwhile: nothing to wait for
-            if isinstance(found, DfsError):
-                raise found
-            if live_copies(found) < context.args.copies:
-                yield path
+def _unlike(context: Context, paths: Sequence[str]) -> Iterator[tuple[str, CopiesOf]]:
+    """Those of the files that have blocks with other copies than they should."""
+    from dfs.wire.files_api import PathsRequest  # noqa: PLC0415 - start-up time
+    from dfs.wire.routes import COPIES  # noqa: PLC0415
 
+    def request(some: list[str]) -> PathsRequest:
+        return PathsRequest(paths=some)
 
-def live_copies(located: LocatedFile) -> int:
-    """The copies of the block that has fewest, counting those that can be read now."""
-    return min(
-        (
-            sum(
-                holder.state == ReplicaState.LIVE and holder.node_state == NodeState.LIVE
-                for holder in extent.holders
-            )
-            for extent in located.extents
-        ),
-        default=located.status.replication,  # an empty file lacks nothing
-    )
+    for path, found in context.outcomes_of(COPIES, paths, request):
+        if isinstance(found, PathNotFound):
+            continue  # removed meanwhile: nothing to wait for
+        if isinstance(found, DfsError):
+            raise found
+        if found.short or found.extra:
+            yield path, found
 
 
 # --- touch --------------------------------------------------------------------------------------
