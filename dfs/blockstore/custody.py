@@ -39,6 +39,7 @@ class Custody:
         self._holdings = holdings
         self._clock = clock
         self._emit = emit
+        self._named = 0  # of those whose grace is over, by the last answer
 
     @property
     def quarantined(self) -> int:
@@ -46,7 +47,10 @@ class Custody:
         return sum(len(volume.quarantine) for volume in self._volumes)
 
     def quarantine_due(self, limit: int, *, keep_s: float) -> list[BlockName]:
-        """Blocks whose files have been in quarantine for longer than that, the oldest first."""
+        """Blocks whose files have been in quarantine for longer than that, the oldest first.
+
+        When there are more, the next call goes on behind these: some may have to stay for ever.
+        """
         before_ms = self._clock.now_ms() - int(keep_s * 1000)
         due = sorted(
             (at_ms, name.block, name)
@@ -54,7 +58,9 @@ class Custody:
             if volume.state is VolumeState.ONLINE
             for at_ms, name in volume.quarantine.due(before_ms)
         )
-        return [name for _at_ms, _block, name in due[:limit]]
+        start = self._named if self._named < len(due) else 0
+        self._named = start + limit
+        return [name for _at_ms, _block, name in due[start : start + limit]]
 
     def quarantine(self, name: BlockName, why: str) -> bool:
         """Refuse a copy that is not the truth, and move it aside; False if none is readable here.

@@ -90,6 +90,8 @@ def test_quarantine_is_due_after_its_grace_the_oldest_first(rig: DiskRig) -> Non
     rig.clock.advance(10)
     assert rig.store.quarantine_due(10, keep_s=keep_s) == [second, first]
     assert rig.store.quarantine_due(1, keep_s=keep_s) == [second]
+    assert rig.store.quarantine_due(1, keep_s=keep_s) == [first], "all have their turn"
+    assert rig.store.quarantine_due(1, keep_s=keep_s) == [second]
     rig.store.purge_bad(second)
     assert rig.store.quarantine_due(10, keep_s=keep_s) == [first]
 

@@ -213,6 +213,28 @@ def test_full_report_comes_in_pages_with_the_last_marked(namenode, new_side) -> 
     assert not any(e.path for r in namenode.reports for e in r.entries)
 
 
+def test_full_report_lists_only_the_buckets_that_differ(namenode, new_side) -> None:
+    namenode.buckets = [103, 104]  # of the blocks 103, 104 and 359
+    side = new_side(namenode.url)
+    side.disk.store(*map(entry, [3, 4, 5, 259]))
+    namenode.wait(lambda: any(report.full and report.last_page for report in namenode.reports))
+    (digests,) = namenode.digests
+    assert (sum(digests.counts), digests.counts[103]) in ((4, 2), (0, 0)), "all, or none yet"
+    page = next(report for report in namenode.reports if report.full)
+    assert page.buckets == [103, 104]
+    assert {each.name.number for each in page.entries} <= {3, 4, 259}
+
+
+def test_full_report_without_a_difference_is_done_with_its_sums(namenode, new_side) -> None:
+    namenode.buckets = []
+    side = new_side(namenode.url)
+    namenode.wait(lambda: namenode.digests)
+    side.disk.store(entry(1))
+    namenode.wait(lambda: namenode.reports)
+    (report,) = namenode.reports
+    assert (report.full, report.sequence) == (False, namenode.digests[-1].sequence + 1)
+
+
 def test_changes_follow_as_they_come_numbered_without_gaps(namenode, new_side) -> None:
     side = new_side(namenode.url)
     namenode.wait(lambda: any(r.full and r.last_page for r in namenode.reports))
