@@ -160,8 +160,113 @@ def test_first_login_uses_verbs_and_flags_that_exist() -> None:
         grammar.parse(module.PROGRAM, shlex.split(line))
 
 
-def test_first_login_is_a_shell_script() -> None:
-    subprocess.run(["sh", "-n", str(DEPLOY / "first-login.sh")], check=True)
+@pytest.mark.parametrize("script", ["first-login.sh", "dfs-health"])
+def test_script_is_a_shell_script(script: str) -> None:
+    subprocess.run(["sh", "-n", str(DEPLOY / script)], check=True)
+
+
+def _commands(line: str) -> list[list[str]]:
+    """The commands of ours in a line of shell."""
+    return [
+        shlex.split(one)
+        for one in re.split(r"\|\||&&|;|\$\(|\)", line)
+        if one.split()[:1] in (["dfs"], ["dfs-admin"], ["dfs-health"])
+    ]
+
+
+def _parse_ours(words: list[str]) -> None:
+    program, *rest = words
+    if program == "dfs-health":
+        program, rest = "dfs-admin", ["health", "--quiet", *rest]
+    module = import_module(f"dfs.cli.{'user' if program == 'dfs' else 'admin'}")
+    grammar.parse(module.PROGRAM, rest)
+
+
+def test_crontab_uses_verbs_and_flags_that_exist() -> None:
+    text = (DEPLOY / "dfs-health.crontab").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and line[0] in "*0123456789"]
+    assert len(lines) == 4
+    for line in lines:
+        *when, user, command = line.split(None, 6)
+        assert len(when) == 5
+        assert user == "dfs"
+        found = _commands(command)
+        assert found
+        for words in found:
+            _parse_ours(words)
+
+
+def test_crontab_finds_the_program_and_the_session_where_the_unit_does() -> None:
+    text = (DEPLOY / "dfs-health.crontab").read_text(encoding="utf-8")
+    cron = dict(re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    unit = (DEPLOY / "dfs-health.service").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^Environment=([A-Z_]+)=(.*)$", unit, re.MULTILINE))
+    assert {key: cron[key] for key in said} == said
+    assert said["DFS_CREDENTIALS"].startswith("/var/lib/dfs/health/")
+
+
+def test_health_script_asks_health_and_logs_in_with_what_exists() -> None:
+    text = (DEPLOY / "dfs-health").read_text(encoding="utf-8")
+    assert (DEPLOY / "dfs-health").stat().st_mode & 0o111
+    found = re.findall(r"\b(dfs(?:-admin)? (?:health|login) [^<)]*)", re.sub(r"#.*", "", text))
+    assert len(found) == 3
+    for line in found:
+        _parse_ours([word for word in shlex.split(line) if not word.startswith("$@")])
+
+
+def test_health_unit_is_hardened_and_started_by_its_timer() -> None:
+    service = _unit("dfs-health")["Service"]
+    assert service["Type"] == "oneshot"
+    assert shlex.split(service["ExecStart"])[0] == "/opt/dfs/bin/dfs-health"
+    _parse_ours(["dfs-health", *shlex.split(service["ExecStart"])[1:]])
+    assert [key for key in HARDENING if service.get(key) != "yes"] == []
+    assert service["ProtectSystem"] == "strict"
+    assert f"/var/lib/{service['StateDirectory']}" == "/var/lib/dfs/health"
+    assert parse_duration_s(service["TimeoutStartSec"]) > 2 * Config().client.give_up_s
+    timer = configparser.ConfigParser(interpolation=None, strict=False)
+    timer.optionxform = str  # type: ignore[assignment,method-assign]
+    timer.read_string((DEPLOY / "dfs-health.timer").read_text(encoding="utf-8"))
+    assert timer["Install"]["WantedBy"] == "timers.target"
+    assert "OnUnitActiveSec" in timer["Timer"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "logins"),
+    [
+        (["0"], 0, 0),
+        (["2"], 2, 0),
+        (["3", "0"], 0, 1),
+        (["3", "1"], 1, 1),
+    ],
+)
+def test_health_script_logs_in_once_when_nobody_is(
+    tmp_path: Path, answers: list[str], code: int, logins: int
+) -> None:
+    (tmp_path / "answers").write_text("".join(f"{answer}\n" for answer in answers))
+    (tmp_path / "password").write_text("words\n")
+    admin = tmp_path / "dfs-admin"
+    admin.write_text(
+        '#!/bin/sh\nread code <"$0.now" || exit 9\n'.replace("$0.now", str(tmp_path / "answers"))
+        + f'sed -i 1d "{tmp_path}/answers"\n[ "$code" = 0 ] || echo "said $code $*"\nexit "$code"\n'
+    )
+    login = tmp_path / "dfs"
+    login.write_text(f'#!/bin/sh\ncat >>"{tmp_path}/logins"\n')
+    for program in (admin, login):
+        program.chmod(0o755)
+    run = subprocess.run(
+        [str(DEPLOY / "dfs-health"), "--probe"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "DFS_HEALTH_PASSWORD_FILE": str(tmp_path / "password"),
+        },
+    )
+    assert run.returncode == code
+    assert run.stdout == (f"said {code} health --quiet --probe\n" if code else "")
+    said = tmp_path / "logins"
+    assert (said.read_text().count("words") if said.exists() else 0) == logins
 
 
 def test_prometheus_scrapes_every_service_where_it_listens() -> None:

@@ -106,13 +106,14 @@ def _ids(words: Sequence[str]) -> list[str]:
 def _say(context: Context, report: HealthReport, checks: Sequence[Check]) -> int:
     out = context.out
     status = max((check.status.value for check in checks), key=_WORST_LAST.index, default=OK)
+    brief = out.quiet
     if status != OK:
         out.quiet = False  # --quiet is silent when all is well, not when something is wrong
     out.document({"status": status, "at_ms": report.at_ms, "checks": list(checks)})
     if out.text:
         out.line(_headline(status, checks))
         out.line()
-        _print_checks(context, checks)
+        _print_checks(context, [check for check in checks if not brief or check.status.value != OK])
     return STATUS_EXITS[status]
 
 

@@ -198,13 +198,8 @@ def scrub_behind(facts: HealthFacts) -> Found:
         ),
         key=lambda each: -each[0],
     )
-    blocks = sum(node.condition.scrub.total_blocks for node in facts.live_nodes)
-    covered = sum(node.condition.scrub.covered_blocks for node in facts.live_nodes)
     if not behind:
-        share = (
-            f"{covered:,} of {blocks:,} copies" if blocks else "there are no copies yet, and all"
-        )
-        return well(f"{share} were re-read or written within {format_duration(slo_s)}")
+        return _scrub_on_time(facts)
     say = critical if behind[0][0] > SCRUB_FAR_BEHIND * slo_s else warning
     return say(
         f"{many(len(behind), 'DataNode')} behind: every copy is to be re-read within"
@@ -216,6 +211,18 @@ def scrub_behind(facts: HealthFacts) -> Found:
             for age_s, node in behind
         ],
         then="dfs-admin scrub status",
+    )
+
+
+def _scrub_on_time(facts: HealthFacts) -> Found:
+    scrubs = [node.condition.scrub for node in facts.live_nodes]
+    copies = sum(scrub.total_blocks for scrub in scrubs)
+    if not copies:
+        return well("there is nothing to re-read yet")
+    oldest = format_duration(max(_age_s(facts, scrub) for scrub in scrubs))
+    return well(
+        f"{copies:,} copies, the oldest reading (or writing) of one {oldest} ago; allowed are"
+        f" {format_duration(facts.config.scrub.slo_s)}"
     )
 
 

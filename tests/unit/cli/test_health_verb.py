@@ -73,6 +73,7 @@ def test_health_quiet_is_silent_when_all_is_well_and_not_otherwise(
     ran = console.admin("health", "--quiet")
     assert ran.code == 1
     assert ran.out.startswith("DFS WARNING - 1 check: nodes_down (12)\n")
+    assert "few_nodes" not in ran.out
 
 
 def test_health_counts_the_checks_asked_for_alone(console: Console, namenode: FakeNamenode) -> None:
