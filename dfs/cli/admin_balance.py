@@ -53,7 +53,8 @@ def _rebalance_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=percent_argument,
         metavar="PCT",
-        help="how far a node's use may be from the mean (as configured, 10)",
+        help="how far a node's use may be from the mean (as configured, 10); with --disks, how far"
+        " a disk's, in percent of the mean",
     )
     parser.add_argument(
         "--bandwidth",
@@ -256,7 +257,7 @@ def _disks(context: Context) -> int:
     ordered = _order_disks(context, stop=False)
     if not ordered.nodes:
         context.out.answer(_ordered_json(ordered), "no DataNode has disks to level")
-        return EXIT_DONE
+        return EXIT_FAILED if context.args.nodes else EXIT_DONE
     if not context.args.wait:
         context.out.answer(_ordered_json(ordered), f"{_who(ordered)} will level the disks")
         context.out.note("watch it: dfs-admin rebalance status --disks")

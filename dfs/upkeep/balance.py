@@ -36,6 +36,7 @@ from dfs.upkeep.balance_plan import (
     Balance,
     BalancePlan,
     Transit,
+    first_few,
     plan_moves,
     weigh,
 )
@@ -392,7 +393,8 @@ class Balancer:
             return None
         if not self._search.is_through(balance.givers):
             return BalanceReport(more=True)
-        whys = "; ".join(f"{node_name(node)}: {why}" for node, why in plan.whys.items())
+        named = [f"{node_name(node)}: {why}" for node, why in plan.whys.items()]
+        whys = first_few(named, "; ")
         return self._end(job, JobState.STUCK, f"{balance.words}. Nothing more can move: {whys}")
 
     def _end(self, job: BalanceJob, state: JobState, why: str) -> BalanceReport:

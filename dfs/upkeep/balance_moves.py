@@ -21,6 +21,7 @@ from dfs.base.clock import Clock
 from dfs.base.errors import DfsError
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import NodeView
+from dfs.base.states import NodeState
 from dfs.blocks.redundancy import RepairClass
 from dfs.upkeep.balance_plan import MoveReplica, Transit
 from dfs.upkeep.balance_rows import Leaving, read_leaving, still_leaving
@@ -201,19 +202,20 @@ class Moves:
             self._knows_leaving = True
             found = read_leaving(connection)
             self._leaving.update({(each.block, each.node): (each, now_s) for each in found})
-        told_ms = {view.node: view.usage.at_ms for view in views}
+        # What is silent says nothing more, and does not hold the others up.
+        told_ms = {v.node: v.usage.at_ms for v in views if v.state is NodeState.LIVE}
         keep_ms = int(TRANSIT_KEEP_S * 1000)
         self._arrived = [
             each
             for each in self._arrived
-            if told_ms.get(each.node, now_ms) < each.at_ms + BEAT_MS
+            if told_ms.get(each.node, 1 << 62) < each.at_ms + BEAT_MS
             and now_ms < each.at_ms + keep_ms
         ]
         there = still_leaving(connection, [leaving for leaving, _ in self._leaving.values()])
         self._leaving = {
             key: (leaving, since_s)
             for key, (leaving, since_s) in self._leaving.items()
-            if key in there and now_s - since_s < TRANSIT_KEEP_S
+            if key in there and key[1] in told_ms and now_s - since_s < TRANSIT_KEEP_S
         }
 
     def forget(self) -> None:

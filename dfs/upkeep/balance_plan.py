@@ -30,6 +30,7 @@ from dfs.base.states import NodeDuty, NodeState, VolumeState
 from dfs.base.units import format_size
 from dfs.blocks.redundancy import Assessment, BlockHealth, KeptBlock, Standings, assess
 
+NAMED_MAX: Final = 5  # nodes in a sentence
 MOVES_MAX: Final = 100  # planned at a time; the next plan sees what became of them
 
 
@@ -106,8 +107,8 @@ class Balance:
         far = [share for share in self.shares if share.side in (Side.OVER, Side.UNDER)]
         if not far:
             return f"every node is within {mean}"
-        named = ", ".join(f"{node_name(share.node)} is at {share.percent:.3g} %" for share in far)
-        return f"not within {mean}: {named}"
+        named = [f"{node_name(share.node)} is at {share.percent:.3g} %" for share in far]
+        return f"not within {mean}: {first_few(named, ', ')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,12 @@ class BalancePlan:
 
 
 _NO_TRANSIT: Final = Transit()
+
+
+def first_few(words: Sequence[str], between: str) -> str:
+    """The first of them, and how many more there are."""
+    more = [f"and {len(words) - NAMED_MAX} more"] if len(words) > NAMED_MAX else []
+    return between.join([*words[:NAMED_MAX], *more])
 
 
 def weigh(
