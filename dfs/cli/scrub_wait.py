@@ -1,7 +1,8 @@
 """Waiting for a scrub pass, and for what it found to be healed.
 
 A node is waited for until it says that the pass is done, or until it counts as dead; one that has
-not heard of the pass (its NameNode was restarted in between) is ordered the same pass again.
+not heard of the pass (its NameNode was restarted in between) is ordered the same pass again.  One
+that doubts itself has stopped, and goes on when a person has looked: it is not waited for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dfs.base.errors import PeerUnreachable, WaitTimedOut
+from dfs.base.errors import BlockCorrupt, PeerUnreachable, WaitTimedOut
 from dfs.base.ids import NodeId, node_name
 from dfs.base.states import NodeState
 from dfs.base.units import format_duration, format_size
@@ -34,6 +35,7 @@ class PassSight(NamedTuple):
     done: tuple[int, ...]
     under_way: tuple[int, ...]
     lost: tuple[int, ...]  # dead, or gone from the cluster
+    doubtful: tuple[int, ...]  # of those not done: found so much that they stopped
     unheard: tuple[int, ...]  # of those under way: do not know of the pass yet
     share: float
     left_bytes: int
@@ -55,16 +57,18 @@ def look_at(
     nodes = {node.node: node for node in status.nodes}
     lost = tuple(n for n in ordered if n not in nodes or nodes[n].state is NodeState.DEAD)
     here = [nodes[n] for n in ordered if n not in lost]
-    under_way = [node for node in here if not _is_done(node, run)]
+    left = [node for node in here if not _is_done(node, run)]
+    under_way = [node for node in left if not node.doubtful]
     total = sum(node.scrub.total_bytes for node in here)
-    left = sum(_left_bytes(node, run) for node in under_way)
+    left_bytes = sum(_left_bytes(node, run) for node in under_way)
     return PassSight(
         done=tuple(node.node for node in here if _is_done(node, run)),
         under_way=tuple(node.node for node in under_way),
         lost=lost,
+        doubtful=tuple(node.node for node in left if node.doubtful),
         unheard=tuple(node.node for node in under_way if node.scrub.run < run),
-        share=(1 - left / total) if total else float(not under_way),
-        left_bytes=left,
+        share=(1 - left_bytes / total) if total else float(not under_way),
+        left_bytes=left_bytes,
         rate_bytes_per_s=sum(node.scrub.rate_bytes_per_s for node in under_way),
         found=sum(max(0, node.scrub.found - found_before.get(node.node, 0)) for node in here),
     )
@@ -95,12 +99,15 @@ class ScrubWait:
 
         Raises:
             PeerUnreachable: every node was lost on the way.
+            BlockCorrupt: a node found so much that it stopped.
             WaitTimedOut: it took longer than `timeout_s`, or healing does not get on.
         """
         with following(self._context, "scrub") as progress:
             result = self._await_pass(progress, timeout_s)
-            if result.sight.found:
+            if result.sight.found and not result.sight.doubtful:
                 result = self._await_healing(progress, timeout_s)
+        if result.sight.doubtful:
+            raise _stopped(result.sight.doubtful)
         if not result.sight.done:
             raise PeerUnreachable("every DataNode that was to scrub was lost on the way")
         return result
@@ -166,6 +173,15 @@ class ScrubWait:
     def _check_time(self, timeout_s: float | None, left: str) -> None:
         if timeout_s is not None and self._context.clock.monotonic_s() - self._began_s > timeout_s:
             raise WaitTimedOut(f"not done within {format_duration(timeout_s)}: {left}")
+
+
+def _stopped(nodes: Sequence[int]) -> BlockCorrupt:
+    names = [node_name(NodeId(node)) for node in nodes]
+    return BlockCorrupt(
+        f"{', '.join(names)} found so many bad blocks that memory or a controller is the likelier"
+        " culprit, and stopped",
+        hint=f"look at the machine first; then: dfs-admin node trust {names[0]}",
+    )
 
 
 def _words(sight: PassSight) -> str:

@@ -10,7 +10,7 @@ from tests.e2e.integrity_rig import QUICK, admin_json, assert_same, put_files, q
 from tests.e2e.refusal_rig import User, admin_of
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("canaries")]
-SETTINGS = {**QUICK, "canary_interval_s": "5s", "new_after_s": "500ms"}
+SETTINGS = {**QUICK, "canary_interval_s": "10s", "new_after_s": "500ms"}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,20 @@ def await_rounds(dfs: User, goal: dict[str, int]) -> None:
         lambda: all(canaries(dfs).get(node, {}).get("rounds", 0) >= goal[node] for node in goal),
         f"canaries healed: {goal}",
     )
+
+
+def test_scrub_start_waits_for_the_living_and_names_the_dead(
+    cluster: RigCluster, dfs: User, tree: Path
+) -> None:
+    assert admin_json(dfs, "scrub", "start", "--wait")["done"] == ["dn-1", "dn-2", "dn-3"]
+    cluster.kill("dn-3")
+    wait_until(lambda: _node_states(dfs)["dn-3"] == "dead", "dn-3 is dead")
+    ran = dfs.admin("scrub", "start", "--wait")
+    assert ran.code == 0, ran.err
+    assert "dn-3 was not told" in ran.err
+    assert dfs.admin("scrub", "start", "--wait", "dn-3").code == 6
+    cluster.start("dn-3")
+    assert_same(dfs, tree)
 
 
 def test_each_node_finds_its_canary_and_repair_heals_it(
@@ -85,20 +99,6 @@ def test_canaries_go_on_when_the_namenode_is_killed(cluster: RigCluster, dfs: Us
     cluster.restart("nn-1")
     await_rounds(dfs, {node: rounds + 1 for node, rounds in before.items()})
     cluster.check_metadata()
-
-
-def test_scrub_start_waits_for_the_living_and_names_the_dead(
-    cluster: RigCluster, dfs: User, tree: Path
-) -> None:
-    assert admin_json(dfs, "scrub", "start", "--wait")["done"] == ["dn-1", "dn-2", "dn-3"]
-    cluster.kill("dn-3")
-    wait_until(lambda: _node_states(dfs)["dn-3"] == "dead", "dn-3 is dead")
-    ran = dfs.admin("scrub", "start", "--wait")
-    assert ran.code == 0, ran.err
-    assert "dn-3 was not told" in ran.err
-    assert dfs.admin("scrub", "start", "--wait", "dn-3").code == 6
-    cluster.start("dn-3")
-    assert_same(dfs, tree)
 
 
 def _states(dfs: User) -> dict[str, str]:

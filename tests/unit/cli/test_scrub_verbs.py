@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from dfs.base.ids import NodeId
@@ -164,6 +165,18 @@ def test_scrub_start_names_a_node_that_died_meanwhile(
     ran = console.admin("scrub", "start", "--wait")
     assert ran.code == 0
     assert "dn-2 was lost before it was done" in ran.err
+
+
+def test_scrub_start_does_not_wait_for_a_node_that_doubts_itself(
+    console: Console, namenode: FakeNamenode
+) -> None:
+    doubtful = msgspec.structs.replace(a_scrubber(2, run=7, run_done=False), doubtful=True)
+    Story(
+        namenode, [a_reply(a_scrubber(1), a_scrubber(2)), a_reply(a_scrubber(1, run=7), doubtful)]
+    )
+    ran = console.admin("scrub", "start", "--wait")
+    assert ran.code == 7
+    assert "dfs-admin node trust dn-2" in ran.err
 
 
 def test_scrub_start_is_unavailable_when_every_node_died_meanwhile(
