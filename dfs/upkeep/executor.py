@@ -291,13 +291,6 @@ class Executor:
         )
         crashpoint.reach("nn.replica.retiring")
         if done:
-            parts.emit.emit(
-                Event.REPLICA_RETIRED,
-                block=step.name.block,
-                node=node_name(step.node),
-                purpose=step.purpose,
-                why=step.reason,
-            )
             parts.nodes.enqueue(step.node, Order.DELETE, step.name, reason=step.reason)
         return done
 
