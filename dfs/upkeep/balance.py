@@ -35,7 +35,6 @@ from dfs.upkeep.balance_plan import (
     MOVES_MAX,
     Balance,
     BalancePlan,
-    Transit,
     first_few,
     plan_moves,
     weigh,
@@ -111,7 +110,7 @@ class Balancer:
         self._lately: deque[tuple[float, int]] = deque()
         self._wait = ""
         self._whys: Mapping[NodeId, str] = {}
-        self._transit: Mapping[NodeId, Transit] = {}
+        self._looked: Balance | None = None  # by the last pass of a job that runs
         # Of the job that is known by when it was started:
         self._job_ms = 0
         self._search = Search(parts.clock)
@@ -186,10 +185,12 @@ class Balancer:
         config = self._parts.config
         threshold = job.threshold_percent or config.threshold_percent
         with self._lock:
-            transit, wait, whys = self._transit, self._wait, self._whys
+            looked, wait, whys = self._looked, self._wait, self._whys
             rate = self._rate()
-        balance = weigh(self._parts.views(), threshold_percent=threshold, transit=transit)
         running = job.state is JobState.RUNNING
+        # What is on its way belongs to the moment of that pass, not to this one.
+        balance = looked if running and looked and looked.threshold == threshold / 100 else None
+        balance = balance or weigh(self._parts.views(), threshold_percent=threshold)
         left = balance.to_move_bytes if running else 0
         return BalanceReply(
             state=job.state.value,
@@ -208,7 +209,7 @@ class Balancer:
             in_flight=self._moves.in_flight,
             rate_bytes_per_s=round(rate, 1) if running else 0.0,
             eta_s=round(left / rate, 1) if running and rate else 0.0,
-            nodes=_node_shares(balance, whys),
+            nodes=_node_shares(balance, whys if running or job.state is JobState.STUCK else {}),
         )
 
     def plan(self, body: BalanceRequest) -> BalancePlanReply:
@@ -219,7 +220,7 @@ class Balancer:
         """
         threshold, _ = self._wanted(body)
         views = self._parts.views()
-        balance = weigh(views, threshold_percent=threshold, transit=self._transit)
+        balance = weigh(views, threshold_percent=threshold)
         with self._parts.reader.view() as connection:
             each = DRY_RUN_BLOCKS // max(1, len(balance.givers))
             samples = {
@@ -282,6 +283,7 @@ class Balancer:
         self._search = Search(self._parts.clock)
         self._failures = 0
         with self._lock:
+            self._looked, self._whys = None, {}
             self._lately.clear()
             self._lately.append((self._parts.clock.monotonic_s(), 0))
 
@@ -306,7 +308,7 @@ class Balancer:
         if plan.moves:
             self._search.note_moves()
         with self._lock:
-            self._transit, self._whys = transit, plan.whys
+            self._looked, self._whys = balance, plan.whys
         return balance, plan
 
     def _standings(self, views: Sequence[NodeView]) -> Standings:

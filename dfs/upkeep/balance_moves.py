@@ -29,7 +29,7 @@ from dfs.upkeep.executor import CopyOutcome
 from dfs.upkeep.retiring import Retirement
 from dfs.upkeep.steps import CopyBlock, DropReplica, Purpose
 
-BEAT_MS: Final = 1_000  # a beat that arrives later than this after a copy tells of it
+BEAT_MS: Final = 200  # a beat that arrives later than this after a copy tells of it
 TRANSIT_KEEP_S: Final = 600.0  # what is not confirmed by then is not waited for
 
 

@@ -282,12 +282,12 @@ class _Level:
 class _Why(StrEnum):
     """Why a block stays where it is; counted, and said in this order of interest."""
 
-    NOT_HEALTHY = "are not healthy, which repair sees to"
-    NOT_SURE = "have a copy here that is not sure"
-    HELD = "have a copy on every node that could take them"
-    RACKS = "would be on fewer racks"
-    ROOM = "fit on no node that lacks some"
-    TOO_BIG = "are too big for what is left to move"
+    NOT_HEALTHY = "not healthy, which repair sees to"
+    NOT_SURE = "with a copy here that is not sure"
+    HELD = "on every node already that could take one"
+    RACKS = "that would be on fewer racks"
+    ROOM = "that fit on no node that lacks some"
+    TOO_BIG = "too big for what is left to move"
 
 
 def plan_moves(

@@ -299,7 +299,7 @@ def test_it_ends_saying_why_when_nothing_more_can_move(
     ended = finish(balancer, clock)
     assert ended.state == "stuck"
     assert "dn-1 is at 60 %, dn-2 is at 0 %, dn-3 is at 0 %. Nothing more can move" in ended.why
-    assert "1 are too big for what is left to move" in ended.why
+    assert "1 too big for what is left to move" in ended.why
 
 
 def test_it_gives_up_when_moves_fail_again_and_again(
