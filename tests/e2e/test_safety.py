@@ -164,6 +164,51 @@ def test_old_copy_of_the_database_serves_reads_and_changes_nothing_until_it_is_a
     assert held <= files_held(four), "what only the lost history knew is kept"
 
 
+def test_third_of_the_nodes_that_vanish_together_freeze_deletions_until_they_return(
+    tmp_path: Path,
+) -> None:
+    with running_cluster(tmp_path / "c", datanodes=6, **QUICK) as cluster:
+        dfs = admin_of(cluster, tmp_path / "here")
+        tree = put_files(dfs, dfs.here, count=6)
+        dfs("put", "-", "/rubbish", stdin=content(500_000)).done()
+        for name in ("dn-5", "dn-6"):
+            cluster.kill(name)
+        wait_until(lambda: health(cluster)["frozen"], "the storm brake is on")
+        dfs("rm", "/rubbish").done()
+        held = files_held(cluster)
+        assert "dn-5, dn-6" in str(status(dfs)["frozen"])
+        dfs("mkdir", "/changes-are-welcome").done()
+        wait_until(
+            lambda: dfs.admin("nodes").out.count("  dead ") == 2, "both count as dead", within_s=30
+        )
+        assert held <= files_held(cluster), "nothing was deleted"
+        cluster.restart("nn-1")
+        wait_until(lambda: not health(cluster)["safe_mode"], "safe mode is over")
+        assert status(dfs)["no_deletes"], "a restart does not forget who is gone"
+        assert held <= files_held(cluster), "nothing was deleted"
+        for name in ("dn-5", "dn-6"):
+            cluster.start(name)
+        wait_until(lambda: not health(cluster)["frozen"], "the storm is over")
+        wait_until(lambda: not held <= files_held(cluster), "rubbish leaves again")
+        assert_same(dfs, tree)
+        assert log_count(cluster, "nn-1", "storm.over") >= 1
+
+
+def test_loss_that_is_accepted_ends_the_storm(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", datanodes=4, **QUICK) as cluster:
+        dfs = admin_of(cluster, tmp_path / "here")
+        dfs.admin("safemode", "accept-loss", "--yes").refused(5, "nothing is frozen")
+        for name in ("dn-3", "dn-4"):
+            cluster.kill(name)
+        wait_until(lambda: health(cluster)["frozen"], "the storm brake is on")
+        dfs.admin("safemode", "accept-loss").refused(2, "--yes")
+        assert "dn-3, dn-4" in dfs.admin("safemode", "accept-loss", "--yes").done().out
+        assert not health(cluster)["frozen"]
+        cluster.restart("nn-1")
+        wait_until(lambda: not health(cluster)["safe_mode"], "safe mode is over")
+        assert not health(cluster)["frozen"], "a restart does not forget it"
+
+
 def copy_database(cluster: RigCluster, to: Path) -> Path:
     """Its file, with the NameNode stopped for that."""
     cluster.stop("nn-1")

@@ -11,6 +11,8 @@ from dfs.base.errors import (
     PathExists,
     PathNotFound,
     PlacementRefused,
+    Regressed,
+    SafeMode,
     SessionExpired,
     StaleEpoch,
     Stopping,
@@ -37,14 +39,19 @@ def test_call_begins_with_the_namenode_that_answered_last(catalog, connect_to) -
     assert clock.monotonic_s() == 0, "a fail-over to a live NameNode waits for nothing"
 
 
-@pytest.mark.parametrize("error", [StaleEpoch("old"), Overloaded("busy"), Stopping("draining")])
+@pytest.mark.parametrize(
+    "error",
+    [StaleEpoch("old"), Overloaded("busy"), Stopping("draining"), SafeMode("just started")],
+)
 def test_call_is_repeated_when_a_later_moment_may_help(catalog, client: DfsClient, error) -> None:
     catalog.refusals["stat"] = [error, error]
     assert client.exists("/data")
     assert catalog.requests["stat"] == 3
 
 
-@pytest.mark.parametrize("error", [PathExists("there"), PlacementRefused("no room")])
+@pytest.mark.parametrize(
+    "error", [PathExists("there"), PlacementRefused("no room"), Regressed("an old copy")]
+)
 def test_call_is_not_repeated_when_it_would_be_refused_again(catalog, client, error) -> None:
     catalog.refusals["stat"] = [error]
     with pytest.raises(type(error)):
