@@ -6,12 +6,12 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from dfs.base.errors import BadRequest
-from dfs.base.ids import node_name, parse_node_name
+from dfs.base.ids import NodeId, node_name, parse_node_name
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
 from dfs.cli.arguments import count_argument, duration_argument, size_argument
 from dfs.cli.verbs import ONLINE, Context, Example, Verb
-from dfs.observe.exit_codes import EXIT_DONE, EXIT_NOT_FOUND
+from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:
     from dfs.wire.repair_api import RepairBudgetReply, RepairClassInfo, RepairReply
@@ -165,12 +165,25 @@ def _pause(context: Context) -> int:
     return EXIT_DONE
 
 
+def _resume_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="also without the DataNodes that vanished together, which the storm brake waits for",
+    )
+
+
 def _resume(context: Context) -> int:
-    from dfs.wire.routes import REPAIR_RESUME  # noqa: PLC0415 - start-up time
+    from dfs.wire.routes import ACCEPT_LOSS, REPAIR_RESUME  # noqa: PLC0415 - start-up time
     from dfs.wire.shapes import Nothing  # noqa: PLC0415
 
+    lost: list[str] = []
+    if context.args.accept_loss:
+        accepted = context.call(ACCEPT_LOSS, Nothing()).nodes
+        lost = [node_name(NodeId(node)) for node in accepted]
     context.call(REPAIR_RESUME, Nothing())
-    context.out.answer({"resumed": True}, "repair goes on")
+    without = f" without {', '.join(lost)}" if lost else ""
+    context.out.answer({"resumed": True, "accepted": lost}, f"repair goes on{without}")
     return EXIT_DONE
 
 
@@ -258,8 +271,13 @@ VERBS: Final = (
         name="repair resume",
         group=GROUP,
         summary="Let repair go on before its pause ends",
+        arguments=_resume_arguments,
         run=_resume,
-        examples=(Example("dfs-admin repair resume", "now"),),
+        examples=(
+            Example("dfs-admin repair resume", "now"),
+            Example("dfs-admin repair resume --accept-loss", "the rack burnt down"),
+        ),
+        exits=(*ONLINE, EXIT_CONFLICT),
     ),
     Verb(
         name="repair budget",

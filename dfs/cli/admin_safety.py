@@ -53,7 +53,7 @@ def _lines(reply: SafetyReply) -> list[str]:
         lines.append("dfs-admin safemode accept-regression --yes")
     if reply.frozen:
         lines.append(f"frozen: {reply.frozen}")
-        lines.append("if they do not come back: dfs-admin safemode accept-loss --yes")
+        lines.append("if they do not come back: dfs-admin repair resume --accept-loss")
     if reply.no_deletes and not (reply.safe_mode or reply.regressed or reply.frozen):
         lines.append(reply.no_deletes)
     return lines
@@ -138,36 +138,6 @@ def _accept(context: Context) -> int:
     return EXIT_DONE
 
 
-def _accept_loss_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="I know that they do not come back soon")
-
-
-def _accept_loss(context: Context) -> int:
-    if not context.args.yes:
-        raise BadRequest(
-            "everything those nodes held is copied again by this",
-            hint="if they do not come back, add --yes",
-        )
-    nodes = accept_loss(context)
-    context.out.answer(
-        {"accepted": [node_name(NodeId(node)) for node in nodes]},
-        f"the loss of {_names(nodes)} is accepted: repair and deletions go on without them",
-    )
-    return EXIT_DONE
-
-
-def accept_loss(context: Context) -> list[int]:
-    """Let repair go on without the nodes that vanished together; which they are.
-
-    Raises:
-        JobConflict: none did.
-    """
-    from dfs.wire.routes import ACCEPT_LOSS  # noqa: PLC0415 - start-up time
-    from dfs.wire.shapes import Nothing  # noqa: PLC0415
-
-    return context.call(ACCEPT_LOSS, Nothing()).nodes
-
-
 VERBS: Final = (
     Verb(
         name="safemode",
@@ -203,17 +173,6 @@ VERBS: Final = (
         arguments=_wait_arguments,
         run=_wait,
         examples=(Example("dfs-admin safemode wait --timeout 5m", "after a restart, in a script"),),
-    ),
-    Verb(
-        name="safemode accept-loss",
-        group=GROUP,
-        summary="Heal without DataNodes that vanished together",
-        description="When a quarter of them, or a whole rack, fell silent at once, only last\n"
-        "copies are repaired and nothing is deleted, until they return or somebody says this.",
-        arguments=_accept_loss_arguments,
-        run=_accept_loss,
-        examples=(Example("dfs-admin safemode accept-loss --yes", "the rack burnt down"),),
-        exits=(*ONLINE, EXIT_USAGE, EXIT_CONFLICT),
     ),
     Verb(
         name="safemode accept-regression",

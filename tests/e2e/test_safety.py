@@ -197,12 +197,12 @@ def test_third_of_the_nodes_that_vanish_together_freeze_deletions_until_they_ret
 def test_loss_that_is_accepted_ends_the_storm(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", datanodes=4, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")
-        dfs.admin("safemode", "accept-loss", "--yes").refused(5, "nothing is frozen")
+        dfs.admin("repair", "resume", "--accept-loss").refused(5, "nothing is frozen")
         for name in ("dn-3", "dn-4"):
             cluster.kill(name)
         wait_until(lambda: health(cluster)["frozen"], "the storm brake is on")
-        dfs.admin("safemode", "accept-loss").refused(2, "--yes")
-        assert "dn-3, dn-4" in dfs.admin("safemode", "accept-loss", "--yes").done().out
+        ran = dfs.admin("repair", "resume", "--accept-loss").done()
+        assert "without dn-3, dn-4" in ran.out
         assert not health(cluster)["frozen"]
         cluster.restart("nn-1")
         wait_until(lambda: not health(cluster)["safe_mode"], "safe mode is over")
