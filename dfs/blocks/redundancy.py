@@ -211,15 +211,18 @@ _PLACE_WORDS: Final[Mapping[_Place, str]] = {
     _Place.LAST: "does not count: being retired, or its node is in doubt",
     _Place.BAD: "bad",
     _Place.DISPUTED: "other bytes than were written, its node says they are right",
-    _Place.NOTHING: "not there to be read",
+    _Place.NOTHING: "out of reach: its node is dead or gone",
 }
 OLD_COPY: Final = "of another generation: no copy of this block"
+LACKED: Final = "its node said that it has it no more"
 
 
 def words_for(copy: BlockCopy, block: KeptBlock, at: Standings) -> str:
     """What that copy is good for, for people; see the module's table."""
     if copy.generation != block.truth.generation:
         return OLD_COPY
+    if copy.state is ReplicaState.MISSING:
+        return LACKED
     return _PLACE_WORDS[_place_of(copy.state, at.worth.get(copy.node, NodeWorth.NONE))]
 
 
@@ -311,7 +314,9 @@ def _judge_unreadable(tally: _Tally, counting: int) -> tuple[BlockHealth, Repair
         return BlockHealth.DISPUTED, RepairClass.DAMAGED, words
     if bad:
         return BlockHealth.CORRUPT, RepairClass.DAMAGED, f"every copy known is bad ({bad})"
-    return BlockHealth.MISSING, RepairClass.DAMAGED, "no copy is known"
+    gone = len(tally[_Place.NOTHING])
+    words = f"no copy is left; {gone} known, of nodes that are dead or lack it" if gone else ""
+    return BlockHealth.MISSING, RepairClass.DAMAGED, words or "no copy is known"
 
 
 def _is_misplaced(block: KeptBlock, tally: _Tally, at: Standings) -> bool:

@@ -1,12 +1,15 @@
 """Pure: what repair is about with blocks that somebody asks for: copies under way, or why not."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from dfs.base.ids import BlockId
 from dfs.blocks.explanation import NO_REPAIR, RepairState
-from dfs.blocks.redundancy import KeptBlock, assess
+from dfs.blocks.redundancy import KeptBlock, RepairClass, assess
 from dfs.upkeep.cluster_view import ClusterView
 from dfs.upkeep.repair_plan import Deferral, RepairPlan
+
+NOTHING_TO_COPY: Final = "there is nothing to copy from; a good copy that comes back is taken"
 
 
 def repair_states(
@@ -47,6 +50,8 @@ def _state(
         return RepairState(copying, why, refusals) if copying or why else NO_REPAIR
     held = paused or view.cautions.why_no_repair(urgency) or view.pending.resting.get(number, "")
     why = held or (deferral.reason if deferral else "")
-    if not why and not copying:
+    if not why and urgency is RepairClass.DAMAGED:
+        why = NOTHING_TO_COPY
+    elif not why and not copying:
         why = "the next survey has to find it first" if planned else "nothing is planned yet"
     return RepairState(copying, why, refusals)

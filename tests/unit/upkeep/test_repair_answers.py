@@ -58,6 +58,10 @@ def test_reason_to_wait_is_the_most_general_one() -> None:
     assert ask(a_block(1), deferral, cautions=held, paused="paused").why_not == "paused"
 
 
+def test_block_without_a_good_copy_has_nothing_to_copy_from() -> None:
+    assert "nothing to copy from" in ask(a_block()).why_not
+
+
 def test_block_that_nobody_looked_at_yet_is_said_to_be_so() -> None:
     assert "survey" in ask(a_block(1)).why_not
     assert "nothing is planned" in ask(a_block(1), planned=False).why_not
