@@ -74,6 +74,7 @@ new_after_s = 30s
 quick_interval_s = 30s
 transient_again_s = 2s
 doubt_blocks = 50
+doubt_percent = 1
 pause_max_s = 1h
 canary_interval_s = 1h
 

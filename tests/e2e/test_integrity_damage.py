@@ -29,7 +29,9 @@ VICTIM = "dn-1"
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
     root = tmp_path_factory.mktemp("damage") / "c"
-    with running_cluster(root, datanodes=3, quarantine_keep_s="45s", **QUICK) as made:
+    # More goes bad here in ten minutes than a node would believe otherwise.
+    settings = QUICK | {"quarantine_keep_s": "45s", "doubt_percent": "100"}
+    with running_cluster(root, datanodes=3, **settings) as made:
         yield made
 
 
