@@ -136,15 +136,19 @@ class Moves:
 
     def _copied(self, move: MoveReplica, outcome: CopyOutcome) -> None:
         """In the thread that copied: the source's copy may go now."""
-        error = outcome.why
-        if outcome.done:
-            crashpoint.reach("nn.balance.copied")
-            step = DropReplica(move.block.name, move.source, move.reason, Purpose.BALANCE)
-            try:
-                error = self._mover.drop(step).why_not
-            except DfsError as err:
-                error = f"{err.code}: {err.message}"
-        self._ended.put(Moved(move, error))
+        error = "it ended in the middle"  # stands when something raises what it should not
+        try:
+            error = outcome.why or self._drop(move)
+        except DfsError as err:
+            error = f"{err.code}: {err.message}"
+        finally:
+            self._ended.put(Moved(move, error))
+
+    def _drop(self, move: MoveReplica) -> str:
+        """Retire the source's copy; why not, or ""."""
+        crashpoint.reach("nn.balance.copied")
+        step = DropReplica(move.block.name, move.source, move.reason, Purpose.BALANCE)
+        return self._mover.drop(step).why_not
 
     def ended(self, wait_s: float) -> list[Moved]:
         """The moves that ended since the last call; waits for one if there is none."""
