@@ -40,8 +40,8 @@ FIRST_START_OF_A_DATANODE = (
 ADMISSION_OF_A_DATANODE = "nn.node.joined"
 ELSEWHERE = {
     "client.tree.marked": "tests/unit/client/test_put_resume.py",
-    "dn.copy.answering": "nobody orders copies between DataNodes yet",
-    "dn.copy.stored": "nobody orders copies between DataNodes yet",
+    "dn.copy.answering": "tests/e2e/test_repair_crashes.py",
+    "dn.copy.stored": "tests/e2e/test_repair_crashes.py",
     "dn.delete.answering": "deletions are ordered in beats; the call is for by-hand use",
     "dn.level.copied": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.purge.committed": "tests/unit/blockstore/test_crash_sweep.py",
@@ -57,6 +57,9 @@ ELSEWHERE = {
     "nn.canary.kept": "tests/unit/upkeep/test_canary_service.py",
     "nn.canary.spoiled": "tests/unit/upkeep/test_canary_service.py",
     "nn.canary.written": "tests/unit/upkeep/test_canary_service.py",
+    "nn.copy.counted": "tests/e2e/test_repair_crashes.py",
+    "nn.copy.received": "tests/e2e/test_repair_crashes.py",
+    "nn.replica.retiring": "tests/e2e/test_repair_crashes.py",
     "nn.init.created": "tests/integration/test_namenode_process.py",
     "nn.init.tables": "tests/integration/test_namenode_process.py",
     "nn.password.kept": "tests/integration/test_namenode_process.py",
