@@ -83,9 +83,10 @@ down: $(STAMP)  ## Stop it; its files stay in DATA
 bench: $(STAMP)  ## Measure against cp on the same disk; see bench/RESULTS.md
 	$(BIN)/python -m bench.run
 
-bench-integrity: $(STAMP)  ## Measure scrubbing and healing, with few bytes; in full: bench/RESULTS.md
+bench-integrity: $(STAMP)  ## Measure scrub, heal and stock, with little; in full: bench/RESULTS.md
 	$(BIN)/python -m bench.scrub --size 512MiB
 	$(BIN)/python -m bench.heal --size 256MiB
+	$(BIN)/python -m bench.stock --nodes 20 --blocks 2000
 
 clean:  ## Remove what builds, tests and tools left (not DATA)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis
