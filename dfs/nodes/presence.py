@@ -386,10 +386,14 @@ class Presence:
         return failed
 
     def must_register(self) -> None:
-        """What nodes hold is not to be trusted any more: each registers and reports anew."""
+        """What nodes hold is not to be trusted any more: each registers and reports anew.
+
+        What was ordered of them goes too: it was decided on what is not believed any more.
+        """
         with self._lock:
             for known in self._nodes.values():
                 known.registration = known.full_report = 0
+                known.orders = Orders()
 
     def _known(self, node: NodeId) -> _Node:
         known = self._nodes.get(node)

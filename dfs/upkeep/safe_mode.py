@@ -61,9 +61,13 @@ class ByHand(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SafeModeStatus:
-    """How it is now; `facts` are the newest of the start, None when that was over at once."""
+    """How it is now; `facts` are the newest of the start, None when that was over at once.
+
+    `since_ms` is when it was entered by hand, else when the start began.
+    """
 
     on: bool
+    since_ms: int
     why: str
     by_hand: ByHand | None
     starting: bool
@@ -97,6 +101,7 @@ class SafeModeGuard:
         self._facts: StartFacts | None = None
         self._blocks = 0
         self._began_s = self._look_after_s = clock.monotonic_s()
+        self._began_ms = clock.now_ms()
         self.begin()
 
     def begin(self) -> None:
@@ -107,6 +112,7 @@ class SafeModeGuard:
             self._blocks = blocks
             self._starting, self._why = True, "the NameNode has just started"
             self._began_s = self._look_after_s = self._clock.monotonic_s()
+            self._began_ms = self._clock.now_ms()
             self._look()
             starting = self._starting
         if starting:
@@ -157,6 +163,7 @@ class SafeModeGuard:
         why = self.why()
         return SafeModeStatus(
             on=bool(why),
+            since_ms=self._by_hand.at_ms if self._by_hand else self._began_ms,
             why=why,
             by_hand=self._by_hand,
             starting=self._starting,

@@ -90,7 +90,7 @@ class Safety:
         return SafetyReply(
             safe_mode=safe.why,
             by_hand=safe.by_hand.by if safe.by_hand else "",
-            since_ms=safe.by_hand.at_ms if safe.by_hand else 0,
+            since_ms=safe.since_ms if safe.on else 0,
             starting=safe.starting,
             blocks=facts.blocks if facts else 0,
             found=facts.found if facts else 0,

@@ -10,7 +10,7 @@ class SafetyReply(Reply, frozen=True, kw_only=True):
     Attributes:
         safe_mode: why safe mode is on.
         by_hand: the administrator who entered it; "" when nobody did.
-        since_ms: since when it is on by hand; 0 otherwise.
+        since_ms: since when it is on; 0 when it is not.
         starting: the start of the NameNode is not over.
         blocks: blocks known at the start; `found` of them on nodes that have reported since.
         wanted_percent: how many of them must be found.
