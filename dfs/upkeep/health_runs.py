@@ -113,6 +113,7 @@ class HealthRuns:
         self._emit = emit
         self._config = config
         self._lock = threading.Lock()
+        self._probing = threading.Lock()
         self._last: dict[str, HealthStatus] | None = None
         self._stored_ms = 0
         self.late = LateKnown()
@@ -127,7 +128,8 @@ class HealthRuns:
     def health(self, body: HealthRequest) -> HealthReport:
         """Health as of now, for a person."""
         if body.probe:
-            self.late.probe()
+            with self._probing:  # one round at a time, however many ask
+                self.late.probe()
         report = self.report(probed=body.probe)
         self._note(report)
         return report
