@@ -38,11 +38,11 @@ DATANODES, COPIES = 4, 2
 FILE_BYTES = 256 * MiB
 POLL_S = 0.25
 GIVE_UP_S = 3600.0
-# Nothing but the disk is to hold it back, and nobody waits long for the dead.
+# Nothing but the disk is to hold it back, nobody waits long for the dead, and nothing begins before.
 DEAD_AFTER, DEAD_AFTER_HERE = "dead_after_s = 60s", "dead_after_s = 15s"
 SETTINGS = """
 [repair]
-urgent_after_s = 15s
+urgent_after_s = 60s
 last_copy_bytes = 0
 few_copies_bytes = 0
 under_bytes = 0
