@@ -30,9 +30,10 @@ from dfs.namespace.resolve import Place, Resolver
 from dfs.namespace.walk import names_below, walk
 from dfs.wire.check_api import BlockCheck, CopyCheck, FileCheck, FsckReply, FsckRequest, FsckTotals
 
-FILES_AT_ONCE: Final = 50
+FILES_AT_ONCE: Final = 500
+BLOCKS_AT_ONCE: Final = 2_000  # about, by the sizes of the files
 PAGE_VISITS_MAX: Final = 20_000
-PAGE_BLOCKS_MAX: Final = 10_000  # one more file at most, so twice that in the worst case
+PAGE_BLOCKS_MAX: Final = 5_000  # and those of the files read with the last of them
 PAGE_NAMED_MAX: Final = 1_000  # files named in an answer, so that its body stays small
 NOT_COMMITTED: Final = "the metadata has no such block (see: dfs-admin fsck --metadata)"
 WELL: Final = frozenset({BlockHealth.HEALTHY, BlockHealth.EXCESS})
@@ -150,16 +151,20 @@ class _Page:
 
     def _walk(self, place: Place, after: tuple[str, ...]) -> str:
         waiting: list[tuple[str, Inode]] = []
+        blocks = 0
         steps = walk(self._connection, place.inode, place.path, after=after)
         for visited, step in enumerate(steps, start=1):
-            if step.entry.inode.is_directory:
+            inode = step.entry.inode
+            if inode.is_directory:
                 self._counts(step.path).directories += 1
             else:
-                waiting.append((step.path, step.entry.inode))
-            if len(waiting) >= FILES_AT_ONCE or visited >= PAGE_VISITS_MAX:
+                waiting.append((step.path, inode))
+                blocks += 1 + inode.size_bytes // max(1, inode.block_size_bytes)
+            is_last = visited >= PAGE_VISITS_MAX
+            if is_last or len(waiting) >= FILES_AT_ONCE or blocks >= BLOCKS_AT_ONCE:
                 self._check(waiting)
-                waiting = []
-                if visited >= PAGE_VISITS_MAX or self._is_full():
+                waiting, blocks = [], 0
+                if is_last or self._is_full():
                     return step.path
         self._check(waiting)
         return ""

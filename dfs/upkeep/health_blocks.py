@@ -70,7 +70,10 @@ def blocks_away(facts: HealthFacts) -> Found:
     count = blocks.health.get(BlockHealth.AWAY, 0)
     if not count:
         return well("no block waits for a silent DataNode to come back")
-    surprise = any(is_expected(node) and node.state is not NodeState.LIVE for node in facts.nodes)
+    # In safe mode nodes are being awaited: it says so itself, and for how long.
+    surprise = not facts.safety.safe_mode and any(
+        is_expected(node) and node.state is not NodeState.LIVE for node in facts.nodes
+    )
     say = critical if surprise else warning
     return say(
         f"{many(count, 'block')} not readable until DataNodes that are silent come back",

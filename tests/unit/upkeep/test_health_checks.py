@@ -169,6 +169,16 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
         WARNING,
         "come back",
     ),
+    (
+        "blocks_away",
+        with_blocks(
+            BlockHealth.AWAY,
+            nodes=(a_dn(1, state=NodeState.JOINED),),
+            safety=SafetyFacts(safe_mode="0 of 7"),
+        ),
+        WARNING,
+        "come back",
+    ),
     ("blocks_one_copy", with_last_copies(), WARNING, "done in about 1m 30s"),
     (
         "blocks_one_copy",
