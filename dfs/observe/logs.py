@@ -37,6 +37,8 @@ _WARNINGS: Final = frozenset(
         Event.NAMENODE_UNREACHABLE,
         Event.COMMAND_FENCED,
         Event.CATALOG_REBUILT,
+        Event.SAFE_MODE_ENTERED,
+        Event.METADATA_ACCEPTED,
     }
 )
 _ERRORS: Final = frozenset(
@@ -50,6 +52,8 @@ _ERRORS: Final = frozenset(
         Event.BLOCK_CORRUPT,
         Event.BLOCK_QUARANTINED,
         Event.VOLUME_FAILED,
+        Event.STORM_FROZEN,
+        Event.METADATA_REGRESSED,
     }
 )
 _DEBUG: Final = frozenset({Event.REQUEST_SERVED, Event.BLOCK_STORED, Event.BLOCK_DELETED})

@@ -120,6 +120,10 @@ class SafeModeGuard:
 
     # ---- what others ask
 
+    def is_starting(self) -> bool:
+        """Whether the start was not over when somebody last looked."""
+        return self._starting
+
     def is_on(self) -> bool:
         """Whether it is on now."""
         return bool(self.why())

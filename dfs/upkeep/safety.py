@@ -58,6 +58,7 @@ class Safety:
         remembered = Remembered(parts.reader, parts.writer)
         self.storm = _build_storm(parts, remembered)
         self.safe_mode = _build_safe_mode(parts, remembered, self.storm)
+        self.storm.is_starting = self.safe_mode.is_starting
         self.regression = _build_regression(parts, remembered, self.safe_mode)
         self.caution = Caution(
             changes=(self.regression.refusal, self.safe_mode.refusal),
@@ -77,8 +78,8 @@ class Safety:
 
     def run_once(self) -> None:
         """Let each guard look; what they find is said once, as events."""
-        self.regression.run_once()
         self.safe_mode.run_once()
+        self.regression.run_once()
         self.storm.run_once()
 
     # ---- what is held back

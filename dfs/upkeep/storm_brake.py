@@ -59,6 +59,8 @@ class StormBrake:
         self._clock = clock
         self._emit = emit
         self._limits = limits
+        # While the NameNode starts, nobody is heard yet, and safe mode holds everything anyway.
+        self.is_starting: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
         self._storm = CALM
         self._looked_s = -LOOK_AGAIN_S
@@ -128,6 +130,8 @@ class StormBrake:
         return storm.nodes
 
     def _look(self, *, why: str = "they are back") -> None:
+        if self.is_starting():
+            return
         before, self._storm = (
             self._storm,
             judge_storm(
