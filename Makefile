@@ -87,6 +87,7 @@ bench-integrity: $(STAMP)  ## Measure scrub, heal and stock, with little; in ful
 	$(BIN)/python -m bench.scrub --size 512MiB
 	$(BIN)/python -m bench.heal --size 256MiB
 	$(BIN)/python -m bench.stock --nodes 20 --blocks 2000
+	$(BIN)/python -m bench.repair_plan --blocks 50000
 
 clean:  ## Remove what builds, tests and tools left (not DATA)
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis

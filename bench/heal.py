@@ -38,7 +38,7 @@ DATANODES, COPIES = 4, 2
 FILE_BYTES = 256 * MiB
 POLL_S = 0.25
 GIVE_UP_S = 3600.0
-# Nothing but the disk is to hold it back, and it begins when the node counts as dead, which is soon.
+# Nothing but the disk is to hold it back, and it begins once the node counts as dead: soon.
 DEAD_AFTER, DEAD_AFTER_HERE = "dead_after_s = 60s", "dead_after_s = 15s"
 SETTINGS = """
 [repair]
