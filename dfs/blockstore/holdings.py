@@ -227,6 +227,8 @@ class Holdings:
             else:
                 self._unmoved.add(name)
             self.feed.changed(name)
+        if self.breaker.is_open and not moved:
+            volume.suspects.add(name)  # a restart forgets who is refused, and no suspect
         if moved or not was_refused:
             self._emit.emit(
                 Event.BLOCK_QUARANTINED,

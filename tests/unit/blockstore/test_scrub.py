@@ -263,8 +263,12 @@ def test_breaker_opens_at_a_third_flipped_and_the_rest_is_left_in_place(rig: Scr
             rig.get(name)
     assert rig.store.quarantined == 10
     assert rig.settle() == 0  # it has stopped
+    refused = len(set(hurt) - quarantined(rig))
+    assert rig.scrubber.status().suspects == refused
     rig.restart()
     assert rig.scrubber.status().state != "doubtful"
+    rig.settle()  # the suspects come first, and are as bad as before
+    assert (rig.scrubber.status().state, rig.store.quarantined) == ("doubtful", 20)
 
 
 def test_transient_mismatch_is_told_and_looked_at_again_later(rig: ScrubRig) -> None:
