@@ -101,15 +101,16 @@ def _list(value: render.Json) -> list[dict[str, render.Json]]:
 
 def _cells(node: ScrubNode, now_ms: int) -> tuple[str, ...]:
     scrub = node.scrub
+    heard = node.state.value == "live"
     return (
         node_name(NodeId(node.node)),
         _state_words(node, now_ms),
-        _pass_words(scrub),
+        _pass_words(scrub) if heard else render.NOTHING,
         f"{format_size(scrub.rate_bytes_per_s)}/s" if scrub.rate_bytes_per_s else render.NOTHING,
         render.percent(scrub.covered_bytes, scrub.total_bytes),
         f"{scrub.unverified_blocks:,}",
         _ago(scrub.oldest_ms, now_ms),
-        format_duration(scrub.eta_s) if scrub.eta_s else render.NOTHING,
+        format_duration(scrub.eta_s) if scrub.eta_s and heard else render.NOTHING,
         f"{scrub.found:,}",
         f"{node.bad:,}",
         _ago(scrub.last_verified_ms, now_ms),

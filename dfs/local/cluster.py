@@ -63,6 +63,7 @@ class LocalCluster:
     Args:
         environment: what daemons inherit, less what points at another cluster.
         say: told, in words, what is being done.
+        hurry: a new cluster is made for a tour: it is less patient.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class LocalCluster:
         rng: Random,
         environment: Mapping[str, str],
         say: Callable[[str], None],
+        hurry: bool = False,
     ) -> None:
         self.folder = Folder(root.absolute())
         self._clock = clock
         self._rng = rng
         self._environment = {k: v for k, v in environment.items() if k not in _NOT_INHERITED}
         self._say = say
+        self._hurry = hurry
         self._http = HttpLink(timeout_s=_HEALTH_TIMEOUT_S)
 
     def up(self, *, datanodes: int | None = None) -> None:
@@ -112,11 +115,11 @@ class LocalCluster:
                     self._await_end(member)
 
     def add_datanode(self) -> Member:
-        """One DataNode more, started and joined."""
+        """One DataNode more, started and joined; those that were stopped or killed stay so."""
         with self.folder.lock():
             self._need_cluster()
             member = self._new_member(DATANODE)
-            self._bring_datanodes()
+            self._bring_datanodes(new=True)
             return member
 
     def start(self, name: str) -> None:
@@ -213,12 +216,19 @@ class LocalCluster:
         return msgspec.structs.replace(member, port=port, http_port=http_port)
 
     def _write_settings(self, namenode: Member) -> None:
-        text = settings_text(namenode=namenode.http, credentials=self.folder.credentials)
+        text = settings_text(
+            namenode=namenode.http, credentials=self.folder.credentials, hurry=self._hurry
+        )
         write_private(self.folder.config, text.encode())
 
-    def _bring_datanodes(self, *, only: str = "") -> None:
-        """Start DataNodes; new ones join one by one, so that they are numbered in order."""
-        wanted = [m for m in self.folder.load().of(DATANODE) if only in ("", m.name)]
+    def _bring_datanodes(self, *, only: str = "", new: bool = False) -> None:
+        """Start DataNodes; new ones join one by one, so that they are numbered in order.
+
+        Args:
+            only: this one; `new`: those that never joined.
+        """
+        members = self.folder.load().of(DATANODE)
+        wanted = [m for m in members if only in ("", m.name) and not (new and m.settled)]
         session = self.session()
         try:
             session.open()

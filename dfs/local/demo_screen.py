@@ -5,7 +5,7 @@ On a terminal transfers show a bar; elsewhere (a log, a CI) everything is plain 
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -25,10 +25,12 @@ from dfs.base.clock import Clock
 from dfs.base.errors import DaemonFailed, DfsError
 from dfs.base.units import format_duration, format_size
 from dfs.client import SilentProgress
+from dfs.observe.exit_codes import EXIT_DONE
 
 COMMAND_LINES_MAX: Final = 14
 COMMAND_TIMEOUT_S: Final = 120.0
 INDENT: Final = 5
+LINE_EVERY_S: Final = 5.0
 
 
 class Screen:
@@ -88,11 +90,39 @@ class Screen:
         with bars:
             yield TransferBar(bars, label)
 
-    def command(self, shown: str, argv: Sequence[str], *, environment: Mapping[str, str]) -> None:
-        """Run a command as a user would and show what it prints, shortened.
+    @contextlib.contextmanager
+    def job(self, label: str) -> Iterator[Callable[[float, str], None]]:
+        """A bar for something the cluster does; what is yielded moves it.  Gone when it is done.
+
+        Elsewhere than on a terminal it is a plain line now and then.
+        """
+        if not self._console.is_terminal:
+            yield _JobLines(self, label, self._clock).show
+            return
+        bars = Bars(
+            TextColumn("   {task.description}"),
+            BarColumn(bar_width=36),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[words]}", markup=False),
+            console=self._console,
+            transient=True,
+        )
+        task = bars.add_task(label, total=1.0, words="")
+        with bars:
+            yield lambda share, words: bars.update(task, completed=share, words=words)
+
+    def command(
+        self,
+        shown: str,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        fine: Collection[int] = (EXIT_DONE,),
+    ) -> int:
+        """Run a command as a user would and show what it prints, shortened; its exit code.
 
         Raises:
-            DaemonFailed: it could not be run, or exits with a failure.
+            DaemonFailed: it could not be run, or its exit code is none of those that are fine.
         """
         self._console.print(Text(f"   $ {shown}", style="bold"))
         try:
@@ -107,7 +137,7 @@ class Screen:
             )
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise DaemonFailed(f"{shown}: {exc}") from exc
-        if run.returncode != 0:
+        if run.returncode not in fine:
             raise DaemonFailed(f"{shown} ended with {run.returncode}: {run.stderr.strip()}")
         lines = run.stdout.splitlines()
         for line in lines[:COMMAND_LINES_MAX]:
@@ -117,6 +147,7 @@ class Screen:
         if len(lines) > COMMAND_LINES_MAX:
             rest = f"     ... and {len(lines) - COMMAND_LINES_MAX:,} lines more"
             self._console.print(Text(rest, style="dim"))
+        return run.returncode
 
     def prove(self, claim: str, detail: str, *, held: bool) -> None:
         """A claim that was put to the test, for the summary."""
@@ -142,6 +173,23 @@ class Screen:
             Panel(table, title="What was proven", border_style=colour, expand=False)
         )
         self._console.print(f"[bold {colour}]{end}[/]  The tour took {format_duration(took_s)}.")
+
+
+class _JobLines:
+    """A job in plain lines: one at the start, and one every few seconds."""
+
+    def __init__(self, screen: Screen, label: str, clock: Clock) -> None:
+        self._screen = screen
+        self._label = label
+        self._clock = clock
+        self._due_s = clock.monotonic_s() + LINE_EVERY_S
+
+    def show(self, share: float, words: str) -> None:
+        """It is that far."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._due_s:
+            self._due_s = now_s + LINE_EVERY_S
+            self._screen.say(f"{self._label}: {share:.0%}, {words}")
 
 
 class TransferBar(SilentProgress):

@@ -74,6 +74,7 @@ class CanaryStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str  # see dfs.upkeep.canary_states
     path: str = ""
     why: str = ""  # what it waits for
+    first_ms: int = 0  # when the node was first seen: its first round is due soon after
     armed_ms: int = 0
     found_ms: int = 0
     healed_ms: int = 0

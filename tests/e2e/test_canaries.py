@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster_rig import RigCluster, running_cluster, wait_until
-from tests.e2e.integrity_rig import QUICK, admin_json, assert_same, put_files, quarantined
+from tests.e2e.integrity_rig import QUICK, admin_json, assert_same, log_count, put_files
 from tests.e2e.refusal_rig import User, admin_of
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("canaries")]
@@ -60,7 +60,7 @@ def test_each_node_finds_its_canary_and_repair_heals_it(
 ) -> None:
     await_rounds(dfs, {"dn-1": 1, "dn-2": 1, "dn-3": 1})
     for node in ("dn-1", "dn-2", "dn-3"):
-        assert quarantined(cluster, node), "the spoiled copy was put aside"
+        assert log_count(cluster, node, "block.quarantined"), "the spoiled copy was put aside"
     status = admin_json(dfs, "scrub", "status")
     assert status["blocks"]["bad"] == 0, "a canary is no alarm"
     assert not any(one["late"] for one in status["canaries"])
