@@ -52,7 +52,6 @@ from dfs.upkeep.canary_states import (
     written,
 )
 from dfs.upkeep.caution import Caution
-from dfs.upkeep.health_facts import CanaryFacts
 from dfs.upkeep.scrubbing import Nodes, Waiting
 from dfs.wire.data_api import OpenedFile
 from dfs.wire.scrub_api import CanaryStatus
@@ -62,7 +61,6 @@ FIRST_AFTER_S: Final = 600.0  # a node that just joined has better things to do
 CHECK_EVERY_S: Final = 60.0
 CHECKS_PER_INTERVAL: Final = 50  # where the interval is short
 WRITES_PER_PASS_MAX: Final = 4
-NODES_MIN: Final = 2  # one to spoil a copy on, one to heal it from
 BEATS_TO_OBEY: Final = 10  # one to be told, one to answer, and some that get lost
 _KEY: Final = "canary."
 _BAD: Final = frozenset({What.CORRUPT, What.QUARANTINED, What.DISPUTED})
@@ -313,19 +311,6 @@ class Canaries:
             for node in sorted(fit)
             if node in canaries
         ]
-
-    def facts(self) -> CanaryFacts | None:
-        """The canary that was healed longest ago; None while no node has another beside it."""
-        statuses = self.statuses()
-        if len(statuses) < NODES_MIN:
-            return None
-        worst = min(statuses, key=lambda one: one.last_healed_ms or one.first_ms)
-        return CanaryFacts(
-            since_ms=worst.first_ms,
-            healed_ms=worst.last_healed_ms,
-            armed_ms=worst.armed_ms,
-            error=f"{node_name(NodeId(worst.node))}: {worst.why}" if worst.why else "",
-        )
 
     def blocks(self, connection: Connection) -> frozenset[BlockId]:
         """The blocks of canaries, bad on purpose perhaps."""

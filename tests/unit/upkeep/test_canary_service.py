@@ -202,9 +202,6 @@ def test_a_canary_is_late_when_nothing_finds_it(rig: CanaryRig) -> None:
     rig.place()
     rig.pass_on()
     assert not rig.status(1).late
-    facts = rig.canaries.facts()
-    assert facts is not None
-    assert (facts.healed_ms, facts.armed_ms) == (0, rig.status(1).armed_ms)
     rig.advance(rig.config.health.canary_late_s)
     assert rig.status(1).late
 
