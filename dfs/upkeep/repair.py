@@ -29,7 +29,7 @@ from dfs.upkeep.repair_plan import RepairLimits, RepairPlan, plan_repair
 from dfs.upkeep.repair_settings import RepairSettings
 from dfs.upkeep.reprieve import Reprieve
 from dfs.upkeep.survey import Survey
-from dfs.upkeep.surveyor import Surveyor
+from dfs.upkeep.surveyor import COPIED_CLASSES, Surveyor
 
 TRIM_EVERY_S: Final = 600.0
 _HERE: Final = frozenset({NodeWorth.FULL, NodeWorth.SPARE, NodeWorth.DOUBTFUL})
@@ -117,7 +117,7 @@ class RepairJob:
         self._budget = budget
         drops = sum(bool(parts.executor.drop(step)) for step in plan.drops)
         self.plan = plan
-        if drops:
+        if drops or _is_used_up(view):
             parts.surveyor.soon()
         return RepairReport(
             surveyed=done.surveyed,
@@ -207,6 +207,13 @@ class RepairJob:
 
     def _say(self, change: str, **facts: object) -> None:
         self._parts.emit.emit(Event.REPAIR_CHANGED, change=change, **facts)
+
+
+def _is_used_up(view: ClusterView) -> bool:
+    """Whether much of what the last survey listed is done, and there is more than it listed."""
+    listed, known = len(view.survey.urgent), view.survey.totals.by_class
+    more = sum(known[each].blocks for each in COPIED_CLASSES if each in known) > listed
+    return more and len(view.pending.landed) * 2 >= listed
 
 
 def _may_go(node: NodeView, view: ClusterView) -> bool:

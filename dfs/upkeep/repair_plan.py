@@ -27,6 +27,8 @@ from dfs.upkeep.survey import Judged, copies_owed
 
 DROPS_MAX: Final = 100  # in one plan
 LOOKED_AT_MAX: Final = 20_000
+BUSY_SOURCES: Final = "its sources give as much as they may already"
+BUSY_TARGETS: Final = "the DataNodes that could take it take as much as they may already"
 NO_TARGET: Final = "no DataNode can take a copy"
 
 
@@ -115,6 +117,13 @@ class _Desk:
         self._busy_targets = frozenset(
             n for n, k in self._incoming.items() if k >= limits.in_flight_per_node
         )
+        # A copy on a node that is doubted would not count.
+        self._doubted = frozenset(
+            n for n, worth in view.standings.worth.items() if worth is NodeWorth.DOUBTFUL
+        )
+        self._takers = frozenset(
+            n for n, worth in view.standings.worth.items() if worth is NodeWorth.FULL
+        )
         self._nowhere: dict[frozenset[NodeId], int] = {}  # the smallest that found no target
         self.budget = budget
         self.copies: list[CopyBlock] = []
@@ -125,17 +134,18 @@ class _Desk:
         block, urgency = judged.block, judged.found.repair
         if urgency is None:
             return
-        reason = self._why_not_now(block, urgency)
+        coming = self._under_way.get(block.truth.block, frozenset())
+        if len(coming) >= copies_owed(block, judged.found):
+            self._defer(block, urgency, "a copy is on its way")
+            return
+        reason = self._why_not_now(block, urgency) or self._why_all_busy(judged.found)
         if reason:
             self._defer(block, urgency, reason)
             return
         found = assess(block, self._view.standings)  # nodes may be others than at the survey
         if found.repair is None or found.repair is RepairClass.DAMAGED:
             return
-        coming = self._under_way.get(block.truth.block, frozenset())
         owed = copies_owed(block, found) - len(coming)
-        if owed <= 0:
-            self._defer(block, urgency, "a copy is on its way")
         used_sources: set[NodeId] = set()
         for _ in range(owed):
             coming = self._one_copy(block, found, coming, used_sources)
@@ -154,6 +164,14 @@ class _Desk:
         if not self.budget.allows(urgency):
             return f"the budget of {urgency.name.lower()} is used up for now"
         return ""
+
+    def _why_all_busy(self, found: Assessment) -> str:
+        """A cheap look before the block is judged again: most wait for this in a great repair."""
+        limit = self._limits.in_flight_per_node
+        if found.sources and all(self._outgoing[node] >= limit for node in found.sources):
+            return BUSY_SOURCES
+        all_taking = bool(self._takers) and self._takers <= self._busy_targets
+        return BUSY_TARGETS if all_taking else ""
 
     def _is_full(self) -> bool:
         return self._running + len(self.copies) >= self._limits.copies_at_once
@@ -174,7 +192,7 @@ class _Desk:
             return frozenset()
         source = self._source(block, found, used)
         if source is None:
-            self._defer(block, urgency, "its sources give as much as they may already")
+            self._defer(block, urgency, BUSY_SOURCES)
             return frozenset()
         target, refusals = self._target(block, found, coming)
         if target is None:
@@ -219,10 +237,11 @@ class _Desk:
         failed = self._view.pending.failed_targets.get(block.truth.block, frozenset())
         holders = frozenset(copy.node for copy in block.copies)
         crowded = self._crowded(frozenset(found.counting) | coming)
+        doubted = self._doubted
         spread_only = found.repair is RepairClass.MISPLACED
         refusals: tuple[Refusal, ...] = ()
         for spared in (frozenset[NodeId](), frozenset(found.bad)):
-            shut = (holders - spared) | coming | failed | self._busy_targets
+            shut = (holders - spared) | coming | failed | self._busy_targets | doubted
             for away_from in (crowded, frozenset[NodeId]())[: 1 if spread_only else 2]:
                 target, refusals = self._place(block.truth.length_bytes, shut | away_from)
                 if target is not None:
@@ -252,7 +271,7 @@ class _Desk:
 
     def _why_nowhere(self, refusals: Sequence[Refusal]) -> str:
         if self._busy_targets:
-            return "the DataNodes that could take it take as much as they may already"
+            return BUSY_TARGETS
         if not refusals:
             return NO_TARGET
         return f"{NO_TARGET}: too few others with room"

@@ -1,11 +1,13 @@
 """What each class of repair may move, and what a plan does with it."""
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dfs.base.ids import NodeId
+from dfs.base.records import NodeCondition
 from dfs.base.states import NodeDuty, NodeState, ReplicaState
 from dfs.base.units import MiB
 from dfs.blocks.redundancy import RepairClass
@@ -116,6 +118,14 @@ def test_plan_uses_a_node_with_a_bad_copy_only_when_there_is_no_other() -> None:
     (step,) = plan(a_view([a_node(1), a_node(2)], [block])).copies
     assert step.target == 2
     (step,) = plan(a_view([a_node(1), a_node(2), a_node(3)], [block])).copies
+    assert step.target == 3
+
+
+def test_plan_makes_no_copy_on_a_node_that_is_doubted() -> None:
+    doubted = replace(a_node(2), condition=NodeCondition(doubtful=True))
+    block = a_block(1, 2, {1: LIVE})
+    assert plan(a_view([a_node(1), doubted], [block])).copies == ()
+    (step,) = plan(a_view([a_node(1), doubted, a_node(3)], [block])).copies
     assert step.target == 3
 
 
