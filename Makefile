@@ -38,7 +38,7 @@ $(STAMP): setup.cfg pyproject.toml dfs/__init__.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## Watch a cluster lose a DataNode and give every file back
+demo: $(STAMP)  ## Watch a cluster be hurt, heal, grow, and give every file back
 	$(BIN)/dfs-local demo
 
 test: lint  ## Lint, then every test that is done in minutes
