@@ -36,6 +36,7 @@ from dfs.wire.stock_sums import StockSums, bucket_of
 
 ROUNDS = 3
 PAGE = 10_000
+BEAT_S = 3.0
 CHANGED = 100  # blocks that differ on each node in the round of changes
 COPIES = 2
 Q = TypeVar("Q", bound=Request)
@@ -197,24 +198,32 @@ class Rounds:
             self._restart(nodes, fill_first=True)
             note = f"{self._load.nodes} nodes x {self._load.blocks:,} blocks, nothing known"
             with measured(self._figures, "first reports", self._pid, note):
-                for node, held in zip(nodes, self._held, strict=True):
-                    assert node.report(held) == len(held)
+                assert self._report_all(nodes) == sum(map(len, self._held))
             for _ in range(ROUNDS):
                 self._restart(nodes, fill_first=False)
                 with measured(self._figures, "reports after a restart", self._pid, "unchanged"):
-                    for node, held in zip(nodes, self._held, strict=True):
-                        assert node.report(held) == 0
+                    assert self._report_all(nodes) == 0
                 self._change()
                 note = f"{CHANGED} blocks gone from each"
                 with measured(self._figures, "reports of changes", self._pid, note):
-                    for node, held in zip(nodes, self._held, strict=True):
-                        node.report(held)
+                    self._report_all(nodes)
                 with measured(self._figures, "beats", self._pid, "one of each node"):
                     for node in nodes:
                         node.beat()
         finally:
             for node in nodes:
                 node.close()
+
+    def _report_all(self, nodes: Sequence[StockNode]) -> int:
+        """One node after the other, while all go on beating; how many blocks had to be listed."""
+        listed, beaten_s = 0, time.perf_counter()
+        for node, held in zip(nodes, self._held, strict=True):
+            listed += node.report(held)
+            if time.perf_counter() - beaten_s >= BEAT_S:
+                for each in nodes:
+                    each.beat()
+                beaten_s = time.perf_counter()
+        return listed
 
     @property
     def _pid(self) -> int:
