@@ -28,6 +28,7 @@ from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.wire import files_api as f
 from dfs.wire import routes as r
+from dfs.wire.repair_api import CopiesOf
 from dfs.wire.shapes import Outcome, Outcomes, error_body
 
 Handlers = dict[str, Callable[[Any, str], Any]]
@@ -123,6 +124,7 @@ class FakeNames:
             ),
             r.CHECKSUM.path: lambda q, me: self._each(q.paths, self._checksum),
             r.LOCATE.path: lambda q, me: self._each(q.paths, self._locate),
+            r.COPIES.path: lambda q, me: self._each(q.paths, self._copies_of),
         }
 
     def _each(self, items: list[Any], one: Callable[[Any], Any]) -> Outcomes[Any]:
@@ -267,3 +269,18 @@ class FakeNames:
     def _locate(self, path: str) -> LocatedFile:
         status = self._stat(path)
         return self.located.get(path) or LocatedFile(status, ())
+
+    def _copies_of(self, path: str) -> CopiesOf:
+        """Blocks that are located without holders are short of all their copies."""
+        extents = self._locate(path).extents
+        short = sum(not extent.holders for extent in extents)
+        size = sum(extent.length_bytes for extent in extents)
+        reason = "no copy is known" if short else ""
+        return CopiesOf(
+            blocks=len(extents),
+            short=short,
+            extra=0,
+            size_bytes=size,
+            owed_bytes=size if short else 0,
+            reason=reason,
+        )
