@@ -197,12 +197,15 @@ def test_wrong_setting_is_refused_by_name_before_anything_starts(cluster: Path) 
     assert "transfers_maximum" in run.stderr
 
 
+@pytest.mark.timeout(400)
 def test_demo_proves_what_it_says_and_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "tour"
     run = _local("demo", "--size", "24MiB", "--data", str(folder))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Everything came back bit for bit" in run.stdout
     assert "FAILED" not in run.stdout
+    for claim in ("has two again", "the flipped byte is found", "carries its part", "all is well"):
+        assert claim in run.stdout
     assert not folder.exists()
 
 
