@@ -208,6 +208,8 @@ def _why_unfit(view: NodeView) -> str:
             pass
     if view.duty is not NodeDuty.IN_SERVICE:
         return _DUTY_REASON[view.duty]
+    if view.condition.doubtful:
+        return "doubted: so many bad blocks lately that memory or code is the likelier culprit"
     return "" if view.writable_volumes else "no volume of it takes writes"
 
 

@@ -331,7 +331,7 @@ VERBS: Final = (
     Verb(
         name="rebalance",
         group=GROUP,
-        summary="Move blocks until every DataNode is about as full as the others",
+        summary="Move blocks until the DataNodes are equally full",
         description="Each block is copied and the copy verified before the old one goes, so it\n"
         "may be interrupted at any point.  The job runs in the cluster: it goes on when this\n"
         "command ends, and after a restart of the NameNode.  With --wait the exit code is 0\n"

@@ -178,7 +178,7 @@ VERBS: Final = (
     Verb(
         name="node trust",
         group=GROUP,
-        summary="Believe a DataNode again that found too many bad blocks at once",
+        summary="Believe a doubted DataNode again, after a look at it",
         description="So many bad blocks are likelier bad memory or a bad cable than rot: the node\n"
         "stops putting blocks aside until somebody has looked.",
         arguments=_node_argument,

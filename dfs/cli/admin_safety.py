@@ -150,7 +150,7 @@ VERBS: Final = (
     Verb(
         name="safemode enter",
         group=GROUP,
-        summary="Refuse every change of the namespace until somebody leaves it",
+        summary="Refuse every change until somebody ends it",
         description="Reads go on; nothing is repaired, deleted or purged, and no write expires.",
         run=_enter,
         examples=(Example("dfs-admin safemode enter", "before a risky day"),),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dfs.base.entropy import Random
 from dfs.base.ids import NodeId
-from dfs.base.records import NodeView
+from dfs.base.records import NodeCondition, NodeView
 from dfs.base.states import NodeDuty, NodeState, VolumeState
 from dfs.base.units import GiB, MiB
 from dfs.blocks.placement import Placement, PlacementRound, Promised, choose_targets
@@ -50,6 +50,10 @@ def with_free(
         (a_node(2, duty=NodeDuty.MAINTENANCE), "in maintenance"),
         (a_node(2, duty=NodeDuty.DECOMMISSIONING), "being decommissioned"),
         (a_node(2, duty=NodeDuty.DECOMMISSIONED), "decommissioned"),
+        (
+            replace(a_node(2), condition=NodeCondition(doubtful=True)),
+            "doubted: so many bad blocks lately that memory or code is the likelier culprit",
+        ),
         (replace(a_node(2), writable_volumes=0), "no volume of it takes writes"),
         (
             with_free(2, 64 * MiB),

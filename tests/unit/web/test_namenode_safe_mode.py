@@ -27,7 +27,7 @@ def held(namenode: NamenodeRig, admin: str) -> Iterator[NamenodeRig]:
 
 
 def home_of(namenode: NamenodeRig, token: str, name: str, *, request: str = ""):  # type: ignore[no-untyped-def]
-    body = MkdirRequest(paths=[f"/home/ada/{name}"])
+    body = MkdirRequest(paths=[f"/user/ada/{name}"])
     return namenode.post(routes.MKDIR, body, token=token, request=request)
 
 
@@ -45,9 +45,9 @@ def test_every_change_of_names_is_guarded_but_keeping_a_write_alive(namenode: Na
 @pytest.mark.parametrize(
     ("route", "body"),
     [
-        (routes.MKDIR, MkdirRequest(paths=["/home/ada/x"])),
-        (routes.REMOVE, RemoveRequest(paths=["/home/ada/x"])),
-        (routes.SETREP, SetrepRequest(paths=["/home/ada/x"], replication=2)),
+        (routes.MKDIR, MkdirRequest(paths=["/user/ada/x"])),
+        (routes.REMOVE, RemoveRequest(paths=["/user/ada/x"])),
+        (routes.SETREP, SetrepRequest(paths=["/user/ada/x"], replication=2)),
     ],
 )
 def test_change_is_refused_with_when_to_try_again(
