@@ -47,6 +47,7 @@ reserve_percent = 0
 purge_keep_s = 2s
 part_idle_s = 10s
 stock_delta_s = 200ms
+stock_full_s = 6h
 drain_s = 2s
 stall_s = 3s
 
@@ -72,6 +73,7 @@ sweep_timeout_s = 1s
 slo_s = 1h
 new_after_s = 30s
 quick_interval_s = 30s
+files_per_second_max = 50
 transient_again_s = 2s
 doubt_blocks = 50
 doubt_percent = 1
