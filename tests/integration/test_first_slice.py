@@ -11,6 +11,8 @@ import msgspec
 import pytest
 import urllib3
 
+from tests.cluster_rig import wait_until
+
 READY = re.compile(r"ready: .*http (127\.0\.0\.1:\d+)")
 ADMIN_PASSWORD = "the admin's own words"
 WAIT_S = 60
@@ -35,6 +37,12 @@ class Cluster:
             data = folder / f"dn-{number}"
             ports = ("--port", "0", "--http-port", "0")
             self.start("datanode", *ports, "--data", data, "--join-token", joining)
+        wait_until(lambda: self.states() == ["live", "live"], "both DataNodes have registered")
+
+    def states(self) -> list[str]:
+        nodes = self.ask("/v1/nodes/list", {})["nodes"]
+        assert isinstance(nodes, list)
+        return [node["state"] for node in nodes]
 
     def start(self, role: str, *arguments: object) -> str:
         process = subprocess.Popen(
@@ -110,9 +118,3 @@ def test_missing_file_ends_with_its_own_exit_code(cluster: Cluster) -> None:
     got = cluster.dfs("cat", "/tmp/missing")
     assert got.returncode == 3
     assert b"/tmp/missing" in got.stderr
-
-
-def test_both_datanodes_report_all_they_hold(cluster: Cluster) -> None:
-    nodes = cluster.ask("/v1/nodes/list", {})["nodes"]
-    assert isinstance(nodes, list)
-    assert [node["state"] for node in nodes] == ["live", "live"]
