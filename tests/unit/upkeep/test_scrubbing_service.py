@@ -90,6 +90,7 @@ def test_status_says_what_became_of_the_blocks_with_bad_copies(rig: CanaryRig) -
             {1: ReplicaState.CORRUPT, 2: ReplicaState.LIVE, 3: None},  # healing
             {1: ReplicaState.CORRUPT, 2: ReplicaState.CORRUPT, 3: None},  # lost
             {1: ReplicaState.LIVE, 2: ReplicaState.LIVE, 3: None},
+            {1: ReplicaState.DISPUTED, 2: None, 3: None},  # lost, whatever its node says
         ),
         start=1,
     ):
@@ -101,8 +102,8 @@ def test_status_says_what_became_of_the_blocks_with_bad_copies(rig: CanaryRig) -
     progress = ScrubStatus(state="running", run=4, run_done=False, found=3)
     rig.silence(1, condition=NodeCondition(scrub=progress))
     status = scrubbing(rig).status()
-    assert (status.blocks.bad, status.blocks.healed) == (3, 1)
-    assert (status.blocks.healing, status.blocks.lost) == (1, 1)
-    assert [node.bad for node in status.nodes] == [3, 1, 1]
+    assert (status.blocks.bad, status.blocks.healed) == (4, 1)
+    assert (status.blocks.healing, status.blocks.lost) == (1, 2)
+    assert [node.bad for node in status.nodes] == [4, 1, 1]
     assert status.nodes[0].scrub == progress
     assert [canary.node for canary in status.canaries] == [1, 2, 3]
