@@ -4,6 +4,10 @@ A job is a `run_once` that returns its report; this module knows intervals, keep
 of each for `/health`, and is one of the few places that catch every exception: a job that fails
 is logged and runs again at its next time.  One whose pass leaves work behind goes on at once, so
 that no backlog grows for want of passes.
+
+APScheduler reckons in wall-clock time.  A clock that is set must neither stop a job until it is
+again what it was, nor have a year of missed times gone through one by one: the next time is always
+reckoned from now, and when the clock was set back everything is due.
 """
 
 import dataclasses
@@ -24,6 +28,8 @@ from dfs.base.events import Event
 
 R = TypeVar("R")
 
+CLOCK_LOOK_S: Final = 1.0
+CLOCK_STEP_S: Final = 1.0  # set back by more than this in one look; a clock that is slewed is not
 JITTER_SHARE: Final = 0.1  # so that a hundred nodes started together do not work together
 PASSES_MAX: Final = 1_000  # of a job in a row; what is left then waits for its next time
 
@@ -51,6 +57,17 @@ class JobResult:
     report: object  # what `run_once` returned, or the error's words
 
 
+# APScheduler has no types.
+class _FromNow(IntervalTrigger):  # type: ignore[misc]
+    """So long from now, whenever the last time was."""
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """See APScheduler."""
+        previous = None if previous_fire_time is None else now
+        following: datetime = super().get_next_fire_time(previous, now)
+        return following
+
+
 class Schedule:
     """Runs jobs at intervals in a few threads of its own.
 
@@ -65,7 +82,10 @@ class Schedule:
         self._results: dict[str, JobResult] = {}
         self._jobs: dict[str, Callable[[], object]] = {}
         self._has_more: dict[str, Callable[[Any], bool]] = {}
-        self._stopping = False
+        self._stopped = threading.Event()
+        self._clock_watch = threading.Thread(
+            target=self._watch_clock, name="clock-watch", daemon=True
+        )
         quiet = logging.Logger("apscheduler", logging.CRITICAL)  # we write our own lines
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -92,14 +112,13 @@ class Schedule:
         self._jobs[job] = run_once
         if has_more is not None:
             self._has_more[job] = has_more
-        trigger = IntervalTrigger(
-            seconds=interval_s, timezone=UTC, jitter=interval_s * JITTER_SHARE
-        )
+        trigger = _FromNow(seconds=interval_s, timezone=UTC, jitter=interval_s * JITTER_SHARE)
         self._scheduler.add_job(self._passes, trigger, args=[job], id=job)
 
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
+        self._clock_watch.start()
 
     def soon(self, job: str) -> None:
         """Run a job now, unless it is running; its interval goes on from here."""
@@ -119,16 +138,34 @@ class Schedule:
 
     def stop(self) -> None:
         """Start nothing more and wait for the passes under way; they are bounded."""
-        self._stopping = True
+        self._stopped.set()
         if self._scheduler.running:
+            self._clock_watch.join()
             self._scheduler.shutdown(wait=True)
+
+    def _watch_clock(self) -> None:
+        ahead_s = self._ahead_s()
+        while not self._stopped.wait(CLOCK_LOOK_S):
+            before_s, ahead_s = ahead_s, self._ahead_s()
+            if before_s - ahead_s > CLOCK_STEP_S:
+                for job in self._jobs:
+                    self.soon(job)
+
+    def _ahead_s(self) -> float:
+        """How far the wall clock is ahead of the one that nobody sets."""
+        return self._clock.now_ms() / 1000 - self._clock.monotonic_s()
 
     def _passes(self, job: str) -> None:
         has_more = self._has_more.get(job)
         for _ in range(PASSES_MAX):
             self._pass(job)
             result = self._results[job]
-            if has_more is None or not result.ok or not has_more(result.report) or self._stopping:
+            if (
+                has_more is None
+                or not result.ok
+                or not has_more(result.report)
+                or self._stopped.is_set()
+            ):
                 return
 
     def _pass(self, job: str) -> None:

@@ -1,4 +1,5 @@
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -6,7 +7,7 @@ from dfs.base.clock import SystemClock
 from dfs.base.errors import BlockCorrupt, DfsError, ErrorKind, LocalDiskFull, PortInUse
 from dfs.base.events import Event
 from dfs.daemons.lifecycle import StopRequest, run_guarded, watch_threads
-from dfs.daemons.schedule import Schedule
+from dfs.daemons.schedule import Schedule, _FromNow
 from dfs.observe.exit_codes import EXIT_BY_KIND, exit_code
 from tests.datanode_rig import BugsFail
 
@@ -98,6 +99,34 @@ def test_job_runs_soon_when_asked(schedule: Schedule) -> None:
     schedule.start()
     schedule.soon("rare")
     assert ran.wait(10)
+
+
+class SetBack(SystemClock):
+    """A wall clock that somebody sets."""
+
+    back_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() - self.back_ms
+
+
+def test_clock_that_was_set_back_stops_no_job(log: BugsFail) -> None:
+    clock, ran = SetBack(), threading.Event()
+    schedule = Schedule(clock=clock, log=log)
+    schedule.every("rare", 3600, ran.set)
+    schedule.start()
+    try:
+        clock.back_ms = 86_400_000
+        assert ran.wait(10)
+    finally:
+        schedule.stop()
+
+
+def test_clock_that_was_set_on_by_years_leaves_one_time_and_not_millions() -> None:
+    trigger = _FromNow(seconds=1, timezone=UTC)
+    then = datetime(1970, 1, 1, tzinfo=UTC)
+    now = then + timedelta(days=56 * 365)
+    assert trigger.get_next_fire_time(then, now) == now + timedelta(seconds=1)
 
 
 def test_pass_that_found_nothing_is_not_logged(schedule: Schedule, log: BugsFail) -> None:
