@@ -72,7 +72,6 @@ class SafeModeStatus:
     by_hand: ByHand | None
     starting: bool
     facts: StartFacts | None
-    deletes_from_ms: int
 
 
 class SafeModeGuard:
@@ -96,13 +95,19 @@ class SafeModeGuard:
         self._config = config
         self._lock = threading.Lock()
         self._by_hand = remembered.read(Key.SAFE_MODE, ByHand)
-        self._deletes_from_ms = remembered.read(Key.NO_DELETES, int) or 0
+        self._deletes_from_s = self._remembered_wait(remembered.read(Key.NO_DELETES, int) or 0)
         self._starting, self._why = True, "the NameNode has just started"
         self._facts: StartFacts | None = None
         self._blocks = 0
         self._began_s = self._look_after_s = clock.monotonic_s()
         self._began_ms = clock.now_ms()
         self.begin()
+
+    def _remembered_wait(self, until_ms: int) -> float:
+        """On the clock that nobody sets; one that was set since cannot make it last for ever."""
+        left_s = (until_ms - self._clock.now_ms()) / 1000
+        bounded_s = min(max(0.0, left_s), self._config.forced_delete_wait_s)
+        return self._clock.monotonic_s() + bounded_s
 
     def begin(self) -> None:
         """What is known of blocks is not to be trusted: find out as after a start."""
@@ -152,10 +157,10 @@ class SafeModeGuard:
         """Why nothing may be deleted now; "" when it may."""
         if why := self.why():
             return f"safe mode: {why}"
-        left_ms = self._deletes_from_ms - self._clock.now_ms()
-        if left_ms <= 0:
+        left_s = self._deletes_from_s - self._clock.monotonic_s()
+        if left_s <= 0:
             return ""
-        return f"safe mode was left by force; no deletions for {format_duration(left_ms / 1000)}"
+        return f"safe mode was left by force; no deletions for {format_duration(left_s)}"
 
     def why_no_repair(self, _urgency: object) -> str:
         """Why nothing may be repaired now; "" when it may."""
@@ -172,7 +177,6 @@ class SafeModeGuard:
             by_hand=self._by_hand,
             starting=self._starting,
             facts=self._facts,
-            deletes_from_ms=self._deletes_from_ms,
         )
 
     # ---- what moves it
@@ -209,14 +213,15 @@ class SafeModeGuard:
         if by_hand is not None:
             self._remembered.forget(Key.SAFE_MODE)
             self._by_hand = None
-        self._starting = False
+        with self._lock:  # or a look that is under way would say again that it goes on
+            self._starting = False
         if was_on:
             self._emit.emit(Event.SAFE_MODE_LEFT, by=by, forced=early)
 
     def _forbid_deletes(self) -> None:
         until_ms = self._clock.now_ms() + int(self._config.forced_delete_wait_s * 1000)
         self._remembered.keep(Key.NO_DELETES, until_ms)
-        self._deletes_from_ms = until_ms
+        self._deletes_from_s = self._clock.monotonic_s() + self._config.forced_delete_wait_s
 
     # ---- looking
 

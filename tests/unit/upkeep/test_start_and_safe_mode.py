@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -285,3 +286,73 @@ def test_leaving_what_is_over_is_no_error(start: Start) -> None:
     guard.leave("alice", force=False)
     guard.leave("alice", force=True)
     assert not guard.why_no_deletes()
+
+
+class SetClock(ManualClock):
+    """A wall clock that somebody sets."""
+
+    ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+
+def forced(reader: Reader, writer: Writer, clock: ManualClock, nodes: Nodes) -> SafeModeGuard:
+    """Left by force while a block is not found."""
+    keep(writer, 1, n1=LIVE)
+    nodes.joined(1)
+    guard = SafeModeGuard(
+        reader,
+        known=NodeKnowledge(lambda: nodes.views, lambda: nodes.fresh, nodes.lost),
+        remembered=Remembered(reader, writer),
+        clock=clock,
+        emit=RecordingEmitter(),
+        config=CONFIG,
+    )
+    guard.leave("alice", force=True)
+    return guard
+
+
+@pytest.mark.parametrize("days", [-365, 365])
+def test_clock_that_is_set_neither_ends_nor_prolongs_the_hold_on_deletions(
+    reader: Reader, writer: Writer, nodes: Nodes, days: int
+) -> None:
+    clock = SetClock()
+    guard = forced(reader, writer, clock, nodes)
+    clock.ahead_ms = days * 86_400_000
+    assert "by force" in guard.why_no_deletes()
+    clock.advance(3600)
+    assert not guard.why_no_deletes()
+
+
+def test_look_under_way_does_not_take_back_that_somebody_left_by_force(
+    reader: Reader, writer: Writer, clock: ManualClock, nodes: Nodes
+) -> None:
+    keep(writer, 1, n1=LIVE)
+    nodes.joined(1)
+    looking, go_on = threading.Event(), threading.Event()
+
+    def views() -> list[NodeView]:
+        if threading.current_thread().name == "looker":
+            looking.set()
+            assert go_on.wait(10)
+        return nodes.views
+
+    guard = SafeModeGuard(
+        reader,
+        known=NodeKnowledge(views, lambda: nodes.fresh, nodes.lost),
+        remembered=Remembered(reader, writer),
+        clock=clock,
+        emit=RecordingEmitter(),
+        config=CONFIG,
+    )
+    clock.advance(1)
+    looker = threading.Thread(target=guard.run_once, name="looker")
+    leaver = threading.Thread(target=lambda: guard.leave("alice", force=True))
+    looker.start()
+    assert looking.wait(10)
+    leaver.start()
+    go_on.set()
+    leaver.join(10)
+    looker.join(10)
+    assert not guard.is_on()
