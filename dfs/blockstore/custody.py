@@ -20,7 +20,7 @@ from dfs.base.records import BlockName
 from dfs.base.states import StoredState, VolumeState
 from dfs.blockstore import removal
 from dfs.blockstore.catalog_table import CatalogRow
-from dfs.blockstore.holdings import READABLE, Holdings, find_stored
+from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found
 from dfs.blockstore.reader import BlockFile
 from dfs.blockstore.recovery import row_of
 from dfs.blockstore.volume import Volume
@@ -110,9 +110,10 @@ class Custody:
                 return True
         for volume in self._volumes:
             if volume.state is VolumeState.ONLINE:
-                for path in removal.purged_files(volume.layout, name):
-                    if self._restore(volume, path, name):
-                        return True
+                with volume.writing(f"looking for deleted block {name.block:016x}"):
+                    purged = removal.purged_files(volume.layout, name)
+                if any(self._restore(volume, path, name) for path in purged):
+                    return True
         return False
 
     def _restore(self, volume: Volume, path: Path, name: BlockName) -> bool:
@@ -164,6 +165,7 @@ class Custody:
         Raises:
             BlockNotFound, BlockCorrupt: there is no good copy here to spoil.
             BadRequest: it is no canary: only blocks of files in /.dfs/canary/ are.
+            VolumeReadOnly: its disk takes no writes.
         """
         volume, row, file = self._holdings.open_readable(name)
         with file:
@@ -171,9 +173,16 @@ class Custody:
         if not path.startswith(CANARY_FOLDER) or not row.length_bytes:
             raise BadRequest(f"block {name.block:016x} belongs to no canary: it is not spoilt")
         volume.scrub_rows.unread_again(name)
-        fd = os.open(volume.layout.block(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with volume.writing(f"spoiling canary {name.block:016x}"):
+            self._flip(volume, name, at=row.length_bytes // 2)
+
+    @staticmethod
+    def _flip(volume: Volume, name: BlockName, *, at: int) -> None:
         try:
-            at = row.length_bytes // 2
+            fd = os.open(volume.layout.block(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise not_found(name) from None  # deleted since, or moved to another disk
+        try:
             (byte,) = volume.disk.read(fd, 1, at)
             volume.disk.write(fd, bytes([byte ^ 1]), at)
             volume.disk.fsync(fd)

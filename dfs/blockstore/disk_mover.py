@@ -182,7 +182,7 @@ class DiskMover:
         holdings = self._store.holdings
         if target.catalog.row(row.name) is not None:  # a crash left it on both
             return self._retire(source, target, row)
-        with holdings.judging(source, row), holdings.open_file(source, row) as file:
+        with holdings.open_file(source, row) as file:
             part = PartFile(
                 target,
                 f"block {row.name.block:016x} from {source.layout.root}",
@@ -191,7 +191,10 @@ class DiskMover:
                 length_max=row.length_bytes,
             )
             try:
-                self._copy(file, part)
+                with holdings.judging(
+                    source, row
+                ):  # of what the target's disk says, it is innocent
+                    self._copy(file, part)
                 return self._publish(source, target, row, part)
             finally:
                 part.discard()

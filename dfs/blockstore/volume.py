@@ -39,6 +39,7 @@ from dfs.base.units import format_size
 from dfs.blockstore import recovery, removal
 from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.disk import FULL_ERRNOS, Disk, Space
+from dfs.blockstore.grace import Grace
 from dfs.blockstore.identity import FolderIdentity
 from dfs.blockstore.layout import PART_SUFFIX, Layout
 from dfs.blockstore.quarantine import Quarantine
@@ -108,6 +109,7 @@ class Volume:
         self._lock = threading.Lock()  # of the counters below
         self._promised_bytes = 0
         self._unreadable: dict[BlockName, float] = {}
+        self._grace = Grace(clock, keep_s=config.purge_keep_s)
         self._parts: set[str] = set()
         self._folder_locks = [threading.Lock() for _ in range(_FOLDER_LOCKS)]
         self._durable_folders: list[set[InodeId]] = [set() for _ in range(_FOLDER_LOCKS)]
@@ -142,7 +144,8 @@ class Volume:
             VolumeReadOnly: the disk takes no writes.
         """
         self.need_online()
-        space = self.disk.space(self.layout.root)
+        with self.writing(what):
+            space = self.disk.space(self.layout.root)
         with self._lock:
             room = self._room(space)
             if room < size_bytes:
@@ -421,9 +424,7 @@ class Volume:
         now_ms = self._clock.now_ms()
         with self.writing("purge"):
             gone = removal.empty_purge(
-                self.layout,
-                before_ms=now_ms - int(self._config.purge_keep_s * 1000),
-                files_max=PURGED_FILES_MAX,
+                self.layout, before_ms=self._grace.ended_before_ms(), files_max=PURGED_FILES_MAX
             )
             return gone + self._drop_idle_parts(now_ms / 1000 - self._config.part_idle_s)
 

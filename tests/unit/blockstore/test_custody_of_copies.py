@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dfs.base.errors import BlockCorrupt, BlockNotFound, StaleGeneration
+from dfs.base.errors import BlockCorrupt, BlockNotFound, StaleGeneration, VolumeReadOnly
 from dfs.base.events import Event
 from dfs.base.states import StoredState, VolumeState
+from dfs.blockstore.custody import CANARY_FOLDER
 from dfs.blockstore.disk import Disk
 from dfs.settings.sections import DAY_S
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
@@ -132,6 +133,24 @@ def test_of_a_good_and_a_bad_purged_file_the_good_one_is_restored(rig: DiskRig) 
     assert len(purged(rig)) == 2
     assert rig.store.restore(NAME)
     assert rig.get(NAME) == DATA
+
+
+def test_disk_whose_purge_area_cannot_be_listed_fails_and_not_the_process(rig: DiskRig) -> None:
+    rig.put(NAME, DATA)
+    rig.store.delete(NAME)
+    (rig.folder / "purge").rename(rig.folder / "elsewhere")
+    with pytest.raises(VolumeReadOnly):
+        rig.store.restore(NAME)
+    assert rig.store.volumes()[0].state is VolumeState.READ_ONLY
+
+
+def test_canary_on_a_disk_that_takes_no_writes_is_not_spoilt(rig: DiskRig) -> None:
+    rig.disk = disk = StuckDisk()
+    rig.reopen()
+    rig.put(NAME, DATA, path=f"{CANARY_FOLDER}dn-1.1")
+    disk.stuck = True
+    with pytest.raises(VolumeReadOnly):
+        rig.store.spoil_canary(NAME)
 
 
 def test_nothing_older_comes_back_beside_what_followed_it(rig: DiskRig) -> None:

@@ -1,5 +1,6 @@
 """Levelling disks ends nearer to the mean, and no reader misses a block meanwhile."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from dfs.base.events import Event
 from dfs.base.records import BlockName, VolumeStatus
 from dfs.base.states import StoredState, VolumeState
+from dfs.blockstore.disk import Disk, Space
 from dfs.blockstore.disk_mover import DiskMover
 from dfs.blockstore.levelling import left_bytes, next_move
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
@@ -172,6 +174,33 @@ def test_budget_is_kept(rig: DiskRig) -> None:
     assert report.has_more
     assert 60 <= rig.clock.monotonic_s() < 75
     assert report.moved_bytes <= 65 * 5_000 + 50_000
+
+
+class DyingDisk(Disk):
+    """Answers once more for one folder, and then no more."""
+
+    dying: Path | None = None
+    answers = 1
+
+    def space(self, folder: Path) -> Space:
+        if folder == self.dying:
+            if not self.answers:
+                raise OSError(errno.EIO, "Input/output error")
+            self.answers -= 1
+        return super().space(folder)
+
+
+def test_target_that_dies_is_not_blamed_on_the_blocks_that_were_to_move(rig: DiskRig) -> None:
+    rig.disk = disk = DyingDisk()
+    rig.reopen()
+    target = min(rig.store.folders, key=lambda volume: volume.blocks)
+    mover = a_mover(rig)
+    disk.dying = target.layout.root
+    mover.begin(0.1)
+    mover.run_once()
+    assert target.state is VolumeState.READ_ONLY
+    assert rig.store.quarantined == 0
+    assert all(rig.get(name) for name in NAMES)
 
 
 def test_disk_without_room_ends_it_with_the_reason(rig: DiskRig) -> None:
