@@ -12,9 +12,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from dfs.base.entropy import SystemRandom
+from dfs.base.ids import NodeId
 from dfs.base.records import BlockName, NodeCommand
 
 QUEUED_MAX: Final = 10_000
@@ -46,7 +47,35 @@ class Order(StrEnum):
     SPOIL_CANARY = "spoil_canary"  # flip a byte of this block, which must be a canary
 
 
-DELETING: Final = frozenset({Order.DELETE.value, Order.PURGE_BAD.value})
+# What costs a copy, or sets it aside: told only while there is no reason for caution.
+HARMING: Final = frozenset(
+    {
+        Order.DELETE.value,
+        Order.PURGE_BAD.value,
+        Order.QUARANTINE.value,
+        Order.SPOIL_CANARY.value,
+    }
+)
+
+
+class Ordering(Protocol):
+    """Who passes orders on to DataNodes (`NodeRegistry`), for all that only give them."""
+
+    def enqueue(
+        self,
+        node: NodeId,
+        verb: str,
+        block: BlockName | None = None,
+        *,
+        reason: str = "",
+        value: int = 0,
+    ) -> bool:
+        """Order something; False when it is not taken in now."""
+        ...
+
+    def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
+        """Order it no more; whether it was waiting.  The node may have been told already."""
+        ...
 
 
 def command_numbers() -> Iterator[int]:
@@ -105,9 +134,9 @@ class Orders:
         have their turn all the same.
 
         Args:
-            deletions: false: what deletes waits, though it was ordered when it might.
+            deletions: false: what harms a copy waits, though it was ordered when it might.
         """
-        told = (key for key in self._queued if deletions or key[0] not in DELETING)
+        told = (key for key in self._queued if deletions or key[0] not in HARMING)
         keys = list(itertools.islice(told, PER_BEAT_MAX))
         batch = [self._queued[key] for key in keys]
         if len(keys) < len(self._queued):

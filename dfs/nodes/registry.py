@@ -309,6 +309,10 @@ class NodeRegistry:
             node, verb, block, epoch=self._writer.epoch, reason=reason, value=value
         )
 
+    def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
+        """Order it no more; whether it was waiting.  The node may have been told already."""
+        return self.presence.cancel(node, verb, block)
+
     # ---- removing
 
     def remove(self, name: str, *, force: bool = False) -> NodeId:

@@ -52,7 +52,7 @@ from dfs.upkeep.canary_states import (
     written,
 )
 from dfs.upkeep.caution import Caution
-from dfs.upkeep.scrubbing import Nodes, Waiting
+from dfs.upkeep.scrubbing import Nodes, Stock
 from dfs.wire.data_api import OpenedFile
 from dfs.wire.scrub_api import CanaryStatus
 
@@ -107,7 +107,7 @@ class CanaryParts:
     writer: Writer
     reader: Reader
     nodes: Nodes
-    waiting: Waiting
+    stock: Stock
     files: CanaryFiles
     blocks: BlockWriter
     caution: Caution
@@ -276,7 +276,7 @@ class Canaries:
         with self._parts.reader.view() as connection:
             found = read_kept(connection, [BlockId(canary.block)])
         for kept in found.values():
-            self._parts.waiting.cancel(node, Order.SPOIL_CANARY, kept.name)
+            self._parts.nodes.cancel(node, Order.SPOIL_CANARY, kept.name)
 
     def heard(self, node: NodeId, command: NodeCommand) -> None:
         """A node said that it obeyed; noted at the next pass."""
@@ -339,7 +339,7 @@ class Canaries:
         parts = self._parts
         at = standings(
             views,
-            fresh=parts.waiting.fresh(),
+            fresh=parts.stock.fresh(),
             urgent_after_s=parts.config.repair.urgent_after_s,
         )
         kept_of = {node: BlockId(self._canary(node).block) for node in fit}

@@ -11,37 +11,17 @@ from typing import Protocol
 from dfs.base.errors import BadRequest, NodeNotFound
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import NodeId, node_name, parse_node_name
-from dfs.base.records import BlockName, NodeView, Refusal
+from dfs.base.records import NodeView, Refusal
 from dfs.base.states import NodeState, VolumeState
-from dfs.nodes.orders import Order
+from dfs.nodes.orders import Order, Ordering
 from dfs.wire.balance_api import DisksOrdered, DisksRequest
 
 
-class Nodes(Protocol):
+class Nodes(Ordering, Protocol):
     """The DataNodes, as far as they are ordered about."""
 
     def views(self) -> tuple[NodeView, ...]:
         """Every DataNode as of now."""
-        ...
-
-    def enqueue(
-        self,
-        node: NodeId,
-        verb: str,
-        block: BlockName | None = None,
-        *,
-        reason: str = "",
-        value: int = 0,
-    ) -> bool:
-        """Order something; False when it is not taken in."""
-        ...
-
-
-class Orders(Protocol):
-    """What waits for nodes."""
-
-    def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
-        """Order it no more."""
         ...
 
 
@@ -54,7 +34,6 @@ class DiskLevelling:
     """
 
     nodes: Nodes
-    orders: Orders
     emit: Emitter
     threshold_percent: float
 
@@ -100,7 +79,7 @@ class DiskLevelling:
         verb, instead = Order.LEVEL_DISKS, Order.LEVEL_STOP
         if stop:
             verb, instead = instead, verb
-        self.orders.cancel(node, instead)
+        self.nodes.cancel(node, instead)
         value = 0 if stop else max(1, round(percent * 10))
         if self.nodes.enqueue(node, verb, reason="ordered", value=value):
             return ""

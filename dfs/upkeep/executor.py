@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
@@ -40,20 +40,13 @@ from dfs.meta.session import Reader
 from dfs.meta.tables import REPLICA
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
-from dfs.nodes.orders import Order
+from dfs.nodes.orders import Order, Ordering
 from dfs.upkeep.caution import Caution
 from dfs.upkeep.mini_client import MiniClient, is_at_source
 from dfs.upkeep.pending import PendingTable
 from dfs.upkeep.retirement import without
 from dfs.upkeep.retiring import Retirement, put_copy_state, retire
-from dfs.upkeep.steps import (
-    CopyBlock,
-    DropReplica,
-    Purpose,
-    RestoreReplica,
-    Step,
-    VerifyReplica,
-)
+from dfs.upkeep.steps import CopyBlock, DropReplica, Purpose
 
 # The source has not what it should have: it is doubted until its own node has looked.
 _BAD_SOURCE: Final = (BlockCorrupt, BlockNotFound, LengthMismatch)
@@ -61,23 +54,11 @@ _BAD_SOURCE: Final = (BlockCorrupt, BlockNotFound, LengthMismatch)
 _BAD_TARGET: Final = (DiskFull, VolumeReadOnly, BlockConflict, StaleGeneration)
 
 
-class Nodes(Protocol):
+class Nodes(Ordering, Protocol):
     """What the executor needs of the register of nodes."""
 
     def address(self, node: NodeId) -> NodeAddress:
         """Where a DataNode is; raises NodeNotFound."""
-        ...
-
-    def enqueue(
-        self,
-        node: NodeId,
-        verb: str,
-        block: BlockName | None = None,
-        *,
-        reason: str = "",
-        value: int = 0,
-    ) -> bool:
-        """Order something of a DataNode; False when it is not taken in now."""
         ...
 
 
@@ -160,9 +141,14 @@ class Executor:
             self._parts.pending.end(step)
             with self._lock:
                 self._running -= 1
-        outcome = CopyOutcome(step, self._parts.clock.monotonic_s() - began_s, why)
+        self._tell(CopyOutcome(step, self._parts.clock.monotonic_s() - began_s, why), then)
+
+    def _tell(self, outcome: CopyOutcome, then: Callable[[CopyOutcome], None] | None) -> None:
         for listener in (*self._listeners, *([then] if then else [])):
-            listener(outcome)
+            try:
+                listener(outcome)
+            except Exception as exc:  # noqa: BLE001 - the pool would swallow it, and the others' news
+                self._parts.emit.emit(Event.BUG_UNHANDLED, where="copy", error=repr(exc))
 
     def _copy(self, step: CopyBlock) -> str:
         """Make one copy; why it was not made, or "".
@@ -174,6 +160,8 @@ class Executor:
         if parts.pending.is_cancelled(step):
             return "not needed any more"
         began_s = parts.clock.monotonic_s()
+        # A copy that the target gave up earlier may have been ordered gone twice.
+        parts.nodes.cancel(step.target, Order.DELETE, step.name)
         try:
             source, target = parts.nodes.address(step.source), parts.nodes.address(step.target)
             parts.client.copy(step, source, target)
@@ -267,7 +255,8 @@ class Executor:
                 user=actor,
                 why=why,
             )
-        self.verify(VerifyReplica(name, node, f"it could not be copied from: {why}"))
+        reason = f"it could not be copied from: {why}"
+        self._parts.nodes.enqueue(node, Order.VERIFY, name, reason=reason)
 
     def drop(self, step: DropReplica) -> Retirement:
         """Retire a copy if it may go by the rows of now, and order its deletion."""
@@ -276,15 +265,16 @@ class Executor:
         if held_back:
             return Retirement(done=False, why_not=held_back)
         parts.pending.dropped(step.name.block)
-        unproved = self._why_unproved(step)
-        if unproved:
-            return Retirement(done=False, why_not=unproved)
+        proof = self._prove_rest(step)
+        if proof.why_not:
+            return Retirement(done=False, why_not=proof.why_not)
         done = parts.writer.submit(
             lambda txn: retire(
                 txn,
                 step.name.block,
                 step.node,
                 at=parts.standings(),
+                proved=proof.nodes,
                 actor=step.purpose,
                 reason=step.reason,
             )
@@ -294,54 +284,24 @@ class Executor:
             parts.nodes.enqueue(step.node, Order.DELETE, step.name, reason=step.reason)
         return done
 
-    def _why_unproved(self, step: DropReplica) -> str:
-        """A copy that is to be the only sure one left is read first; what speaks against it."""
+    def _prove_rest(self, step: DropReplica) -> "_Proof":
+        """Read the copy that is to be the only sure one left, before the other goes."""
         parts = self._parts
         with parts.reader.view() as connection:
             kept = read_kept(connection, [step.name.block]).get(step.name.block)
         if kept is None:
-            return "the block is not in use any more"
+            return _Proof(why_not="the block is not in use any more")
         left = assess(without(kept, step.node), parts.standings()).sure
         if len(left) != 1:
-            return ""  # two that nobody doubts, or none: then it is refused anyway
+            return _Proof()  # two that nobody doubts, or none: then it is refused anyway
         try:
             if parts.client.is_intact(kept.name, kept.truth, parts.nodes.address(left[0])):
-                return ""
+                return _Proof(nodes=frozenset(left))
             why = f"{node_name(left[0])} would be left, and its copy is not intact"
             self.doubt(kept.name, left[0], actor=step.purpose, why=why)
         except DfsError as err:
             why = f"{node_name(left[0])} would be left, and could not be asked: {err.message}"
-        return why
-
-    def verify(self, step: VerifyReplica) -> bool:
-        """Order it; the answer is a stock report."""
-        return self._parts.nodes.enqueue(step.node, Order.VERIFY, step.name, reason=step.reason)
-
-    def restore(self, step: RestoreReplica) -> bool:
-        """Order it; the answer is a stock report."""
-        ordered = self._parts.nodes.enqueue(step.node, Order.RESTORE, step.name, reason=step.reason)
-        if ordered:
-            self._parts.emit.emit(
-                Event.REPLICA_RESTORED,
-                block=step.name.block,
-                node=node_name(step.node),
-                why=step.reason,
-            )
-        return ordered
-
-    def perform(self, step: Step) -> bool:
-        """Do one step, or begin it; whether it was taken in."""
-        match step:
-            case CopyBlock():
-                return self.submit(step)
-            case DropReplica():
-                return bool(self.drop(step))
-            case VerifyReplica():
-                return self.verify(step)
-            case RestoreReplica():
-                return self.restore(step)
-            case _:
-                assert_never(step)
+        return _Proof(why_not=why)
 
     def close(self) -> None:
         """Give up what is under way, and wait until its threads have noticed."""
@@ -349,6 +309,14 @@ class Executor:
             self._closed = True
         self._parts.client.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """Nodes whose copies were read just now and are good, or why a copy has to stay."""
+
+    nodes: frozenset[NodeId] = frozenset()
+    why_not: str = ""
 
 
 def _event(kept: KeptBlock, what: What, node: NodeId, actor: str, detail: str) -> BlockEvent:

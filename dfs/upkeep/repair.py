@@ -5,7 +5,7 @@ not be done now is said by `Caution`; what an operator set (a pause, budgets) by
 A node that is being decommissioned is let go when no block needs what it has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -28,10 +28,12 @@ from dfs.upkeep.pending import PendingTable
 from dfs.upkeep.repair_plan import RepairLimits, RepairPlan, plan_repair
 from dfs.upkeep.repair_settings import RepairSettings
 from dfs.upkeep.reprieve import Reprieve
+from dfs.upkeep.steps import DropReplica
 from dfs.upkeep.survey import Survey
 from dfs.upkeep.surveyor import COPIED_CLASSES, Surveyor
 
 TRIM_EVERY_S: Final = 600.0
+DROPPING_S: Final = 2.0
 _HERE: Final = frozenset({NodeWorth.FULL, NodeWorth.SPARE, NodeWorth.DOUBTFUL})
 
 
@@ -115,7 +117,7 @@ class RepairJob:
         for step in copies:
             budget = budget.spend(step.urgency, step.truth.length_bytes)
         self._budget = budget
-        drops = sum(bool(parts.executor.drop(step)) for step in plan.drops)
+        drops = self._drop(plan.drops)
         self.plan = plan
         if drops or _is_used_up(view):
             parts.surveyor.soon()
@@ -128,6 +130,16 @@ class RepairJob:
             healed=done.healed,
             released=self._release(view) if survey is not None else 0,
         )
+
+    def _drop(self, steps: Sequence[DropReplica]) -> int:
+        """Retire copies, for so long: one that leaves a single copy waits until that is read."""
+        until_s = self._parts.clock.monotonic_s() + DROPPING_S
+        done = 0
+        for step in steps:
+            done += bool(self._parts.executor.drop(step))
+            if self._parts.clock.monotonic_s() >= until_s:
+                break  # what is urgent has its turn; the next plan goes on
+        return done
 
     def _after_survey(self, survey: Survey) -> RepairReport:
         parts = self._parts

@@ -8,6 +8,7 @@ from dfs.base.errors import BadRequest, BlockNotFound, Overloaded
 from dfs.base.ids import BlockId, node_name, parse_node_name
 from dfs.blocks.redundancy import BlockHealth, RepairClass
 from dfs.meta.session import Reader
+from dfs.upkeep.pending import Pending
 from dfs.upkeep.repair import eta_s
 from dfs.upkeep.repair_service import Repair
 from dfs.upkeep.reprieve import name_of
@@ -50,7 +51,7 @@ class RepairDesk:
         repair = self._repair
         survey, totals = repair.surveyor.latest, repair.rates.totals()
         health = survey.totals.by_health
-        rates = repair.rates.rates()
+        rates, pending = repair.rates.rates(), repair.pending.snapshot()
         left_s = eta_s(survey, rates)
         whole = (BlockHealth.HEALTHY, BlockHealth.EXCESS)
         return RepairReply(
@@ -61,7 +62,7 @@ class RepairDesk:
             size_bytes=survey.totals.size_bytes,
             whole=sum(survey.totals.health(each).blocks for each in whole),
             by_health={each.value: tally.blocks for each, tally in health.items()},
-            classes=[self._class(each, survey) for each in RepairClass],
+            classes=[self._class(each, survey, pending) for each in RepairClass],
             excess=survey.totals.health(BlockHealth.EXCESS).blocks,
             retiring=len(survey.retiring),
             leaving={node_name(node): blocks for node, blocks in survey.leaving.items()},
@@ -74,14 +75,17 @@ class RepairDesk:
             failed=totals.failed,
         )
 
-    def _class(self, urgency: RepairClass, survey: Survey) -> RepairClassInfo:
+    def _class(self, urgency: RepairClass, survey: Survey, pending: Pending) -> RepairClassInfo:
         repair = self._repair
         tally = survey.totals.urgency(urgency)
         rate = repair.rates.rates().get(urgency, 0.0)
         at_rate_s = tally.owed_bytes / rate if rate else UNKNOWN_S
         left_s = at_rate_s if tally.owed_bytes else 0.0
-        copies = repair.pending.snapshot().copies.values()
-        mine = [s for s in copies if s.purpose is Purpose.REPAIR and s.urgency is urgency]
+        mine = [
+            s
+            for s in pending.copies.values()
+            if s.purpose is Purpose.REPAIR and s.urgency is urgency
+        ]
         return RepairClassInfo(
             name=urgency.name.lower(),
             blocks=tally.blocks,

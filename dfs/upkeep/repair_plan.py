@@ -364,19 +364,3 @@ def _needless(view: ClusterView) -> Iterable[CopyBlock]:
         for step in view.pending.copies.values()
         if known and step.purpose is Purpose.REPAIR and step.name.block not in still
     ]
-
-
-def explain_block(
-    block: KeptBlock, view: ClusterView, plan: RepairPlan | None
-) -> tuple[Assessment, str]:
-    """What a block is, and why nothing (more) is done for it now; "" when it is being copied."""
-    found = assess(block, view.standings)
-    if found.repair is None:
-        return found, "" if not plan else _deferral_of(block, plan)
-    if block.truth.block in view.pending.targets():
-        return found, ""
-    return found, _deferral_of(block, plan) if plan else "it is not planned yet"
-
-
-def _deferral_of(block: KeptBlock, plan: RepairPlan) -> str:
-    return next((d.reason for d in plan.deferrals if d.block == block.truth.block), "")

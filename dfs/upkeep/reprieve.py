@@ -9,7 +9,7 @@ retired or deleted lately.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId, NodeId, node_name
@@ -21,36 +21,12 @@ from dfs.blocks.redundancy import KeptBlock, Standings, assess
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
-from dfs.nodes.orders import Order
+from dfs.nodes.orders import Order, Ordering
 from dfs.upkeep.retiring import put_copy_state
 
 SEARCHED_MAX: Final = 100  # blocks looked for in purge areas, a pass
 _WENT: Final = frozenset({What.RETIRING, What.RETIRED, What.DELETED})
 ACTOR: Final = "repair"
-
-
-class Orders(Protocol):
-    """How DataNodes are told."""
-
-    def enqueue(
-        self,
-        node: NodeId,
-        verb: str,
-        block: BlockName | None = None,
-        *,
-        reason: str = "",
-        value: int = 0,
-    ) -> bool:
-        """Order something; False when it is not taken in now."""
-        ...
-
-
-class Cancelling(Protocol):
-    """How an order that was not told yet is taken back."""
-
-    def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
-        """Order it no more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +38,19 @@ class Followed:
 
 
 class Reprieve:
-    """See the module.  For one thread."""
+    """See the module.  Safe to share between threads."""
 
     def __init__(
         self,
         writer: Writer,
         reader: Reader,
         *,
-        orders: Orders,
-        waiting: Cancelling,
+        orders: Ordering,
         emit: Emitter,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._orders = orders
-        self._waiting = waiting
         self._emit = emit
 
     def follow(
@@ -115,7 +89,7 @@ class Reprieve:
                 [BlockEvent(name.block, name.generation, What.RESTORED, node, actor, reason)],
             )
 
-        self._waiting.cancel(node, Order.DELETE, name)
+        self._orders.cancel(node, Order.DELETE, name)
         if not self._orders.enqueue(node, Order.RESTORE, name, reason=reason):
             return False
         self._writer.submit(work)

@@ -16,16 +16,16 @@ from dfs.base.clock import Clock
 from dfs.base.errors import BadRequest, NodeNotFound
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId, NodeId, node_name, parse_node_name
-from dfs.base.records import BlockName, NodeView, Refusal
+from dfs.base.records import NodeView, Refusal
 from dfs.base.states import NodeState
 from dfs.base.units import format_duration
 from dfs.blocks.redundancy import standings
 from dfs.meta.cluster_tables import SEQUENCE
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
-from dfs.nodes.orders import Order
+from dfs.nodes.orders import Order, Ordering
 from dfs.settings.sections import Config
-from dfs.upkeep.bad_copies import count_bad_blocks, count_bad_copies
+from dfs.upkeep.bad_counts import count_bad_blocks, count_bad_copies
 from dfs.wire.scrub_api import (
     CanaryStatus,
     ScrubNode,
@@ -40,32 +40,16 @@ RUN_SEQUENCE: Final = "scrub_run"
 _HEARD: Final = (NodeState.LIVE, NodeState.STALE)
 
 
-class Nodes(Protocol):
+class Nodes(Ordering, Protocol):
     """The DataNodes, as far as scrubbing orders them about."""
 
     def views(self) -> tuple[NodeView, ...]:
         """Every DataNode as of now."""
         ...
 
-    def enqueue(
-        self,
-        node: NodeId,
-        verb: str,
-        block: BlockName | None = None,
-        *,
-        reason: str = "",
-        value: int = 0,
-    ) -> bool:
-        """Order something; False when it is not taken in."""
-        ...
 
-
-class Waiting(Protocol):
-    """What waits for nodes, and which of them are known through and through."""
-
-    def cancel(self, node: NodeId, verb: str, block: BlockName | None = None) -> bool:
-        """Order it no more."""
-        ...
+class Stock(Protocol):
+    """What is known of DataNodes' stock."""
 
     def fresh(self) -> frozenset[NodeId]:
         """The nodes whose stock is known."""
@@ -91,7 +75,7 @@ class ScrubParts:
     writer: Writer
     reader: Reader
     nodes: Nodes
-    waiting: Waiting
+    stock: Stock
     clock: Clock
     emit: Emitter
     config: Config
@@ -150,7 +134,7 @@ class Scrubbing:
         views = parts.nodes.views()
         at = standings(
             views,
-            fresh=parts.waiting.fresh(),
+            fresh=parts.stock.fresh(),
             urgent_after_s=parts.config.repair.urgent_after_s,
         )
         with parts.reader.view() as connection:
@@ -187,7 +171,7 @@ class Scrubbing:
                 refused.append(Refusal(view.node, f"not heard of: it is {view.state.value}"))
                 continue
             if instead is not None:
-                self._parts.waiting.cancel(view.node, instead)
+                self._parts.nodes.cancel(view.node, instead)
             if self._parts.nodes.enqueue(view.node, verb, reason="ordered", value=value):
                 nodes.append(view.node)
             else:

@@ -39,24 +39,3 @@ class DropReplica:
     node: NodeId
     reason: str
     purpose: Purpose = Purpose.REPAIR
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReplica:
-    """Have the node read and hash its copy before any other."""
-
-    name: BlockName
-    node: NodeId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreReplica:
-    """Bring a copy back from the node's purge area: no good one is left elsewhere."""
-
-    name: BlockName
-    node: NodeId
-    reason: str
-
-
-Step = CopyBlock | DropReplica | VerifyReplica | RestoreReplica

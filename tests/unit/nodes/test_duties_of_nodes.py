@@ -171,14 +171,15 @@ def test_emptied_node_may_be_removed_as_soon_as_it_is_silent(
     registry.remove("dn-1")
 
 
-def test_deletions_ordered_before_wait_while_nothing_may_be_deleted(
+def test_harm_ordered_before_waits_while_nothing_may_be_deleted(
     registry: NodeRegistry, nodes: list[NodeId]
 ) -> None:
-    for verb in (Order.DELETE, Order.PURGE_BAD, Order.VERIFY):
+    harming = {Order.DELETE, Order.PURGE_BAD, Order.QUARANTINE, Order.SPOIL_CANARY}
+    for verb in (*sorted(harming), Order.VERIFY):
         registry.enqueue(nodes[0], verb, a_name(1))
     said = Beat(usage=a_usage(), volumes=[], epoch=1, keys=[])
     registry.why_no_deletes = lambda: "half the cluster is gone"
     assert [each.verb for each in registry.beat(nodes[0], said).commands] == [Order.VERIFY]
     registry.why_no_deletes = lambda: ""
     verbs = {each.verb for each in registry.beat(nodes[0], said).commands}
-    assert verbs == {Order.DELETE, Order.PURGE_BAD, Order.VERIFY}
+    assert verbs == {*harming, Order.VERIFY}

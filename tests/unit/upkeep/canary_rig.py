@@ -101,7 +101,7 @@ class CanaryRig(NamespaceRig):
                 writer=self.writer,
                 reader=self.reader,
                 nodes=self.fleet,
-                waiting=self.fleet,
+                stock=self.fleet,
                 files=self.space.canaries,
                 blocks=self,
                 caution=Caution(changes=[lambda: self.refusal], deletes=[lambda: self.held_back]),

@@ -81,6 +81,7 @@ class CopyRig:
         self.views_now: dict[NodeId, NodeView] = {}
         self.not_fresh: set[NodeId] = set()
         self.ordered: list[tuple[int, str, int]] = []
+        self.cancelled: list[tuple[int, str, int]] = []
         self.duties: list[tuple[int, str]] = []
         row = {"id": 1, "secret": KEY.secret, "created_ms": 0, "expires_ms": KEY.expires_ms}
         self.metadata.change(lambda txn: txn.put(BLOCK_KEY, row))
@@ -128,7 +129,7 @@ class CopyRig:
             pending=self.pending,
             settings=self.settings,
             rates=self.rates,
-            reprieve=Reprieve(writer, reader, orders=self, waiting=self, emit=self.emit),
+            reprieve=Reprieve(writer, reader, orders=self, emit=self.emit),
             lost=LostBlocks(writer, reader, emit=self.emit),
             registry=self,
             writer=writer,
@@ -179,6 +180,7 @@ class CopyRig:
         return True
 
     def cancel(self, node, verb, block=None) -> bool:
+        self.cancelled.append((node, str(verb), block.block if block else 0))
         return True
 
     def set_duty(self, node, duty, *, until_ms=0, force=False) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from dfs.base.events import Event
-from dfs.base.ids import NodeId
+from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import BlockTruth
 from dfs.base.states import NodeDuty, NodeState
 from dfs.blocks.redundancy import RepairClass
 from dfs.meta.journal import check_chain
 from dfs.meta.tables import BLOCK
+from dfs.upkeep import repair
+from dfs.upkeep.retiring import Retirement, retire
 from dfs.upkeep.steps import DropReplica
 from dfs.wire import codec
 from dfs.wire.tokens import sign_receipt
@@ -144,6 +146,21 @@ def test_same_copy_is_not_begun_twice_and_no_more_than_there_are_threads(rig: Co
     assert rig.run(step).done
 
 
+def test_deletion_that_still_waits_for_the_target_is_taken_back_first(rig: CopyRig) -> None:
+    one, two = rig.join(), rig.join()
+    name = rig.put(7, [one])
+    assert rig.copy(name, one, two).done
+    assert rig.cancelled == [(two, "delete", 7)]
+
+
+def test_listener_that_fails_keeps_no_other_from_hearing(rig: CopyRig) -> None:
+    one, two = rig.join(), rig.join()
+    name = rig.put(7, [one])
+    rig.executor.listen(lambda _outcome: 1 / 0)
+    assert rig.copy(name, one, two).done
+    assert len(rig.events(Event.BUG_UNHANDLED)) == 1
+
+
 # ---- retiring
 
 
@@ -178,6 +195,29 @@ def test_copy_that_would_be_the_only_one_left_is_read_before_the_other_goes(rig:
     assert rig.rows(7) == {one: "suspect", two: "live"}
 
 
+def test_copy_that_is_alone_by_the_rows_of_now_must_have_been_read(rig: CopyRig) -> None:
+    one, two = rig.join(), rig.join()
+    rig.put(7, [one, two], wanted=1)
+
+    def retired(proved: frozenset[NodeId]) -> Retirement:
+        return rig.metadata.writer.submit(
+            lambda txn: retire(
+                txn,
+                BlockId(7),
+                two,
+                at=rig.standings(),
+                proved=proved,
+                actor="a test",
+                reason="too many",
+            )
+        )
+
+    assert "was not read" in retired(frozenset()).why_not
+    assert "was not read" in retired(frozenset({two})).why_not
+    assert rig.rows(7) == {one: "live", two: "live"}
+    assert retired(frozenset({one}))
+
+
 # ---- the job over it all
 
 
@@ -201,6 +241,19 @@ def test_job_drops_what_is_too_many_when_a_node_returns_only_in_the_second_surve
     assert set(rig.rows(7).values()) == {"live"}
     rig.rounds(1)
     assert sorted(rig.rows(7).values()) == ["live", "live", "retiring"]
+
+
+def test_job_retires_copies_for_so_long_and_goes_on_in_the_next_pass(
+    rig: CopyRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "DROPPING_S", 0.0)
+    one, two, three = rig.join(), rig.join(), rig.join()
+    for block in (7, 8):
+        rig.put(block, [one, two, three])
+    rig.rounds(2)
+    assert sum("retiring" in rig.rows(block).values() for block in (7, 8)) == 1
+    rig.rounds(2)
+    assert all("retiring" in rig.rows(block).values() for block in (7, 8))
 
 
 def test_job_copies_nothing_for_a_node_that_came_back(rig: CopyRig) -> None:

@@ -53,7 +53,7 @@ class Told:
 
 
 def levelling(told: Told) -> DiskLevelling:
-    return DiskLevelling(nodes=told, orders=told, emit=RecordingEmitter(), threshold_percent=10.0)
+    return DiskLevelling(nodes=told, emit=RecordingEmitter(), threshold_percent=10.0)
 
 
 def test_nodes_with_several_disks_are_told_and_the_others_named_with_the_reason() -> None:

@@ -27,7 +27,7 @@ def scrubbing(rig: CanaryRig) -> Scrubbing:
         writer=rig.writer,
         reader=rig.reader,
         nodes=rig.fleet,
-        waiting=rig.fleet,
+        stock=rig.fleet,
         clock=rig.clock,
         emit=rig.emit,
         config=rig.config,

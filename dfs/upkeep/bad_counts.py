@@ -22,10 +22,7 @@ def count_bad_blocks(
 ) -> BadBlocks:
     """What became of the blocks that have a copy known to be bad."""
     wanted = (
-        select(REPLICA.c.block)
-        .where(REPLICA.c.state.in_(_BAD))
-        .distinct()
-        .limit(BAD_BLOCKS_MAX)
+        select(REPLICA.c.block).where(REPLICA.c.state.in_(_BAD)).distinct().limit(BAD_BLOCKS_MAX)
     )
     blocks = set(connection.execute(wanted).scalars()) - set(leave_out)
     bad = healed = lost = 0
