@@ -30,7 +30,7 @@ from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.settings.sections import BalanceConfig, RepairConfig
-from dfs.upkeep.balance_moves import Budget, Moved, Mover, Moves
+from dfs.upkeep.balance_moves import Allowance, Moved, Mover, Moves
 from dfs.upkeep.balance_plan import (
     MOVES_MAX,
     Balance,
@@ -105,7 +105,7 @@ class Balancer:
     def __init__(self, parts: BalanceParts) -> None:
         self._parts = parts
         self._moves = Moves(parts.mover, clock=parts.clock, at_once=parts.config.moves_at_once)
-        self._budget = Budget(parts.clock, keep_s=max(1.0, 2 * parts.repair.interval_s))
+        self._allowance = Allowance(parts.clock, keep_s=max(1.0, 2 * parts.repair.interval_s))
         self._lock = threading.Lock()
         self._lately: deque[tuple[float, int]] = deque()
         self._wait = ""
@@ -325,12 +325,12 @@ class Balancer:
         left = deque(plan.moves)
         ended: list[Moved] = []
         while (wait_s := until_s - clock.monotonic_s()) > 0:
-            while left and moves.has_room and self._budget.allows(job.bandwidth_bytes):
+            while left and moves.has_room and self._allowance.allows(job.bandwidth_bytes):
                 move = left.popleft()
                 if not moves.begin(move):
                     left.clear()  # repair has taken all the room
                     break
-                self._budget.spend(move.size_bytes)
+                self._allowance.spend(move.size_bytes)
             if not moves.in_flight:
                 break
             ended += moves.ended(wait_s)

@@ -45,7 +45,7 @@ class Mover(Protocol):
         ...
 
 
-class Budget:
+class Allowance:
     """Bytes a second, with what was left over lately; a block may overdraw it, and is paid back."""
 
     def __init__(self, clock: Clock, *, keep_s: float) -> None:
