@@ -47,6 +47,7 @@ def test_node_killed_for_good_is_healed_without_a_person(tmp_path: Path) -> None
         assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_node_that_returns_in_mid_repair_ends_the_repair(tmp_path: Path) -> None:
     """Copying is made slow, so that it is under way when the node comes back."""
     slow = QUICK | {"last_copy_bytes": "300KiB", "copies_at_once": "1"}
@@ -70,6 +71,7 @@ def test_node_that_returns_in_mid_repair_ends_the_repair(tmp_path: Path) -> None
         assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_third_of_the_nodes_that_vanish_together_and_return_copies_little_and_deletes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -107,6 +109,7 @@ def test_third_of_the_nodes_that_vanish_together_and_return_copies_little_and_de
         assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_corrupt_source_is_never_copied_and_the_good_one_is(tmp_path: Path) -> None:
     """Of three copies one is bad without anybody knowing, and one is lost."""
     with running_cluster(tmp_path / "c", datanodes=4, **QUICK) as cluster:
@@ -124,6 +127,7 @@ def test_corrupt_source_is_never_copied_and_the_good_one_is(tmp_path: Path) -> N
         assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_node_with_a_third_of_its_blocks_flipped_is_doubted_and_its_data_healed(
     tmp_path: Path,
 ) -> None:
@@ -154,7 +158,14 @@ def test_node_with_a_third_of_its_blocks_flipped_is_doubted_and_its_data_healed(
         assert node_number("dn-1") == 1
 
 
-@pytest.mark.parametrize("damage", ["deleted", "a page of zeros", "not a database"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "deleted",
+        pytest.param("a page of zeros", marks=pytest.mark.faults),
+        pytest.param("not a database", marks=pytest.mark.faults),
+    ],
+)
 def test_catalog_that_is_lost_is_rebuilt_from_the_files_and_nothing_is_copied(
     tmp_path: Path, damage: str
 ) -> None:
