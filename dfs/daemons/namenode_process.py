@@ -323,7 +323,8 @@ class NamenodeProcess:
         guards_s = min(GUARDS_S, config.liveness.heartbeat_interval_s)
         schedule.every("safety", guards_s, self.upkeep.safety.run_once)
         schedule.every("health", config.health.interval_s, health.run_once)
-        schedule.every("repair", config.repair.interval_s, self.upkeep.repair.job.run_once)
+        repair = self.upkeep.repair.job
+        schedule.every("repair", config.repair.interval_s, repair.run_once, has_more=repair.goes_on)
         canaries = self.upkeep.canaries
         schedule.every("canary", check_every_s(config), canaries.run_once)
         self.stock.acknowledged.listen(Order.SPOIL_CANARY, canaries.heard)

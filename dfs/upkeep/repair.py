@@ -1,10 +1,13 @@
 """The job that keeps blocks as they should be: survey if due, plan, execute, again and again.
 
-Nothing waits here: copies run in the executor's threads and are seen in the next round.  What must
-not be done now is said by `Caution`; what an operator set (a pause, budgets) by `RepairSettings`.
+No pass waits: copies run in the executor's threads and are seen in the next one, which follows as
+soon as one of them is over while blocks wait for room: many small blocks are copied as fast as they
+go, not so many an interval.  What must not be done now is said by `Caution`; what an operator set
+(a pause, budgets) by `RepairSettings`.
 A node that is being decommissioned is let go when no block needs what it has.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -34,6 +37,8 @@ from dfs.upkeep.surveyor import COPIED_CLASSES, Surveyor
 
 TRIM_EVERY_S: Final = 600.0
 DROPPING_S: Final = 2.0
+ROOM_WITHIN_S: Final = 1.0  # waited for a copy to be over; then the next pass comes at its time
+RESTS_PER_PASS: Final = 2.0  # so that planning again and again takes a third of the time at most
 _HERE: Final = frozenset({NodeWorth.FULL, NodeWorth.SPARE, NodeWorth.DOUBTFUL})
 
 
@@ -59,6 +64,7 @@ class RepairReport:
     healed: int = 0
     released: int = 0  # nodes whose decommissioning is complete
     paused: bool = False
+    crowded: int = 0  # blocks that wait for nothing but the copies under way
 
     def __bool__(self) -> bool:
         """Whether anything was done; a survey alone is no news."""
@@ -93,12 +99,32 @@ class RepairJob:
         self._history_keep_ms = int(history_keep_s * 1000)
         self._budget: Budget = budget_of(parts.settings.rates(), parts.clock.monotonic_s())
         self._trimmed_s = parts.clock.monotonic_s()
+        self._over = threading.Event()  # a copy ended since the last pass began
+        self._took_s = 0.0
         self.plan: RepairPlan | None = None
+        parts.executor.listen(lambda _outcome: self._over.set())
 
     # ---- the pass
 
     def run_once(self) -> RepairReport:
         """One bounded pass."""
+        began_s = self._parts.clock.monotonic_s()
+        self._over.clear()  # before the plan looks at what is under way
+        report = self._pass()
+        self._took_s = self._parts.clock.monotonic_s() - began_s
+        return report
+
+    def goes_on(self, report: RepairReport) -> bool:
+        """Whether the next pass may follow at once: there was no room for all, and there is now.
+
+        Waits a little for a copy to be over.
+        """
+        if not report.crowded:
+            return False
+        self._parts.clock.sleep(min(ROOM_WITHIN_S, RESTS_PER_PASS * self._took_s))
+        return self._over.wait(ROOM_WITHIN_S)
+
+    def _pass(self) -> RepairReport:
         parts = self._parts
         survey = parts.surveyor.run_once()
         done = RepairReport()
@@ -129,6 +155,7 @@ class RepairJob:
             lost=done.lost,
             healed=done.healed,
             released=self._release(view) if survey is not None else 0,
+            crowded=plan.crowded,
         )
 
     def _drop(self, steps: Sequence[DropReplica]) -> int:

@@ -29,7 +29,9 @@ DROPS_MAX: Final = 100  # in one plan
 LOOKED_AT_MAX: Final = 20_000
 BUSY_SOURCES: Final = "its sources give as much as they may already"
 BUSY_TARGETS: Final = "the DataNodes that could take it take as much as they may already"
+ALL_UNDER_WAY: Final = "as many copies as may be are under way"
 NO_TARGET: Final = "no DataNode can take a copy"
+_NO_ROOM: Final = frozenset({BUSY_SOURCES, BUSY_TARGETS, ALL_UNDER_WAY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class RepairPlan:
     def steps(self) -> tuple[CopyBlock | DropReplica, ...]:
         """All of it: copies before drops."""
         return (*self.copies, *self.drops)
+
+    @property
+    def crowded(self) -> int:
+        """How many blocks wait for nothing but the copies under way."""
+        return sum(each.reason in _NO_ROOM for each in self.deferrals)
 
     def waiting(self) -> dict[RepairClass, Counter[str]]:
         """How many blocks of each class wait, by reason."""
@@ -160,7 +167,7 @@ class _Desk:
         if resting := view.pending.resting.get(block.truth.block):
             return resting
         if self._is_full():
-            return "as many copies as may be are under way"
+            return ALL_UNDER_WAY
         if not self.budget.allows(urgency):
             return f"the budget of {urgency.name.lower()} is used up for now"
         return ""

@@ -232,6 +232,23 @@ def test_job_heals_what_a_dead_node_held(rig: CopyRig) -> None:
     assert rig.job.run_once().copies == 0
 
 
+def test_job_goes_on_as_copies_end_while_blocks_wait_for_room(rig: CopyRig) -> None:
+    one, two, three = rig.join(), rig.join(), rig.join()
+    blocks = range(7, 19)  # two at a time to one node: six rounds
+    for block in blocks:
+        rig.put(block, [one, two])
+    rig.die(two)
+    rig.surveyor.soon()
+    passes = 1
+    while rig.job.goes_on(rig.job.run_once()):
+        passes += 1
+    while rig.pending.snapshot().copies:
+        rig.clock.sleep(0.01)
+    assert passes >= 2
+    assert all(rig.rows(block)[three] == "live" for block in blocks)
+    assert not rig.job.goes_on(rig.job.run_once())
+
+
 def test_job_drops_what_is_too_many_when_a_node_returns_only_in_the_second_survey(
     rig: CopyRig,
 ) -> None:
