@@ -388,8 +388,9 @@ class NamenodeProcess:
     def close(self) -> None:
         """Let what runs be answered, then commit and close."""
         self.http.stop(DRAIN_S)
+        self._schedule.hold()
+        self.upkeep.close()  # a pass that waits for a DataNode ends with it
         self._schedule.stop()
-        self.upkeep.close()
         self.database.close()
         self._audit.close()
         self._sweeper.close()

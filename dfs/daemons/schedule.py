@@ -136,6 +136,12 @@ class Schedule:
         with self._lock:
             return [self._results[job] for job in sorted(self._results)]
 
+    def hold(self) -> None:
+        """Start nothing more, and do not wait: what passes work with may be closed under them."""
+        self._stopped.set()
+        if self._scheduler.running:
+            self._scheduler.pause()
+
     def stop(self) -> None:
         """Start nothing more and wait for the passes under way; they are bounded."""
         self._stopped.set()

@@ -12,7 +12,9 @@ blocks.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from sqlalchemy import Connection
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
@@ -46,6 +48,8 @@ from dfs.wire.nodes_api import (
     KeyItem,
     NodeRegistration,
 )
+
+EPOCHS_AHEAD_MAX: Final = 1 << 20
 
 
 class KeySource(Protocol):
@@ -161,9 +165,10 @@ class NodeRegistry:
         Raises:
             ForeignFolder: it belongs to another cluster, or another node registered its disk.
             NodeNotJoined: it was removed.
-            BadRequest: no address, or more volumes than can be.
+            BadRequest: no address, more volumes than can be, or an epoch that cannot be.
         """
         self._check(registration)
+        self._check_epoch(registration.epoch)
         self.newer.note(node, Reached(registration.epoch, registration.txid), now=self._reached())
         self._writer.submit(lambda txn: self._write_registration(txn, node, registration))
         crashpoint.reach("nn.node.registered")
@@ -218,7 +223,9 @@ class NodeRegistry:
 
         Raises:
             NodeNotJoined: it was removed.
+            BadRequest: it speaks of an epoch that cannot be.
         """
+        self._check_epoch(beat.epoch)
         registered = self.presence.take_beat(
             node,
             beat.usage,
@@ -230,6 +237,17 @@ class NodeRegistry:
         self._duties.heard(node, leaving=beat.leaving)
         self.newer.note(node, Reached(beat.epoch, beat.txid), now=self._reached())
         return self._reply(node, known_keys=beat.keys, registered=registered)
+
+    def _check_epoch(self, epoch: int) -> None:
+        """An epoch is a start of a NameNode: nobody saw one that is a million starts ahead.
+
+        Were it believed, the epochs after it would outgrow the numbers that a database can hold.
+        """
+        if epoch > self._writer.epoch + EPOCHS_AHEAD_MAX:
+            raise BadRequest(
+                f"no NameNode of this cluster can have reached epoch {epoch}",
+                hint="look at the DataNode that says so: its memory, disk or code is broken",
+            )
 
     def _reached(self) -> Reached:
         return Reached(self._writer.epoch, self._writer.txid)
@@ -329,7 +347,7 @@ class NodeRegistry:
         self.presence.address(node)  # or NodeNotFound
         if not force:
             self._check_removable(node)
-        self._writer.submit(lambda txn: self._write_removal(txn, node))
+        self._writer.submit(lambda txn: self._write_removal(txn, node, force=force))
         crashpoint.reach("nn.node.removed")
         self._emit.emit(Event.NODE_CHANGED, node=node_name(node), change="removed", force=force)
         return node
@@ -340,9 +358,12 @@ class NodeRegistry:
                 f"{node_name(node)} does not count as dead",
                 hint="stop it and wait until it counts as dead, or add --force",
             )
-        heard = {view.node for view in self.views() if view.state is NodeState.LIVE}
         with self._reader.view() as connection:
-            sole = node_rows.count_sole_copies(connection, node, heard=heard)
+            self._check_not_sole(connection, node)
+
+    def _check_not_sole(self, connection: Connection, node: NodeId) -> None:
+        heard = {view.node for view in self.views() if view.state is NodeState.LIVE}
+        sole = node_rows.count_sole_copies(connection, node, heard=heard)
         if sole:
             raise NodeInUse(
                 f"{node_name(node)} holds the only known copy of {sole} blocks"
@@ -359,7 +380,9 @@ class NodeRegistry:
             if view.node == node
         )
 
-    def _write_removal(self, txn: Txn, node: NodeId) -> None:
+    def _write_removal(self, txn: Txn, node: NodeId, *, force: bool) -> None:
+        if not force:  # again, by the rows of now: a write may have ended meanwhile
+            self._check_not_sole(txn.connection, node)
         node_rows.drop_node(txn, node)
         txn.after_commit(lambda: self.presence.forget(node))
 
