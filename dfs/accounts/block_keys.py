@@ -129,11 +129,17 @@ class BlockKeys:
         return report
 
     def renew(self) -> None:
-        """Make a key now, under a number that no DataNode can know another key by."""
+        """Make a key now, under a number above every one that a DataNode can know a key by.
+
+        DataNodes sign with the key of the highest number they know.  The same old copy of the
+        database may be gone on from more than once, so the number is taken from the clock.
+        """
 
         def write(txn: Txn) -> int:
             keys = _select_keys(txn.connection)
-            txn.take(SEQUENCE_NAME, NUMBERS_SKIPPED)
+            following = txn.take(SEQUENCE_NAME) + 1
+            ahead = txn.now_ms - following
+            txn.take(SEQUENCE_NAME, ahead if ahead > 0 else NUMBERS_SKIPPED)
             fresh = self._new_key(txn)
             txn.put(BLOCK_KEY, _row(fresh))
             held = _hold([*keys, fresh], now_ms=txn.now_ms)

@@ -3,21 +3,29 @@
 When a NameNode goes on from an old copy of its database, DataNodes may hold blocks that only the
 lost transactions knew.  Their numbers are skipped, and remembered here, so that such a block file
 is never taken for rubbish: it is the only trace of what was written.
+
+How many are skipped is chance, and never fewer than reach beyond every block file that is known of:
+whoever goes on from the same old copy a second time must not give the numbers that were given after
+the first.  A number beyond all reason is no sign of a lost history: nobody could ever skip that.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, or_, select
 
-from dfs.meta.cluster_tables import SEQUENCE, SETTING
+from dfs.base.entropy import SystemRandom
+from dfs.meta.cluster_tables import NODE, SEQUENCE, SETTING
 from dfs.meta.tables import STRAY
 from dfs.meta.txn import Txn
 
 SETTING_KEY: Final = "lost_ids"
 # So far beyond any number that was given in one history that nobody has to know the highest.
 LEAP: Final = 1 << 32
+_CHANCE_BITS: Final = 40
+# A block file whose number is further ahead was not made by any history of this cluster.
+AHEAD_MAX: Final = 1 << 48
 _NODES_LEAP: Final = 1 << 10
 _BLOCK, _GENERATION = "block", "generation"
 _LEAPS: Final = {
@@ -26,6 +34,7 @@ _LEAPS: Final = {
     "inode": LEAP,
     "node": _NODES_LEAP,
 }
+_COLUMNS: Final = {_BLOCK: STRAY.c.block, _GENERATION: STRAY.c.generation}
 
 
 class _Skipped(msgspec.Struct, frozen=True):
@@ -66,12 +75,26 @@ def read_lost_ids(connection: Connection) -> LostIds:
 def skip_lost_ids(txn: Txn) -> LostIds:
     """Never give a number that the lost history may have given; all that was skipped so far."""
     taken = {}
-    for sequence, count in _LEAPS.items():
+    for sequence, least in _LEAPS.items():
+        count = max(least, _ahead(txn.connection, sequence) + LEAP)
+        if least == LEAP:
+            count += SystemRandom().getrandbits(_CHANCE_BITS)
         first = txn.take(sequence, count)
         taken[sequence] = _Skipped(first, first + count)
     skips = [*_read(txn.connection), _Skip(taken[_BLOCK], taken[_GENERATION])]
     txn.put(SETTING, {"key": SETTING_KEY, "value": msgspec.json.encode(skips).decode()})
     return read_lost_ids(txn.connection)
+
+
+def _ahead(connection: Connection, sequence: str) -> int:
+    """By how much the numbers of block files that are known of are ahead of a sequence."""
+    column = _COLUMNS.get(sequence)
+    if column is None:
+        return -LEAP
+    following = _next_of(connection, sequence)
+    wanted = select(func.max(column)).where(column < following + AHEAD_MAX)
+    highest: int | None = connection.execute(wanted).scalar()
+    return -LEAP if highest is None else highest + 1 - following
 
 
 def _read(connection: Connection) -> list[_Skip]:
@@ -80,16 +103,24 @@ def _read(connection: Connection) -> list[_Skip]:
     return [] if found is None else msgspec.json.decode(found, type=list[_Skip])
 
 
+def _next_of(connection: Connection, sequence: str) -> int:
+    wanted = select(SEQUENCE.c.next).where(SEQUENCE.c.name == sequence)
+    return connection.execute(wanted).scalar() or 1
+
+
 def unknown_numbers(connection: Connection) -> tuple[int, int] | None:
-    """A stray block file whose number, or generation, was not given away yet: (node, block)."""
-    next_of = {
-        name: connection.execute(select(SEQUENCE.c.next).where(SEQUENCE.c.name == name)).scalar()
-        or 1
-        for name in (_BLOCK, _GENERATION)
-    }
+    """A stray block file whose number, or generation, was not given away yet: (node, block).
+
+    Those of nodes that were removed, or with numbers that nobody can have given, are no sign.
+    """
+    ahead = [
+        (column >= following) & (column < following + AHEAD_MAX)
+        for sequence, column in _COLUMNS.items()
+        for following in [_next_of(connection, sequence)]
+    ]
     wanted = (
         select(STRAY.c.node, STRAY.c.block)
-        .where((STRAY.c.block >= next_of[_BLOCK]) | (STRAY.c.generation >= next_of[_GENERATION]))
+        .where(or_(*ahead), STRAY.c.node.in_(select(NODE.c.id)))
         .limit(1)
     )
     row = connection.execute(wanted).first()

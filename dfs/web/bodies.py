@@ -77,7 +77,7 @@ def _refuse_wide(value: object, where: str) -> None:
         BadRequest: `where` says which one.
     """
     if isinstance(value, int) and not -_INT_MAX - 1 <= value <= _INT_MAX:
-        raise BadRequest(f"request not understood: {value:.3g} is beyond 64 bits - at `{where}`")
+        raise BadRequest(f"request not understood: a number beyond 64 bits - at `{where}`")
     if isinstance(value, dict):
         for name, each in value.items():
             _refuse_wide(each, f"{where}.{name}")

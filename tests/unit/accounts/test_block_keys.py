@@ -133,6 +133,19 @@ def test_key_ids_are_never_used_twice(metadata: MetadataRig) -> None:
     assert (report.made, report.dropped) == (2, 1)
 
 
+def test_renewed_key_outnumbers_every_one_that_was_made_before(metadata: MetadataRig) -> None:
+    """DataNodes sign with the highest they know, which may be of a history that was lost."""
+    keys = _keys(metadata)
+    keys.rotate_once()
+    for _ in range(3):
+        highest = max(keys.ring().ids())
+        metadata.clock.advance(1)
+        before_ms = metadata.clock.now_ms()
+        keys.renew()
+        assert max(keys.ring().ids()) >= before_ms
+        assert max(keys.ring().ids()) > highest
+
+
 def test_token_names_the_targets_that_a_datanode_may_call_and_no_others(
     metadata: MetadataRig,
 ) -> None:

@@ -6,11 +6,13 @@ from dfs.base.clock import ManualClock
 from dfs.base.errors import JobConflict, Regressed
 from dfs.base.events import Event, RecordingEmitter
 from dfs.base.ids import NodeId
-from dfs.blocks.lost_ids import LEAP, read_lost_ids
+from dfs.blocks.lost_ids import AHEAD_MAX, LEAP, read_lost_ids
+from dfs.meta.cluster_tables import NODE as NODES
 from dfs.meta.session import Reader
 from dfs.meta.tables import STRAY
 from dfs.meta.writer import Writer
 from dfs.nodes.newer_history import NewerHistory, Reached
+from dfs.nodes.node_rows import NodeRecord, put_node
 from dfs.upkeep.regression import AfterAccepting, RegressionGuard
 from dfs.upkeep.remembered import Remembered
 from tests.metadata_checks import check_metadata
@@ -75,6 +77,8 @@ def rig(reader: Reader, writer: Writer, clock: ManualClock) -> Rig:
     made = Rig(reader, writer, clock, RecordingEmitter())
     for sequence in ("block", "generation", "inode"):
         made.take(sequence)
+    record = NodeRecord(NODE, "3" * 32, b"", joined_ms=0)
+    writer.submit(lambda txn: put_node(txn, record))
     made.start()
     return made
 
@@ -153,7 +157,7 @@ def test_accepting_skips_every_number_and_begins_an_epoch_above_all(rig: Rig) ->
     assert lost.has(2, 1)
     assert lost.has(1, 2)
     assert not lost.has(1, 1)
-    assert not lost.has(LEAP + 2, LEAP + 2)
+    assert not lost.has(rig.take("block"), rig.take("generation"))
     assert rig.asked[-3:] == ["new key", "must register", "start over"]
     rig.hear(7, 1000)  # a node that was away all the time
     rig.start()
@@ -168,6 +172,46 @@ def test_strays_of_an_accepted_loss_are_no_sign_again(rig: Rig) -> None:
     rig.guard.accept("alice")
     rig.guard.run_once()
     assert not rig.guard.why()
+
+
+@pytest.mark.parametrize("ahead", [LEAP, LEAP + 5, 40 * LEAP])
+def test_accepting_skips_beyond_every_block_file_that_is_known(rig: Rig, ahead: int) -> None:
+    """As when the same old copy of the database is gone on from a second time."""
+    rig.stray(block=ahead, generation=ahead + 1)
+    rig.guard.run_once()
+    rig.guard.accept("alice")
+    rig.guard.run_once()
+    assert not rig.guard.why()
+    assert rig.take("block") > ahead
+    assert rig.take("generation") > ahead + 1
+
+
+@pytest.mark.parametrize(("block", "generation"), [(AHEAD_MAX + 9, 1), (1, (1 << 63) - 1)])
+def test_number_that_no_history_can_have_given_is_no_sign(
+    rig: Rig, block: int, generation: int
+) -> None:
+    """Nobody could skip it: the NameNode would change nothing any more, whatever was accepted."""
+    rig.stray(block=block, generation=generation)
+    rig.guard.run_once()
+    assert not rig.guard.why()
+
+
+def test_block_file_of_a_node_that_was_removed_is_no_sign(rig: Rig) -> None:
+    rig.stray(block=99, generation=99)
+    rig.writer.submit(lambda txn: txn.drop(NODES, (NODE,)))
+    rig.guard.run_once()
+    assert not rig.guard.why()
+
+
+def test_same_loss_accepted_twice_gives_no_number_twice(rig: Rig) -> None:
+    """The second time from the same old copy: only chance keeps the numbers apart."""
+    given = []
+    for _ in range(2):
+        rig.hear(rig.writer.epoch, 1_000_000)
+        before = rig.take("block")
+        rig.guard.accept("alice")
+        given.append(rig.take("block") - before)
+    assert given[0] != given[1]
 
 
 def test_nothing_is_accepted_when_nothing_was_lost(rig: Rig) -> None:
