@@ -24,6 +24,7 @@ SUPERUSER = UserId(1)
 SUPERGROUP = GroupId(1)
 
 _NODE_PREFIX = "dn-"
+_DIGITS_MAX = 18  # what a database can hold
 
 
 def node_name(node: NodeId) -> str:
@@ -38,8 +39,8 @@ def parse_node_name(text: str) -> NodeId:
         BadRequest: the text is not a node's name.
     """
     digits = text.removeprefix(_NODE_PREFIX)
-    if not digits.isascii() or not digits.isdigit():
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _DIGITS_MAX:
         raise BadRequest(
-            f"not a node name: {text!r}", hint="names look like dn-3; see: dfs-admin nodes"
+            f"not a node name: {text[:40]!r}", hint="names look like dn-3; see: dfs-admin nodes"
         )
     return NodeId(int(digits))

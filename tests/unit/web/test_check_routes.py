@@ -70,3 +70,19 @@ def test_write_without_datanodes_is_explained(namenode: NamenodeRig, admin: str)
     assert reply.explained[0].verdict == "would be refused: no DataNode can take it"
     wrong = ExplainRequest(what="dream", path="/f")
     assert namenode.post(routes.EXPLAIN, wrong, token=admin).status == 400
+
+
+@pytest.mark.parametrize("after", [-(1 << 63), -1, (1 << 63) - 1])
+def test_page_of_a_check_may_begin_anywhere(namenode: NamenodeRig, admin: str, after: int) -> None:
+    body = InvariantRequest(number="I3", after=after)
+    assert namenode.post(routes.INVARIANTS, body, token=admin).status == 200
+
+
+@pytest.mark.parametrize("digits", [str(1 << 64), "9" * 5000])
+def test_node_that_no_database_can_hold_is_refused(
+    namenode: NamenodeRig, admin: str, digits: str
+) -> None:
+    body = msgspec.json.encode({"name": f"dn-{digits}", "duty": "in_service"})
+    answer = namenode.post(routes.SET_DUTY, body, token=admin)
+    assert answer.status == 400
+    assert len(answer.raw) < 500
