@@ -117,7 +117,7 @@ class Writer:
                 case "read":
                     self.check(client, path)
                 case "setrep":
-                    client.setrep(path, self._rng.choice((2, 2, 3, 3, 4, 5)))
+                    client.setrep(path, self._rng.choice((2, 2, 3, 3, 4)))
                 case _:
                     self.may[path].add(-1)
                     client.remove(path, skip_trash=verb == "erase")
