@@ -1,6 +1,7 @@
 """A NameNode killed while copies are made: it is through its start as soon as all have reported."""
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from sqlalchemy import select
 
 from dfs.base.entropy import Random
 from dfs.base.errors import DfsError
 from dfs.client import PutOptions
 from dfs.local.demo_files import write_random
+from dfs.meta.cluster_tables import SETTING
+from dfs.upkeep.remembered import Key
 from tests.cluster_rig import KIB, MIB, RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import QUICK, admin_json, log_count, wait_healed
 from tests.e2e.refusal_rig import User, admin_of
@@ -109,16 +113,23 @@ def moved(dfs: User) -> int:
     return int(admin_json(dfs, "rebalance", "status", codes=(0, 1, 6))["moved_blocks"])
 
 
+def lost_nodes(cluster: RigCluster) -> list[int]:
+    """The nodes of which the metadata says that they were dead."""
+    with cluster.metadata() as connection:
+        wanted = select(SETTING.c.value).where(SETTING.c.key == Key.LOST_NODES.value)
+        found = connection.execute(wanted).scalar()
+    return [int(node) for node in json.loads(found or "{}")]
+
+
 def test_start_is_over_in_moments_though_blocks_were_being_repaired(tmp_path: Path) -> None:
     settings = QUICK | {"safe_mode_wait_s": "60s", "block_size_bytes": "128KiB"}
     settings |= {"last_copy_bytes": "1MiB", "copies_at_once": "2"}
     with running_cluster(tmp_path / "c", datanodes=3, **settings) as cluster:
         source = store(cluster, tmp_path, copies=2)
         wait_healed(cluster)
-        dfs = admin_of(cluster, tmp_path / "here")
         cluster.kill("dn-3")
         # A node that was heard a moment ago would be waited for.
-        wait_until(lambda: "dead" in dfs.admin("nodes").out, "it counts as dead")
+        wait_until(lambda: 3 in lost_nodes(cluster), "its loss is written down")
         wait_until(lambda: log_count(cluster, "nn-1", "replica.copied"), "repair is under way")
         assert through_s(cluster) < THROUGH_S, cluster.last_words()
         copied = log_count(cluster, "nn-1", "replica.copied")
