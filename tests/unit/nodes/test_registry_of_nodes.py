@@ -2,7 +2,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-import msgspec
 import pytest
 
 from dfs.base.clock import ManualClock
@@ -495,14 +494,3 @@ def test_registry_shows_a_node_that_does_not_answer_the_sweep(registry: NodeRegi
     (view,) = registry.views()
     assert not view.reachable
     assert replace(view, reachable=True).state is NodeState.LIVE
-
-
-def test_registry_refuses_an_epoch_that_nobody_can_have_seen(registry: NodeRegistry) -> None:
-    """Believed and accepted, it would be the last: no database holds the number after it."""
-    node = joined_and_registered(registry)
-    absurd = (1 << 63) - 1
-    with pytest.raises(BadRequest):
-        registry.beat(node, msgspec.structs.replace(a_beat(), epoch=absurd))
-    with pytest.raises(BadRequest):
-        registry.register(node, msgspec.structs.replace(a_registration(), epoch=absurd))
-    assert registry.newer.newest() is None
