@@ -95,7 +95,8 @@ def _placed(found: int, copies: int) -> str:
 
 def _why_chosen(view: NodeView, promised: Promised) -> str:
     work = view.usage.in_flight + promised.blocks
-    words = f"{format_size(view.usage.free_bytes)} free, {work} transfers, rack {view.address.rack}"
+    busy = f"{work} transfer{'' if work == 1 else 's'}"
+    words = f"{format_size(view.usage.free_bytes)} free, {busy}, rack {view.address.rack}"
     return (
         words if view.reachable else f"{words}; did not answer the last sweep, others are too few"
     )

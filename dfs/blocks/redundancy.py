@@ -279,7 +279,7 @@ def _judge(
     if counting < block.wanted:
         return _judge_under(block, counting)
     if silent and here <= 1 < block.wanted:
-        words = f"{here} copies are here, {silent} on nodes that fell silent"
+        words = f"{here} of {block.wanted} copies here, {silent} on nodes that fell silent"
         return BlockHealth.UNDER_REPLICATED, RepairClass.LAST_COPY, words
     if _is_misplaced(block, tally, at):
         return BlockHealth.MISPLACED, RepairClass.MISPLACED, "every copy is on one rack"

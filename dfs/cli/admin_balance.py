@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dfs.wire.balance_api import BalanceReply, DisksOrdered, NodeShare
 
 GROUP: Final = "integrity"
+LEVEL_ALREADY: Final = "to level them closer, give a smaller --threshold (percent, like 0.1)"
 PLAN_HEADINGS: Final = ("BLOCK", "FILE", "PART", "FROM", "TO", "SIZE")
 SHARE_HEADINGS: Final = ("NODE", "USE%", "USED", "TOTAL", "STANDS", "ABOVE MEAN", "WHY")
 DISK_HEADINGS: Final = ("NODE", "DISK", "STATE", "USED", "FREE", "USE%", "LEVELLING")
@@ -111,6 +112,8 @@ def _say_end(context: Context, reply: BalanceReply) -> int:
     context.out.answer(
         _reply_json(reply), *([moved] if reply.moved_blocks else []), f"{reply.state}: {reply.why}"
     )
+    if reply.state not in BAD_ENDS and not reply.moved_blocks:
+        context.out.note(LEVEL_ALREADY)
     return EXIT_FAILED if reply.state in BAD_ENDS else EXIT_DONE
 
 
@@ -145,6 +148,8 @@ def _dry_run(context: Context) -> int:
         f"{render.count(len(plan.moves), 'move')} planned, {format_size(plan.planned_bytes)} of "
         f"{format_size(plan.total_bytes)} to move"
     )
+    if not plan.total_bytes:
+        context.out.note(LEVEL_ALREADY)
     for share in plan.nodes:
         if share.why:
             context.out.line(f"{node_name(NodeId(share.node))}: {share.why}")

@@ -20,13 +20,17 @@ BLOCKS_SHOWN: Final = 20
 NODES_SHOWN: Final = 100
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    remote_paths(parser, "path", help="a file; for a write also a directory, or a new name")
+def _write_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments(parser, "a file, a directory, or a new name")
+
+
+def _arguments(parser: argparse.ArgumentParser, path: str) -> None:
+    remote_paths(parser, "path", help=path)
     parser.add_argument("--user", default="", metavar="NAME", help="with the rights of that user")
 
 
 def _block_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments(parser)
+    _arguments(parser, "a file")
     parser.add_argument("--all", action="store_true", help="blocks that are well, too")
     parser.add_argument(
         "--first", type=count_argument, default=1, metavar="N", help="begin at the Nth block (1)"
@@ -63,7 +67,7 @@ def _of_blocks(context: Context, what: str) -> int:
     more = reply.blocks - (args.first - 1) - len(reply.explained)
     if more > 0:
         following = args.first + len(reply.explained)
-        context.out.note(f"{more:,} more blocks; see them with --first {following}")
+        context.out.note(f"{render.count(more, 'more block')}; go on with --first {following}")
     return EXIT_DONE
 
 
@@ -126,7 +130,7 @@ VERBS: Final = (
         "write",
         "Say where a new block there would go, and why not elsewhere",
         _write,
-        _arguments,
+        _write_arguments,
         Example("dfs-admin explain write /data/new", "which DataNodes, and why not the others"),
         Example("dfs-admin explain write /data --user bob", "whether bob may, too"),
     ),

@@ -141,11 +141,10 @@ class _Screen:
         self._out = context.out
         self._path = path
         self._listed = 0
+        self._begun = False
         self._counting = context.out.wants_progress
 
     def __enter__(self) -> _Screen:
-        if self._out.as_json and not self._out.quiet:
-            self._out.stdout.write(f'{{"path": {json.dumps(self._path)}, "files": [')
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -154,6 +153,9 @@ class _Screen:
     def page(self, files: list[FileCheck], so_far: Sum) -> None:
         """More files."""
         self._wipe()
+        if not self._begun and self._out.as_json and not self._out.quiet:
+            self._out.stdout.write(f'{{"path": {json.dumps(self._path)}, "files": [')
+        self._begun = True  # a path that is refused leaves no half of a document
         for file in files:
             self._file(file)
         if self._counting:

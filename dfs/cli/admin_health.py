@@ -32,6 +32,7 @@ _STYLES: Final[Mapping[str, str]] = {
 }
 _WORST_LAST: Final = (OK, UNKNOWN, WARNING, CRITICAL)
 NAMED_MAX: Final = 6  # checks named on the first line
+PATIENCE_S: Final = 5.0  # monitoring itself gives up after ten seconds; a blink is no alarm
 INDENT: Final = "          "
 
 
@@ -76,7 +77,8 @@ def _ask(context: Context) -> HealthReport:
     from dfs.wire.health_api import HealthRequest  # noqa: PLC0415 - start-up time
     from dfs.wire.routes import HEALTH  # noqa: PLC0415
 
-    return context.call(HEALTH, HealthRequest(probe=context.args.probe))
+    request = HealthRequest(probe=context.args.probe)
+    return context.client.link.call(HEALTH, request, patience_max_s=PATIENCE_S)
 
 
 def _chosen(report: HealthReport, only: Sequence[str], ignored: Sequence[str]) -> list[Check]:
@@ -189,7 +191,7 @@ VERBS: Final = (
         summary="Say whether the cluster is well, for cron and people",
         description="With --quiet it prints nothing when all is well. Checks have stable ids; one\n"
         "that fires says its cause, the first items and the command to type next.\n"
-        "Every report is kept for [health] keep_s.",
+        "A report is kept, for [health] keep_s, whenever a check changes.",
         arguments=_arguments,
         run=_health,
         examples=(

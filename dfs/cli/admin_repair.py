@@ -300,6 +300,6 @@ VERBS: Final = (
         arguments=_restore_arguments,
         run=_restore,
         examples=(Example("dfs-admin replica restore 1042 dn-3", "a copy retired by mistake"),),
-        exits=(*ONLINE, EXIT_NOT_FOUND),
+        exits=(*ONLINE, EXIT_NOT_FOUND, EXIT_CONFLICT),
     ),
 )

@@ -108,7 +108,9 @@ def _wait(context: Context) -> int:
             if timeout_s is not None and context.clock.monotonic_s() - began_s >= timeout_s:
                 raise WaitTimedOut(
                     f"safe mode is still on after {format_duration(timeout_s)}: {reply.safe_mode}",
-                    hint="see which DataNodes are missing: dfs-admin nodes",
+                    hint="dfs-admin safemode leave"
+                    if reply.by_hand
+                    else "see which DataNodes are missing: dfs-admin nodes",
                 )
             context.clock.sleep(POLL_S)
     _show(context, reply)

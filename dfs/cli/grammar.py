@@ -29,7 +29,9 @@ class VerbParser(argparse.ArgumentParser):
         Raises:
             BadRequest: always.
         """
-        raise BadRequest(message, hint=f"see: {help_command(self.prog)}")
+        # The `--` is `parse`'s own.
+        words = message.replace("unrecognized arguments: -- ", "unrecognized arguments: ")
+        raise BadRequest(words, hint=f"see: {help_command(self.prog)}")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """The arguments meant; options and paths may be mixed in any order.
@@ -193,9 +195,19 @@ def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
         verb = program.verbs.get(" ".join(words[:length]))
         if verb is not None and len(words) >= length:
             return verb, list(words[length:])
+    parts = _second_words(program, words[0])
+    if parts:
+        said = f"no such verb: {' '.join(words[:2])}" if words[1:] else f"{words[0]} what?"
+        raise BadRequest(said, hint=f"there is: {program.name} {words[0]} {'|'.join(parts)}")
     raise BadRequest(
         f"no such verb: {words[0]}{_nearest(program, words[0])}", hint=f"see: {program.name} --help"
     )
+
+
+def _second_words(program: Program, word: str) -> list[str]:
+    """What may follow the first word of verbs of two."""
+    pairs = [name.split(" ") for name, verb in program.verbs.items() if not verb.hidden]
+    return [pair[1] for pair in pairs if len(pair) > 1 and pair[0] == word]
 
 
 def _nearest(program: Program, word: str) -> str:

@@ -139,7 +139,9 @@ class ScrubWait:
             share = blocks.healed / blocks.bad if blocks.bad else 0.0
             progress.show(share, f"{blocks.healed:,} of {render.count(blocks.bad, 'block')} healed")
             left = f"{render.count(blocks.healing, 'block')} with a bad copy not healed yet"
-            self._check_time(timeout_s, left)
+            self._check_time(
+                timeout_s, left if blocks.healing else "what was found is not told yet"
+            )
             if now_s >= stuck_s:
                 raise WaitTimedOut(
                     f"{left}, and none was for {format_duration(HEAL_PATIENCE_S)}",

@@ -9,6 +9,7 @@ How long it is repeated depends on what would be lost by giving up.  Somebody wa
 and can ask again; a transfer that has begun insists, because what it moved would be lost.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
@@ -128,12 +129,21 @@ class NamenodeLink:
         with self._lock:
             return tuple(self._urls)
 
-    def call(self, route: Route[Q, R], body: Q, *, request: str = "", insist: bool = False) -> R:
+    def call(
+        self,
+        route: Route[Q, R],
+        body: Q,
+        *,
+        request: str = "",
+        insist: bool = False,
+        patience_max_s: float = math.inf,
+    ) -> R:
         """Ask the cluster one thing.
 
         Args:
             request: id of this request, made here when empty; give one to repeat an earlier call.
             insist: it belongs to a transfer under way: try for `transfer_give_up_s`.
+            patience_max_s: give up sooner than configured.
 
         Raises:
             NotLoggedIn: the route wants a session and there is no token.
@@ -144,6 +154,7 @@ class NamenodeLink:
             raise NotLoggedIn("not logged in")
         request = request or new_id()
         patience_s = self._config.transfer_give_up_s if insist else self._config.give_up_s
+        patience_s = min(patience_s, patience_max_s)
         began_s = self._clock.monotonic_s()
         delays = self._delays()
         throttled = False

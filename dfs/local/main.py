@@ -54,9 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         ("kill", "end one daemon at once (SIGKILL), as a power cut would"),
     ):
         _verb(verbs, name, meaning).add_argument("name", metavar="NAME", help="see: status")
-    demo = _verb(verbs, "demo", "the guided tour: store, lose a DataNode, compare", data=False)
+    demo = _verb(verbs, "demo", "the guided tour: store, hurt, heal, grow, compare", data=False)
     demo.add_argument("--data", type=Path, metavar="DIR", help="where (default: ./.dfs-demo)")
-    demo.add_argument("--size", type=_size, default=None, help="of the large file (512MiB)")
+    demo.add_argument("--size", type=_size, default=None, help="of the large file (256MiB)")
     demo.add_argument(
         "--keep", action="store_true", help="leave the cluster running, and its files"
     )

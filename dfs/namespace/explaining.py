@@ -189,4 +189,4 @@ def _summary(what: str, explained: Sequence[Explained], blocks: int) -> str:
     if not ill:
         words = "a good copy answers for each" if what == "read" else "nothing to repair"
         return f"{of}, {words}"
-    return f"{of}, {ill:,} of them {'not read as usual' if what == 'read' else 'in need of repair'}"
+    return f"{of}, {ill:,} of them {'not read as usual' if what == 'read' else 'to look at'}"

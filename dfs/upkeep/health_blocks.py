@@ -41,7 +41,7 @@ def blocks_missing(facts: HealthFacts) -> Found:
 
 
 def blocks_corrupt(facts: HealthFacts) -> Found:
-    """Blocks with bad copies only; bad copies of blocks that have good ones are healing."""
+    """Blocks with bad copies only; bad copies of blocks that have good ones are set right."""
     found = _unreadable(
         facts,
         BlockHealth.CORRUPT,
@@ -49,7 +49,7 @@ def blocks_corrupt(facts: HealthFacts) -> Found:
     )
     if found.count or facts.blocks is None or not facts.blocks.bad_copies:
         return found
-    return well(f"bad copies of blocks that have good ones, healing: {facts.blocks.bad_copies:,}")
+    return well(f"{facts.blocks.bad_copies:,} bad copies are known, of blocks that have good ones")
 
 
 def blocks_disputed(facts: HealthFacts) -> Found:

@@ -50,7 +50,11 @@ def nodes_stale(facts: HealthFacts) -> Found:
 
 def nodes_unreachable(facts: HealthFacts) -> Found:
     """DataNodes that beat, and do not answer when the NameNode asks them."""
-    deaf = [node for node in facts.live_nodes if not node.reachable]
+    deaf = [
+        node
+        for node in facts.live_nodes
+        if not node.reachable and not node.is_excused  # it stopped in order
+    ]
     if not deaf:
         when = "now" if facts.probed else "in the last sweep"
         return well(f"every live DataNode answered {when}")

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from dfs.base.errors import BadRequest, BlockNotFound, Overloaded
-from dfs.base.ids import BlockId, node_name, parse_node_name
+from dfs.base.errors import BadRequest, BlockNotFound, JobConflict, Overloaded
+from dfs.base.ids import BlockId, NodeId, node_name, parse_node_name
+from dfs.base.states import ReplicaState
+from dfs.blocks.kept_rows import read_kept
 from dfs.blocks.redundancy import BlockHealth, RepairClass
 from dfs.meta.session import Reader
 from dfs.upkeep.pending import Pending
@@ -144,12 +146,15 @@ class RepairDesk:
 
         Raises:
             BlockNotFound: the block is not in use.
+            JobConflict: the node has a good copy of it.
             Overloaded: the node takes no more orders now, or could not do this one lately.
         """
         node = parse_node_name(body.node)
         name = name_of(self._reader, BlockId(body.block))
         if name is None:
             raise BlockNotFound(f"block {body.block} is not in use")
+        if self._is_live(name.block, node):
+            raise JobConflict(f"{node_name(node)} has a good copy of block {body.block} already")
         words = "an operator wants it back"
         if not self._repair.reprieve.restore(name, node, words, actor=actor):
             raise Overloaded(
@@ -157,3 +162,10 @@ class RepairDesk:
                 hint="see whether it holds one: dfs-admin history BLOCK",
             )
         return Done()
+
+    def _is_live(self, block: BlockId, node: NodeId) -> bool:
+        with self._reader.view() as connection:
+            kept = read_kept(connection, [block]).get(block)
+        return kept is not None and any(
+            copy.node == node and copy.state is ReplicaState.LIVE for copy in kept.copies
+        )

@@ -63,11 +63,32 @@ def test_help_of_a_verb_is_the_same_however_it_is_asked_for(
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("scrub",), "scrub what?"),
+        (("scrub", "stat"), "no such verb: scrub stat"),
+        (("repair",), "repair what?"),
+        (("replica", "restor", "7"), "no such verb: replica restor"),
+    ],
+)
+def test_first_word_of_a_verb_of_two_says_which_second_words_there_are(
+    console: Console, words: tuple[str, ...], said: str
+) -> None:
+    ran = console.admin(*words)
+    assert (ran.code, ran.out) == (2, "")
+    first, hint = ran.err.splitlines()
+    assert first == f"dfs-admin: {said}"
+    there = {"scrub": "status|start|pause|resume", "replica": "restore"}.get(words[0], "status|")
+    assert f"there is: dfs-admin {words[0]} {there}" in hint
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ((), "no verb given"),
         (("lss",), "no such verb: lss; did you mean 'ls'?"),
         (("ls", "--nonsense"), "unrecognized arguments: --nonsense"),
+        (("whoami", "else"), "unrecognized arguments: else"),
         (("mv", "one"), "the following arguments are required: TARGET"),
         (("put", "--jobs", "0", "a", "b"), "argument --jobs: not a number of at least 1: '0'"),
         (("head", "-c", "wide", "a"), "argument -c/--bytes: not a size: 'wide'"),

@@ -71,7 +71,7 @@ def test_explain_read_shows_a_page_of_blocks_and_how_to_go_on(
     serve(namenode, WELL, ILL, blocks=50)
     ran = console.admin("explain", "read", "/f", "--first", "11", "-n", "2")
     assert "block 1 (part 0" in ran.out
-    assert "38 more blocks; see them with --first 13" in ran.err
+    assert "38 more blocks; go on with --first 13" in ran.err
     asked = namenode.last(routes.EXPLAIN.path)
     assert (asked["first_block"], asked["limit"]) == (10, 2)
     assert len(console.admin("explain", "read", "/f", "--json").json["explained"]) == 2

@@ -160,6 +160,8 @@ def test_fsck_of_a_path_that_is_not_there_exits_with_3(
 
     namenode.serve(routes.FSCK, refuse)
     assert console.admin("fsck", "/nowhere").code == 3
+    ran = console.admin("fsck", "/nowhere", "--json")
+    assert (ran.code, ran.out) == (3, "")  # no half of a document
 
 
 def test_fsck_shows_how_far_it_is_on_a_terminal(console: Console, namenode: FakeNamenode) -> None:

@@ -21,6 +21,8 @@ from dfs.base.errors import (
 from dfs.client import DfsClient
 from dfs.client.namenode_link import NamenodeLink
 from dfs.settings.sections import ClientConfig
+from dfs.wire import routes
+from dfs.wire.files_api import PathsRequest
 from tests.fake_catalog import FakeCatalog
 
 NOWHERE = "http://127.0.0.1:1"
@@ -84,6 +86,14 @@ def test_call_asks_once_when_told_to_give_up_at_once(catalog, connect_to) -> Non
     with pytest.raises(Stopping):
         client.stat("/data")
     assert clock.monotonic_s() == 0
+
+
+def test_call_gives_up_sooner_when_the_caller_has_less_patience(connect_to) -> None:
+    clock = ManualClock()
+    client = connect_to(NOWHERE, clock=clock)
+    with pytest.raises(NamenodeUnreachable):
+        client.link.call(routes.STAT, PathsRequest(paths=["/data"]), patience_max_s=1.0)
+    assert clock.monotonic_s() == pytest.approx(1)
 
 
 def test_change_whose_answer_was_lost_is_made_once(catalog: FakeCatalog, client) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dfs.base.errors import JobConflict
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import BlockTruth
@@ -14,9 +15,11 @@ from dfs.blocks.redundancy import RepairClass
 from dfs.meta.journal import check_chain
 from dfs.meta.tables import BLOCK
 from dfs.upkeep import repair
+from dfs.upkeep.repair_desk import RepairDesk
 from dfs.upkeep.retiring import Retirement, retire
 from dfs.upkeep.steps import DropReplica
 from dfs.wire import codec
+from dfs.wire.repair_api import RestoreRequest
 from dfs.wire.tokens import sign_receipt
 from tests.datanode_rig import KEY, PATH
 from tests.fake_datanode import FakeDataNode
@@ -343,6 +346,15 @@ def test_job_lets_a_decommissioned_node_go_when_no_block_needs_it(rig: CopyRig) 
     rig.rounds(4)
     assert rig.duties == [(two, NodeDuty.DECOMMISSIONED)]
     assert rig.sure(7) == rig.sure(8) == 2
+
+
+def test_restore_of_a_copy_that_is_good_is_refused(rig: CopyRig) -> None:
+    one = rig.join()
+    rig.put(7, [one])
+    desk = RepairDesk(rig, rig.metadata.reader, why_no_deletes=lambda: "")
+    with pytest.raises(JobConflict, match="good copy"):
+        desk.restore(RestoreRequest(block=7, node="dn-1"), actor="admin ada")
+    assert not [order for order in rig.ordered if "restore" in order]
 
 
 def test_job_rests_while_paused_and_goes_on_with_other_budgets(rig: CopyRig) -> None:

@@ -285,6 +285,7 @@ QUIET: list[tuple[str, HealthFacts]] = [
     ("nodes_down", with_node(dataclasses.replace(DEAD, registered_ms=0))),
     ("nodes_stale", with_node(a_dn(3, state=NodeState.STALE, is_excused=True))),
     ("nodes_unreachable", with_node(dataclasses.replace(DEAD, reachable=False))),
+    ("nodes_unreachable", with_node(a_dn(3, reachable=False, is_excused=True))),
     ("disk_full", with_node(dataclasses.replace(DEAD, volumes=(a_volume(free_bytes=0),)))),
     ("disk_full", with_volume(total_bytes=0, free_bytes=0)),
     ("space_discrepancy", with_node(a_dn(3, usage=a_usage(total_bytes=0, free_bytes=0)))),
@@ -355,8 +356,8 @@ def test_stray_files_are_told_and_alarm_nobody() -> None:
     assert "1 are newer than the metadata" in made.cause
 
 
-def test_bad_copies_of_blocks_that_have_good_ones_are_told_as_healing() -> None:
+def test_bad_copies_of_blocks_that_have_good_ones_are_told_and_no_alarm() -> None:
     blocks = BlockFacts(health={}, urgent={}, bad_copies=3)
     made = found("blocks_corrupt", some_facts(blocks=blocks))
     assert made.status is OK
-    assert "healing: 3" in made.cause
+    assert made.cause == "3 bad copies are known, of blocks that have good ones"
