@@ -41,6 +41,7 @@ def await_rounds(dfs: User, goal: dict[str, int]) -> None:
     )
 
 
+@pytest.mark.faults
 def test_scrub_start_waits_for_the_living_and_names_the_dead(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_canaries_are_in_a_place_that_is_shown_only_by_its_name(dfs: User) -> No
     dfs("rm", "-r", "/.dfs").refused(4, "DFS's own")
 
 
+@pytest.mark.faults
 def test_a_paused_scrubber_finds_no_canary_and_a_resumed_one_does(dfs: User) -> None:
     dfs.admin("scrub", "pause", "10m", "dn-2").done()
     wait_until(
@@ -90,6 +92,7 @@ def test_a_paused_scrubber_finds_no_canary_and_a_resumed_one_does(dfs: User) -> 
     await_rounds(dfs, {"dn-2": rounds + 1})
 
 
+@pytest.mark.faults
 def test_canaries_go_on_when_the_namenode_is_killed(cluster: RigCluster, dfs: User) -> None:
     before = {node: one["rounds"] for node, one in canaries(dfs).items()}
     wait_until(

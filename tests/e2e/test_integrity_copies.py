@@ -83,6 +83,7 @@ def _kept(cluster: RigCluster, block: int) -> Kept:
     return next(kept for kept in kept_blocks(cluster) if kept.block == block)
 
 
+@pytest.mark.faults
 def test_blocks_on_one_rack_are_spread_when_another_rack_joins(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", datanodes=2, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")
@@ -107,6 +108,7 @@ def test_blocks_on_one_rack_are_spread_when_another_rack_joins(tmp_path: Path) -
                 cluster.start(name)
 
 
+@pytest.mark.faults
 def test_node_in_maintenance_is_waited_for_until_its_time_is_over(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", datanodes=3, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")

@@ -82,6 +82,7 @@ def fill_disks(cluster: RigCluster, dfs: User, node: OwnDatanode) -> Path:
     return tree
 
 
+@pytest.mark.faults
 def test_disk_that_takes_no_writes_is_copied_away_and_the_other_serves_on(
     cluster: RigCluster, dfs: User, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_disk_that_takes_no_writes_is_copied_away_and_the_other_serves_on(
             assert dfs.admin("fsck").code == 0
 
 
+@pytest.mark.faults
 def test_disk_that_vanishes_is_healed_and_the_other_serves_on(
     cluster: RigCluster, dfs: User, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_disk_that_vanishes_is_healed_and_the_other_serves_on(
             assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_full_disk_is_no_target_and_the_reason_is_said(
     tmp_path: Path,
 ) -> None:

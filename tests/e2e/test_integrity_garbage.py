@@ -90,6 +90,7 @@ def test_what_was_given_up_leaves_every_datanode(
     assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_what_was_given_up_while_a_holder_was_away_leaves_when_it_returns(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:

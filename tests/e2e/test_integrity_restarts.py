@@ -81,6 +81,7 @@ def check_read(cluster: RigCluster, source: Path) -> None:
     assert target.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.faults
 def test_start_is_over_in_moments_though_blocks_were_moving(tmp_path: Path) -> None:
     # Patient, so that a DataNode that is not heard shows.
     settings = QUICK | {"safe_mode_wait_s": "60s", "block_size_bytes": "128KiB"}
@@ -121,6 +122,7 @@ def lost_nodes(cluster: RigCluster) -> list[int]:
     return [int(node) for node in json.loads(found or "{}")]
 
 
+@pytest.mark.faults
 def test_start_is_over_in_moments_though_blocks_were_being_repaired(tmp_path: Path) -> None:
     settings = QUICK | {"safe_mode_wait_s": "60s", "block_size_bytes": "128KiB"}
     settings |= {"last_copy_bytes": "1MiB", "copies_at_once": "2"}

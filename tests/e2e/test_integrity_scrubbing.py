@@ -68,6 +68,7 @@ def start_waiting(dfs: User, *nodes: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "point", ["dn.scrub.marked", "dn.quarantine.renamed:3", "dn.quarantine.committed:2"]
 )
@@ -113,6 +114,7 @@ def test_pause_holds_and_ends_by_itself(cluster: RigCluster, dfs: User, tree: Pa
     assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_pass_ends_though_its_namenode_was_killed_and_forgot_the_order(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:

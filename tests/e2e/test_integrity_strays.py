@@ -101,6 +101,7 @@ def test_orphan_stays_until_two_full_reports_far_apart_had_it(
     assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_orphan_stays_in_safe_mode_however_long_it_is_known(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_orphan_stays_in_safe_mode_however_long_it_is_known(
     assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_older_generation_leaves_only_when_the_right_one_is_well_kept(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_node_that_joins_gets_its_share_and_no_block_is_below_its_target_meanw
     assert user.admin("rebalance", "status").code == 0
 
 
+@pytest.mark.faults
 def test_a_killed_namenode_goes_on_where_it_was(cluster: RigCluster, tmp_path: Path) -> None:
     user = a_user(cluster)
     with never_below_target(cluster):
@@ -120,6 +121,7 @@ def test_a_killed_namenode_goes_on_where_it_was(cluster: RigCluster, tmp_path: P
     check_level_and_whole(cluster, tmp_path / "large")
 
 
+@pytest.mark.faults
 def test_a_namenode_that_dies_between_copy_and_retirement_leaves_a_copy_too_many_at_worst(
     cluster: RigCluster, tmp_path: Path
 ) -> None:
@@ -135,6 +137,7 @@ def test_a_namenode_that_dies_between_copy_and_retirement_leaves_a_copy_too_many
     check_level_and_whole(cluster, tmp_path / "large")
 
 
+@pytest.mark.faults
 def test_it_can_be_stopped_with_what_has_moved_where_it_is(cluster: RigCluster) -> None:
     user = a_user(cluster)
     slow = ("--threshold", threshold(cluster), "--bandwidth", "2MiB")

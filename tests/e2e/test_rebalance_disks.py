@@ -54,6 +54,7 @@ def blocks_in(folder: Path) -> int:
     return len(list((folder / "blocks").glob("*/*/*")))
 
 
+@pytest.mark.faults
 def test_a_second_disk_gets_its_share_and_everything_reads_back(
     cluster: RigCluster, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
         made.check_metadata()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point", COPYING)
 def test_copies_are_made_though_a_process_dies_in_one(cluster: RigCluster, point: str) -> None:
     path, data = f"/{point}", os.urandom(SIZE_BYTES)
@@ -39,6 +40,7 @@ def test_copies_are_made_though_a_process_dies_in_one(cluster: RigCluster, point
     client.close()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point", RETIRING)
 def test_copies_too_many_go_though_a_process_dies_over_it(cluster: RigCluster, point: str) -> None:
     path, data = f"/{point}", os.urandom(SIZE_BYTES)

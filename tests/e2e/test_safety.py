@@ -95,6 +95,7 @@ def test_restart_of_a_healthy_cluster_is_through_within_moments(
     assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_safe_mode_by_hand_outlives_a_restart_and_ends_by_hand(
     four: RigCluster, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_safe_mode_by_hand_outlives_a_restart_and_ends_by_hand(
     dfs("mkdir", "/new").done()
 
 
+@pytest.mark.faults
 def test_safe_mode_left_by_force_deletes_nothing_for_a_while(
     four: RigCluster, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_old_copy_of_the_database_serves_reads_and_changes_nothing_until_it_is_a
     assert held <= files_held(four), "what only the lost history knew is kept"
 
 
+@pytest.mark.faults
 def test_third_of_the_nodes_that_vanish_together_freeze_deletions_until_they_return(
     tmp_path: Path,
 ) -> None:
@@ -197,6 +200,7 @@ def test_third_of_the_nodes_that_vanish_together_freeze_deletions_until_they_ret
         assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_loss_that_is_accepted_ends_the_storm(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", datanodes=4, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")
@@ -231,6 +235,7 @@ def put_database_back(cluster: RigCluster, old: Path) -> None:
     cluster.start("nn-1")
 
 
+@pytest.mark.faults
 def test_node_in_maintenance_may_be_away_and_nothing_is_copied(
     four: RigCluster, tmp_path: Path
 ) -> None:
