@@ -15,7 +15,9 @@ worth; `assess` adds the copies of one block up.
 *Counts* is held against the wanted number, so that a hiccup or a client's lie copies nothing.
 *Sure* is what a deletion may rely on.  A copy of another generation is no copy at all.
 
-The five classes of repair are HDFS's (LowRedundancyBlocks), the worst first.
+The five classes of repair are HDFS's (LowRedundancyBlocks), the worst first.  A good copy on a live
+node that is being emptied makes no copy count, but it does make the loss of the others bearable: a
+planned departure is no emergency.  One on a failing disk does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +44,7 @@ class NodeWorth(StrEnum):
 class RepairClass(IntEnum):
     """How urgent a repair is; 0 is the most."""
 
-    LAST_COPY = 0  # one copy that counts is left, or only copies on nodes that leave
+    LAST_COPY = 0  # one copy is left that is not about to be lost, or none
     FEW_COPIES = 1  # fewer than a third of those wanted
     UNDER = 2  # fewer than wanted
     MISPLACED = 3  # all on one rack, and another could take one
@@ -164,7 +166,8 @@ class _Place(StrEnum):
     DOUBTED = "doubted"  # counts, on a reader's word against it
     AWAY = "away"  # counts, not here now
     SILENT = "silent"  # counts, overdue
-    SPARE = "spare"  # a source that does not count
+    SPARE = "spare"  # a source that does not count: its node is being emptied
+    FAILING = "failing"  # the same: its disk may be gone any time
     LAST = "last"  # a source when there is no other
     BAD = "bad"
     DISPUTED = "disputed"
@@ -187,7 +190,7 @@ _TOLD: Final[Mapping[ReplicaState, _Place]] = {
 }
 _WORSE: Final[Mapping[ReplicaState, _Place]] = {
     ReplicaState.SUSPECT: _Place.DOUBTED,
-    ReplicaState.FAILING: _Place.SPARE,
+    ReplicaState.FAILING: _Place.FAILING,
 }
 
 
@@ -207,7 +210,8 @@ _PLACE_WORDS: Final[Mapping[_Place, str]] = {
     _Place.DOUBTED: "counts, though a reader could not read it; its node is looking",
     _Place.AWAY: "counts, on a node that is expected back",
     _Place.SILENT: "counts, on a node that fell silent",
-    _Place.SPARE: "good, and does not count: its node or its disk is on the way out",
+    _Place.SPARE: "good, and does not count: its node is on the way out",
+    _Place.FAILING: "good, and does not count: its disk takes no writes any more",
     _Place.LAST: "does not count: being retired, or its node is in doubt",
     _Place.BAD: "bad",
     _Place.DISPUTED: "other bytes than were written, its node says they are right",
@@ -242,6 +246,7 @@ def assess(block: KeptBlock, at: Standings) -> Assessment:
         sources=(
             *tally[_Place.SURE],
             *tally[_Place.SPARE],
+            *tally[_Place.FAILING],
             *tally[_Place.DOUBTED],
             *tally[_Place.LAST],
         ),
@@ -274,10 +279,11 @@ def _judge(
     here = len(tally[_Place.SURE]) + len(tally[_Place.DOUBTED])
     silent = len(tally[_Place.SILENT])
     counting = len(_counting(tally))
-    if not here + len(tally[_Place.SPARE]) + len(tally[_Place.LAST]):
+    others = (_Place.SPARE, _Place.FAILING, _Place.LAST)
+    if not here + sum(len(tally[place]) for place in others):
         return _judge_unreadable(tally, counting)
     if counting < block.wanted:
-        return _judge_under(block, counting)
+        return _judge_under(block, counting, spare=len(tally[_Place.SPARE]))
     if silent and here <= 1 < block.wanted:
         words = f"{here} of {block.wanted} copies here, {silent} on nodes that fell silent"
         return BlockHealth.UNDER_REPLICATED, RepairClass.LAST_COPY, words
@@ -289,20 +295,18 @@ def _judge(
     return BlockHealth.HEALTHY, None, f"{counting} of {block.wanted} copies"
 
 
-def _judge_under(block: KeptBlock, counting: int) -> tuple[BlockHealth, RepairClass | None, str]:
+def _judge_under(
+    block: KeptBlock, counting: int, *, spare: int
+) -> tuple[BlockHealth, RepairClass | None, str]:
     words = f"{counting} of {block.wanted} copies"
-    if counting == 0:
-        words = f"only copies on nodes or disks that leave; {words}"
-        return BlockHealth.UNDER_REPLICATED, RepairClass.LAST_COPY, words
-    if counting == 1:
-        words = f"the only copy left that counts; {words}"
-        return BlockHealth.UNDER_REPLICATED, RepairClass.LAST_COPY, words
-    few = counting * 3 < block.wanted
-    return (
-        BlockHealth.UNDER_REPLICATED,
-        RepairClass.FEW_COPIES if few else RepairClass.UNDER,
-        words,
-    )
+    if spare:
+        words = f"{words}, {spare} more on nodes that are being emptied"
+    if counting + spare >= min(2, block.wanted):
+        few = (counting + spare) * 3 < block.wanted
+        repair = RepairClass.FEW_COPIES if few else RepairClass.UNDER
+        return BlockHealth.UNDER_REPLICATED, repair, words
+    only = "the only copy left that counts" if counting else "only copies that may be gone soon"
+    return BlockHealth.UNDER_REPLICATED, RepairClass.LAST_COPY, f"{only}; {words}"
 
 
 def _judge_unreadable(tally: _Tally, counting: int) -> tuple[BlockHealth, RepairClass | None, str]:

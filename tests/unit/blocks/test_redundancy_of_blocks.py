@@ -118,8 +118,16 @@ def test_word_of_a_reader_alone_copies_nothing_but_makes_a_copy_unsure() -> None
 @pytest.mark.parametrize("duty", [NodeDuty.DECOMMISSIONING, NodeDuty.DECOMMISSIONED])
 def test_copy_on_a_node_that_leaves_is_a_source_and_does_not_count(duty: NodeDuty) -> None:
     found = judged(a_block(a_copy(1), a_copy(2)), a_node(1), a_node(2, duty=duty))
-    assert found.repair is RepairClass.LAST_COPY
+    assert found.repair is RepairClass.UNDER
     assert (found.counting, found.sources) == ((1,), (1, 2))
+
+
+def test_planned_departure_is_no_emergency_but_that_of_the_last_holder_is_one() -> None:
+    leaves = a_node(1, duty=NodeDuty.DECOMMISSIONING)
+    assert judged(a_block(a_copy(1), wanted=1), leaves).repair is RepairClass.UNDER
+    assert judged(a_block(a_copy(1), wanted=2), leaves).repair is RepairClass.LAST_COPY
+    silent = a_node(2, state=STALE, duty=NodeDuty.DECOMMISSIONING)
+    assert judged(a_block(a_copy(2), a_copy(3)), silent, a_node(3)).repair is RepairClass.LAST_COPY
 
 
 def test_copy_on_a_failing_disk_is_a_source_and_does_not_count() -> None:
