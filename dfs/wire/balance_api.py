@@ -1,4 +1,4 @@
-"""The REST shapes of balancing: the job that levels the DataNodes, its plan, and disks of a node."""
+"""The REST shapes of balancing: the job that levels DataNodes, its plan, and disks of a node."""
 
 import msgspec
 
