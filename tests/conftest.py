@@ -31,11 +31,3 @@ def writer(metadata: MetadataRig) -> Writer:
 @pytest.fixture
 def reader(metadata: MetadataRig) -> Reader:
     return metadata.reader
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one file that share a cluster of real processes on one worker."""
-    for item in items:
-        if {"e2e", "integration"} & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -9,7 +9,7 @@ from tests.cluster_rig import RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import QUICK, admin_json, assert_same, log_count, put_files
 from tests.e2e.refusal_rig import User, admin_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("canaries")]
+pytestmark = pytest.mark.timeout(300)
 SETTINGS = {**QUICK, "canary_interval_s": "10s", "new_after_s": "500ms"}
 
 

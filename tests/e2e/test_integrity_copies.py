@@ -19,7 +19,7 @@ from tests.e2e.integrity_rig import (
 from tests.e2e.own_datanode import own_datanode
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_copies")]
+pytestmark = pytest.mark.timeout(300)
 
 
 def files_of_block(cluster: RigCluster, block: int) -> list[str]:

@@ -22,7 +22,7 @@ from tests.e2e.integrity_rig import (
 )
 from tests.e2e.refusal_rig import User, admin_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_damage")]
+pytestmark = pytest.mark.timeout(300)
 VICTIM = "dn-1"
 # Those that are found in the same way as another.
 LONG = {"a file of zeros", "an extended file", "a bad trailer"}

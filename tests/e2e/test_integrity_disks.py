@@ -22,7 +22,6 @@ from tests.e2e.refusal_rig import User, admin_of, content, may_mount, small_disk
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group("integrity_disks"),
     pytest.mark.skipif(not may_mount(), reason="only root can make small disks"),
 ]
 

@@ -21,7 +21,7 @@ from tests.e2e.integrity_rig import (
 )
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_disputed")]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.e2e.integrity_rig import (
 )
 from tests.e2e.refusal_rig import User, admin_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_nodes")]
+pytestmark = pytest.mark.timeout(300)
 
 
 def copies_made(cluster: RigCluster) -> int:

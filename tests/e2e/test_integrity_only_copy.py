@@ -9,7 +9,7 @@ from tests.cluster_rig import RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import QUICK, admin_json, block_of, block_paths, flip, quarantined
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_only_copy")]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.cluster_rig import KIB, MIB, RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import QUICK, admin_json, log_count, wait_healed
 from tests.e2e.refusal_rig import User, admin_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_restarts")]
+pytestmark = pytest.mark.timeout(300)
 KILLS = 3
 SIZE = 12 * MIB
 # Nodes beat every 300 ms; the rest is a busy machine's.

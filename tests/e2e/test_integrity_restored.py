@@ -9,7 +9,7 @@ from tests.cluster_rig import RigCluster, running_cluster, wait_until
 from tests.e2e.refusal_rig import admin_of, content
 from tests.e2e.test_safety import copy_database, put_database_back
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("integrity_restored")]
+pytestmark = pytest.mark.timeout(240)
 SIZE = 100_000
 
 

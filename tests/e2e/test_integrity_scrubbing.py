@@ -25,7 +25,7 @@ from tests.e2e.integrity_rig import (
 )
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_scrubbing")]
+pytestmark = pytest.mark.timeout(300)
 VICTIM = "dn-1"
 WAIT_S = 90
 # A node with many bad blocks is believed here.

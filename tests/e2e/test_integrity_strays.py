@@ -13,7 +13,7 @@ from tests.e2e.forged_blocks import forge, take_apart
 from tests.e2e.integrity_rig import assert_same, block_of, block_paths, put_files, wait_healed
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("integrity_strays")]
+pytestmark = pytest.mark.timeout(300)
 KEEP_S = 4.0
 SETTINGS = {"stock_full_s": "1s", "stray_keep_s": f"{KEEP_S:.0f}s", "purge_keep_s": "4s"}
 VICTIM = "dn-1"

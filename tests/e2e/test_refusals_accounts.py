@@ -10,7 +10,7 @@ import pytest
 from tests.cluster_rig import running_cluster
 from tests.e2e.refusal_rig import Ran, User, admin_of, password_of
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("refusals_accounts")]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from dfs.wire.nodes_api import JoinRequest
 from tests.cluster_rig import RigCluster, running_cluster, wait_until
 from tests.e2e.refusal_rig import Ran, User, admin_of
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("refusals_daemons")]
+pytestmark = pytest.mark.timeout(240)
 NAMENODE, DATANODE = "dfs.daemons.namenode", "dfs.daemons.datanode"
 
 

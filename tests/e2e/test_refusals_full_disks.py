@@ -11,7 +11,6 @@ from tests.e2e.refusal_rig import User, admin_of, content, may_mount, small_disk
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.xdist_group("refusals_full_disks"),
     pytest.mark.skipif(not may_mount(), reason="only root can make small disks"),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 from tests.cluster_rig import running_cluster
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("refusals_names")]
+pytestmark = pytest.mark.timeout(240)
 KIB = 1024
 STRANGE = [
     *("new\nline", "tab\there", "\u00fcn\u00ef", "\U0001f600", "%41%2e%2e", "with space", " lead"),

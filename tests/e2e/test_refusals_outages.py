@@ -12,7 +12,7 @@ from dfs.wire.shapes import Nothing
 from tests.cluster_rig import RigCluster, running_cluster, wait_until
 from tests.e2e.refusal_rig import Ran, User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("refusals_outages")]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.cluster_rig import RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import assert_same, block_paths, log_count, put_files
 from tests.e2e.refusal_rig import User, admin_of, content
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("safety")]
+pytestmark = pytest.mark.timeout(300)
 QUICK = {"dead_after_s": "4s", "stale_after_s": "1500ms", "give_up_s": "2s"}
 
 
