@@ -71,9 +71,10 @@ def test_each_node_finds_its_canary_and_repair_heals_it(
 
 
 def test_canaries_are_in_a_place_that_is_shown_only_by_its_name(dfs: User) -> None:
+    wait_until(lambda: dfs("ls", "/.dfs/canary").code == 0, "canaries are placed")
     assert ".dfs" not in dfs("ls", "/").done().out
     assert "canary" not in dfs("find", "/").done().out
-    assert "dn-1." in dfs("ls", "/.dfs/canary").done().out
+    wait_until(lambda: "dn-1." in dfs("ls", "/.dfs/canary").out, "each node has one")
     dfs("rm", "-r", "/.dfs").refused(4, "DFS's own")
 
 

@@ -40,6 +40,7 @@ def test_node_killed_for_good_is_healed_without_a_person(tmp_path: Path) -> None
         wait_healed(cluster)
         cluster.kill("dn-2")
         wait_healed(cluster, without=(2,))
+        wait_until(lambda: node_states(dfs)["dn-2"] == "dead", "it counts as dead")
         dfs.admin("node", "remove", "dn-2").done()
         assert_same(dfs, tree)
         assert dfs.admin("fsck").code == 0
