@@ -134,6 +134,7 @@ class HttpServer:
         listeners: list[Any] = [s for s in self._sockets.values() if isinstance(s, BaseWSGIServer)]
         for each in listeners:
             each.channel_class = partial(_Channel, request_s=limits.request_s)
+        self._triggers = [each for each in self._sockets.values() if isinstance(each, Trigger)]
         self.port = self._bound_port()
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 
@@ -149,7 +150,11 @@ class HttpServer:
             self._clock.sleep(_POLL_S)
         self._server.task_dispatcher.shutdown(timeout=1)
         self._in_loop(self._close_all)
-        self._thread.join(_POLL_S * 50)
+        if self._thread.ident is not None:
+            self._thread.join(_POLL_S * 50)
+        if not self._thread.is_alive():
+            for each in self._triggers:
+                each.close()
 
     def _bound_port(self) -> int:
         listening = getattr(self._server, "effective_listen", None)
@@ -165,13 +170,17 @@ class HttpServer:
                 wasyncore.dispatcher.close(each)
 
     def _close_all(self) -> None:
-        wasyncore.close_all(self._sockets, ignore_all=True)
+        """All but the triggers, which somebody may be pulling at this moment: closed under him, his
+        byte would go to whatever got the number of their descriptor next.
+        """
+        others = {n: each for n, each in self._sockets.items() if each not in self._triggers}
+        wasyncore.close_all(others, ignore_all=True)
+        self._sockets.clear()  # the loop ends
 
     def _in_loop(self, act: Callable[..., None]) -> None:
         """Do it in the loop's own thread, to which the sockets belong."""
         if not self._thread.is_alive():
             act()
             return
-        triggers = [each for each in self._sockets.values() if isinstance(each, Trigger)]
-        for each in triggers[:1]:
+        for each in self._triggers[:1]:
             each.pull_trigger(act)

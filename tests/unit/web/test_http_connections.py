@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -54,3 +55,16 @@ def test_connection_that_asks_again_and_again_is_kept(port: int) -> None:
         for _ in range(5):
             asking.request("GET", "/")
             assert asking.getresponse().read() == b"here"
+
+
+def test_server_that_is_stopped_as_it_starts_ends_and_leaves_nothing_open() -> None:
+    """The loop may be doing the first thing it was told while it is told the second."""
+    limits = HttpLimits(threads=1)
+    before = set(Path("/proc/self/fd").iterdir())
+    for _ in range(500):
+        server = HttpServer(
+            Flask("nothing"), host="127.0.0.1", port=0, limits=limits, clock=SystemClock()
+        )
+        server.start()
+        server.stop(drain_s=0)
+    assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 2
