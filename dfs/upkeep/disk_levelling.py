@@ -4,16 +4,16 @@ How a node moves blocks between its disks is its own business (`dfs.blockstore`)
 says in every beat.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dfs.base.errors import BadRequest, NodeNotFound
+from dfs.base.errors import BadRequest
 from dfs.base.events import Emitter, Event
-from dfs.base.ids import NodeId, node_name, parse_node_name
+from dfs.base.ids import NodeId, node_name
 from dfs.base.records import NodeView, Refusal
 from dfs.base.states import NodeState, VolumeState
 from dfs.nodes.orders import Order, Ordering
+from dfs.upkeep.named_nodes import named_nodes
 from dfs.wire.balance_api import DisksOrdered, DisksRequest
 
 
@@ -50,7 +50,7 @@ class DiskLevelling:
             raise BadRequest("a threshold is above 0 and at most 100 percent")
         ordered: list[int] = []
         refused: list[Refusal] = []
-        for view in self._chosen(body.nodes):
+        for view in named_nodes(body.nodes, self.nodes.views()):
             why = _why_not(view) or self._tell(view.node, percent, stop=body.stop)
             if why:
                 refused.append(Refusal(view.node, why))
@@ -64,16 +64,6 @@ class DiskLevelling:
                 threshold_percent=percent,
             )
         return DisksOrdered(nodes=ordered, refused=refused, threshold_percent=percent)
-
-    def _chosen(self, names: Sequence[str]) -> list[NodeView]:
-        views = {view.node: view for view in self.nodes.views()}
-        if not names:
-            return list(views.values())
-        wanted = dict.fromkeys(parse_node_name(name) for name in names)
-        for node in wanted:
-            if node not in views:
-                raise NodeNotFound(f"no such DataNode: {node_name(node)}")
-        return [views[node] for node in wanted]
 
     def _tell(self, node: NodeId, percent: float, *, stop: bool) -> str:
         verb, instead = Order.LEVEL_DISKS, Order.LEVEL_STOP

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 from sqlalchemy import Connection, select
 
 from dfs.base.clock import Clock
-from dfs.base.errors import BadRequest, NodeNotFound
+from dfs.base.errors import BadRequest
 from dfs.base.events import Emitter, Event
-from dfs.base.ids import BlockId, NodeId, node_name, parse_node_name
+from dfs.base.ids import BlockId, NodeId, node_name
 from dfs.base.records import NodeView, Refusal
 from dfs.base.states import NodeState
 from dfs.base.units import format_duration
@@ -26,6 +26,7 @@ from dfs.meta.writer import Writer
 from dfs.nodes.orders import Order, Ordering
 from dfs.settings.sections import Config
 from dfs.upkeep.bad_counts import count_bad_blocks, count_bad_copies
+from dfs.upkeep.named_nodes import named_nodes
 from dfs.wire.scrub_api import (
     CanaryStatus,
     ScrubNode,
@@ -95,7 +96,7 @@ class Scrubbing:
             NodeNotFound: a named node is none.
             BadRequest: a name is none, or the pass was never given out.
         """
-        chosen = self._choose(body.nodes)
+        chosen = named_nodes(body.nodes, self._parts.nodes.views())
         run = self._known_run(body.run) if body.run else self._next_run()
         ordered = self._order(chosen, Order.SCRUB, instead=None, value=run)
         return ScrubOrdered(nodes=ordered.nodes, refused=ordered.refused, run=run)
@@ -115,7 +116,7 @@ class Scrubbing:
                 hint="a pause ends by itself, so that it is not forgotten: [scrub] pause_max_s",
             )
         until_ms = self._parts.clock.now_ms() + int(for_s * 1000)
-        chosen = self._choose(body.nodes)
+        chosen = named_nodes(body.nodes, self._parts.nodes.views())
         ordered = self._order(chosen, Order.SCRUB_PAUSE, instead=Order.SCRUB_RESUME, value=until_ms)
         return ScrubOrdered(nodes=ordered.nodes, refused=ordered.refused, until_ms=until_ms)
 
@@ -125,7 +126,7 @@ class Scrubbing:
         Raises:
             NodeNotFound, BadRequest: as `start`.
         """
-        chosen = self._choose(body.nodes)
+        chosen = named_nodes(body.nodes, self._parts.nodes.views())
         return self._order(chosen, Order.SCRUB_RESUME, instead=Order.SCRUB_PAUSE, value=0)
 
     def status(self) -> ScrubReply:
@@ -150,16 +151,6 @@ class Scrubbing:
             blocks=blocks,
             canaries=self._canaries.statuses(),
         )
-
-    def _choose(self, names: Sequence[str]) -> list[NodeView]:
-        views = {view.node: view for view in self._parts.nodes.views()}
-        if not names:
-            return list(views.values())
-        wanted = dict.fromkeys(parse_node_name(name) for name in names)
-        for node in wanted:
-            if node not in views:
-                raise NodeNotFound(f"no such DataNode: {node_name(node)}")
-        return [views[node] for node in wanted]
 
     def _order(
         self, chosen: Sequence[NodeView], verb: Order, *, instead: Order | None, value: int
