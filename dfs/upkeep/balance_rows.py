@@ -15,11 +15,10 @@ from sqlalchemy import Connection, select
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.states import ReplicaState
 from dfs.blocks.replica_rows import chunks
-from dfs.meta.cluster_tables import SETTING
 from dfs.meta.tables import BLOCK, REPLICA
 from dfs.meta.txn import Txn
+from dfs.upkeep.remembered import Key, put_value, read_value
 
-JOB_KEY: Final = "balance"
 RETIRING_MAX: Final = 10_000  # looked up once a start
 
 
@@ -60,14 +59,12 @@ class Leaving:
 
 def read_job(connection: Connection) -> BalanceJob:
     """The job that runs, or the last one; an idle one when there was none."""
-    wanted = select(SETTING.c.value).where(SETTING.c.key == JOB_KEY)
-    value = connection.execute(wanted).scalar()
-    return msgspec.json.decode(value, type=BalanceJob) if value else BalanceJob()
+    return read_value(connection, Key.BALANCE, BalanceJob) or BalanceJob()
 
 
 def put_job(txn: Txn, job: BalanceJob) -> None:
     """Write down how far the job is."""
-    txn.put(SETTING, {"key": JOB_KEY, "value": msgspec.json.encode(job).decode()})
+    put_value(txn, Key.BALANCE, job)
 
 
 def blocks_of_node(

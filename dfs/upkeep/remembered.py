@@ -1,6 +1,6 @@
-"""What the guards of upkeep must know after a restart: a few named values, journaled.
+"""What upkeep must know after a restart: a few named values, journaled.
 
-Owns the keys; each value is JSON of a shape its guard knows.
+Owns the keys; each value is JSON of a shape that its owner knows.
 """
 
 from enum import StrEnum
@@ -24,6 +24,7 @@ class Key(StrEnum):
     NO_DELETES = "no_deletes_until_ms"  # safe mode was left by force
     LOST_NODES = "lost_nodes"  # since when which nodes count as dead
     ACCEPTED_LOSS = "accepted_loss"  # nodes whose loss the operator accepted
+    BALANCE = "balance"  # the job that runs, or the last one
     REGRESSED = "regressed"  # DataNodes saw newer metadata than there is
 
 
