@@ -87,16 +87,20 @@ def drop_strays(txn: Txn, keys: Iterable[tuple[NodeId, StrayKey]]) -> None:
     txn.drop_soft(STRAY, *((node, key.block, key.generation) for node, key in keys))
 
 
-def count_strays(connection: Connection) -> dict[StrayKind, int]:
-    """How many strays of each kind are known, on all nodes."""
-    wanted = select(STRAY.c.kind, func.count()).group_by(STRAY.c.kind)
-    counts = {_KINDS[kind]: count for kind, count in connection.execute(wanted)}
-    return {kind: counts.get(kind, 0) for kind in StrayKind}
+@dataclass(frozen=True, slots=True)
+class StrayTotal:
+    """So many strays of a kind, of so many bytes, on all nodes."""
+
+    count: int = 0
+    size_bytes: int = 0
 
 
-def count_future(connection: Connection) -> int:
-    """Block files from a future that this NameNode knows nothing of: its metadata went back."""
-    return count_strays(connection)[StrayKind.FUTURE]
+def count_strays(connection: Connection) -> dict[StrayKind, StrayTotal]:
+    """What strays of each kind are known."""
+    wanted = select(STRAY.c.kind, func.count(), func.sum(STRAY.c.length_bytes))
+    rows = connection.execute(wanted.group_by(STRAY.c.kind))
+    totals = {_KINDS[kind]: StrayTotal(count, int(size)) for kind, count, size in rows}
+    return {kind: totals.get(kind, StrayTotal()) for kind in StrayKind}
 
 
 def drop_strays_of_strangers(txn: Txn, known: frozenset[NodeId]) -> int:

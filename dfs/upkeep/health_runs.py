@@ -18,9 +18,10 @@ from dfs.base.clock import Clock
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId
 from dfs.base.records import NodeView
+from dfs.blocks.stray_rows import count_strays
+from dfs.blocks.strays import StrayKind
 from dfs.meta.cluster_tables import HEALTH_RUN, SETTING
 from dfs.meta.session import Reader
-from dfs.meta.tables import STRAY
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.settings.sections import Config
@@ -49,7 +50,6 @@ STORE_EVERY_S: Final = 3600.0
 RUNS_READ_MAX: Final = 1_000
 RUNS_TRIMMED_MAX: Final = 1_000
 LAST_BACKUP_KEY: Final = "last_backup_ms"
-FUTURE: Final = "future"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,12 +237,11 @@ def _run(row: Row[Any]) -> HealthRun:
 
 
 def _read_strays(connection: Connection) -> StrayFacts:
-    kinds = select(STRAY.c.kind, func.count(), func.sum(STRAY.c.length_bytes))
-    rows = connection.execute(kinds.group_by(STRAY.c.kind)).all()
+    totals = count_strays(connection)
     return StrayFacts(
-        count=sum(row[1] for row in rows),
-        size_bytes=sum(int(row[2] or 0) for row in rows),
-        future=sum(row[1] for row in rows if row[0] == FUTURE),
+        count=sum(total.count for total in totals.values()),
+        size_bytes=sum(total.size_bytes for total in totals.values()),
+        future=totals[StrayKind.FUTURE].count,
     )
 
 
