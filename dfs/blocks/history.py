@@ -42,9 +42,7 @@ class What(StrEnum):
     PURGED = "purged"  # a bad copy left quarantine for the purge area; good ones are elsewhere
     DELETED = "deleted"  # garbage: the copy was deleted
     LOST = "lost"  # no good copy is known anywhere
-    FOUND = "found"  # a copy turned up that was not known of
     VERIFIED = "verified"  # a copy that was doubted was read again and is good
-    SETREP = "setrep"  # another number of copies is wanted
 
 
 @dataclass(frozen=True, slots=True)
