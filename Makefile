@@ -42,10 +42,10 @@ demo: $(STAMP)  ## Watch a cluster be hurt, heal, grow, and give every file back
 	$(BIN)/dfs-local demo
 
 test: lint  ## Lint, then every test that is done in minutes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(UNMARKED)'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m '$(UNMARKED)'
 
 test-faults: $(STAMP)  ## The long tests: kill -9, full disks, crash points, soak
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'faults or soak'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'faults or soak'
 
 cover: $(STAMP)  ## Tests with line and branch coverage
 	$(BIN)/coverage erase
