@@ -74,7 +74,7 @@ class PaperNode:
         registration = n.NodeRegistration(
             cluster=cluster,
             host="127.0.0.1",
-            grpc_port=1,
+            grpc_port=self.node,  # nobody calls there; an address has one node
             http_port=self._server.server_address[1],
             rack="/default",
             version=__version__,

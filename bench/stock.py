@@ -75,7 +75,7 @@ class StockNode:
         registration = n.NodeRegistration(
             cluster=self._cluster,
             host="127.0.0.1",
-            grpc_port=1,
+            grpc_port=self.node,  # nobody calls there; an address has one node
             http_port=1,
             rack="/default",
             version=__version__,

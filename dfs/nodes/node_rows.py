@@ -80,6 +80,14 @@ def get_node(txn: Txn, node: NodeId) -> NodeRecord | None:
     return None if row is None else _node(row)
 
 
+def last_at_address(connection: Connection, host: str, grpc_port: int) -> NodeRecord | None:
+    """The node that registered there last, of those whose last registration was there."""
+    there = (NODE.c.host == host) & (NODE.c.grpc_port == grpc_port)
+    newest = select(NODE).where(there).order_by(NODE.c.registered_ms.desc(), NODE.c.id.desc())
+    row = connection.execute(newest.limit(1)).first()
+    return None if row is None else _node(row)
+
+
 def put_node(txn: Txn, record: NodeRecord) -> None:
     """Write a node down."""
     row = asdict(record)

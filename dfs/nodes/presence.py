@@ -136,6 +136,12 @@ class Presence:
                 return False
             return known.state is NodeState.DEAD or not known.record.registered_ms
 
+    def is_dead(self, node: NodeId) -> bool:
+        """Whether that node counts as dead, or is not known any more."""
+        with self._lock:
+            known = self._nodes.get(node)
+            return known is None or known.state is NodeState.DEAD
+
     # ---- what nodes say
 
     def take_registration(

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
-from dfs.base.errors import BadRequest, ForeignFolder, NodeInUse, NodeNotJoined
+from dfs.base.errors import BadRequest, ForeignFolder, NodeInUse, NodeNotJoined, PortInUse
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import NodeId, node_name, parse_node_name
 from dfs.base.records import (
@@ -164,6 +164,7 @@ class NodeRegistry:
 
         Raises:
             ForeignFolder: it belongs to another cluster, or another node registered its disk.
+            PortInUse: another node, not a dead one, is at its address.
             NodeNotJoined: it was removed.
             BadRequest: no address, more volumes than can be, or an epoch that cannot be.
         """
@@ -197,10 +198,31 @@ class NodeRegistry:
         for volume, owner in node_rows.volume_owners(txn.connection, uuids).items():
             if owner != node:
                 raise ForeignFolder(f"volume {volume} is registered by {node_name(owner)}")
+        self._check_address(txn, node, registration)
         record = _registered(before, registration, now_ms=txn.now_ms)
         node_rows.put_node(txn, record)
         node_rows.put_volumes(txn, node, registration.volumes)
         txn.after_commit(lambda: self._take_registration(record, registration))
+
+    def _check_address(self, txn: Txn, node: NodeId, registration: NodeRegistration) -> None:
+        """Who registered last at an address has it; only the dead lose it to others.
+
+        Two nodes at one address would answer for each other: one copy would pass for two.
+        """
+        host, port = registration.host, registration.grpc_port
+        holder = node_rows.last_at_address(txn.connection, host, port)
+        if holder is None or holder.node == node:
+            return
+        # One that came back in this very transaction is still dead in memory.
+        back = holder.registered_ms >= txn.now_ms
+        if self.presence.is_dead(holder.node) and not back:
+            return
+        name = node_name(holder.node)
+        raise PortInUse(
+            f"{host}:{port} is the address of {name}, which does not count as dead",
+            hint="give each DataNode an address of its own; if that one is gone for good:"
+            f" dfs-admin node remove {name} --force",
+        )
 
     def _take_registration(self, record: NodeRecord, registration: NodeRegistration) -> None:
         self.presence.take_registration(record, registration.usage, registration.volumes)

@@ -167,7 +167,7 @@ class StockRig(Generic[C]):
         registration = NodeRegistration(
             cluster=CLUSTER,
             host="127.0.0.1",
-            grpc_port=9866,
+            grpc_port=9866 + node,
             http_port=9864,
             rack="/r",
             version="1",

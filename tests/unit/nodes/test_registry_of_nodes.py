@@ -62,7 +62,8 @@ def join(registry: NodeRegistry, *, uuid: str = UUID, token: str = "") -> JoinRe
 
 def joined_and_registered(registry: NodeRegistry, *, uuid: str = UUID) -> NodeId:
     reply = join(registry, uuid=uuid)
-    registry.register(NodeId(reply.node), a_registration(volume=uuid[:8]))
+    node = NodeId(reply.node)
+    registry.register(node, a_registration(port=9865 + node, volume=uuid[:8]))
     return NodeId(reply.node)
 
 

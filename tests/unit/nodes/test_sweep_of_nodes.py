@@ -93,7 +93,7 @@ def registration_at(port: int, volume: str) -> NodeRegistration:
     return NodeRegistration(
         cluster=CLUSTER,
         host="127.0.0.1",
-        grpc_port=9866,
+        grpc_port=9866 + int(volume[1:]),
         http_port=port,
         rack="/r1",
         version="1",
