@@ -1,10 +1,14 @@
 """Which blocks are canaries': damaged on purpose, so that nobody is alarmed by them."""
 
+from collections.abc import Collection, Mapping
+
 from sqlalchemy import Connection, select
 
 from dfs.base import paths
 from dfs.base.ids import ROOT_INODE, BlockId
-from dfs.meta.tables import DIRENT, EXTENT
+from dfs.base.states import BlockState
+from dfs.blocks.replica_rows import chunks
+from dfs.meta.tables import BLOCK, DIRENT, EXTENT
 
 CANARY_FOLDER = f"{paths.RESERVED}/canary"
 
@@ -26,3 +30,18 @@ def canary_blocks(connection: Connection) -> frozenset[BlockId]:
         .where(DIRENT.c.parent == folder)
     )
     return frozenset(BlockId(block) for block in connection.execute(blocks).scalars())
+
+
+def committed_sizes(
+    connection: Connection, blocks: Collection[BlockId], *, after: BlockId, upto: BlockId
+) -> Mapping[BlockId, int]:
+    """The bytes of those of the blocks that are committed and in that stretch of ids."""
+    asked = [block for block in blocks if after < block <= upto]
+    sizes: dict[BlockId, int] = {}
+    for chunk in chunks(asked):
+        wanted = select(BLOCK.c.id, BLOCK.c.length_bytes).where(
+            BLOCK.c.id.in_(chunk), BLOCK.c.state == BlockState.COMMITTED
+        )
+        for row in connection.execute(wanted):
+            sizes[BlockId(row.id)] = row.length_bytes
+    return sizes

@@ -134,6 +134,7 @@ class _Page:
         self._node_states = {view.node: view.state.value for view in nodes}
         self._at = at
         self._body = body
+        self._naming = True
         self.named: list[FileCheck] = []
         self.usual, self.reserved = _Counts(), _Counts()
 
@@ -170,10 +171,14 @@ class _Page:
         return ""
 
     def _look_at_reserved(self) -> None:
-        """A walk from the root passes it over; it holds a handful of files."""
+        """A walk from the root passes it over; it holds a handful of files.
+
+        They are counted apart and not named: nobody need mind what is broken on purpose.
+        """
         names = paths.parse(paths.RESERVED)
         entry = find_child(self._connection, ROOT_INODE, names[0])
         if entry is not None and entry.inode.is_directory:
+            self._naming = False
             self._walk(Place(paths.RESERVED, entry.inode, "/", names[0], entry), ())
 
     def _is_full(self) -> bool:
@@ -199,7 +204,7 @@ class _Page:
         counts.bad_copies += sum(len(found.bad) for _, found in judged if found)
         counts.by_file[worst.value] += 1
         counts.by_block.update(health.value for health in healths)
-        if worst not in WELL or self._body.healthy:
+        if self._naming and (worst not in WELL or self._body.healthy):
             shown = [
                 block_check(piece, found, self._at, self._node_states)
                 for piece, found in judged

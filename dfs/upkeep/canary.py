@@ -33,7 +33,14 @@ from dfs.blocks.canary_blocks import canary_blocks
 from dfs.blocks.history import What, read
 from dfs.blocks.kept_rows import read_kept
 from dfs.blocks.placement import choose_targets
-from dfs.blocks.redundancy import KeptBlock, Standings, assess, standings
+from dfs.blocks.redundancy import (
+    UNREADABLE,
+    BlockHealth,
+    KeptBlock,
+    Standings,
+    assess,
+    standings,
+)
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
@@ -417,6 +424,7 @@ def _sighting(kept: KeptBlock, at: Standings, node: NodeId, *, found_bad: bool) 
         here_sure=node in assessment.sure,
         read_ms=own.verified_ms if own else 0,
         found_bad=found_bad,
+        lost=assessment.health in UNREADABLE - {BlockHealth.AWAY},
     )
 
 

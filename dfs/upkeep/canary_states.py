@@ -12,7 +12,8 @@ HEALED   the block has all its copies again.  The next round begins when it is d
 
 A copy is spoiled only while the block has two sure copies, and ordered so once: the order flips a
 byte, and twice would be nothing.  Where it is not known that the order was obeyed (this NameNode
-was restarted, the node could not), the round begins anew with another block.
+was restarted, the node could not), the round begins anew with another block.  So it does when the
+node that had the good copy is lost: there is nothing to heal from.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from typing import Final
 
 from dfs.base.states import IllegalMoveError, ReplicaState
 from dfs.base.units import format_duration
+
+LOST: Final = "its last good copy is lost"
 
 
 class CanaryState(StrEnum):
@@ -86,6 +89,7 @@ class Sighting:
         here_sure: whether a deletion could rely on that copy.
         read_ms: when the node last read its copy and found it good.
         found_bad: the node has reported its copy bad since it was spoiled.
+        lost: no good copy is known any more, and none is expected back.
     """
 
     wanted: int
@@ -95,6 +99,7 @@ class Sighting:
     here_sure: bool = False
     read_ms: int = 0
     found_bad: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +169,8 @@ def decide(canary: Canary, seen: Sighting | None, terms: Terms) -> Decision:
         case CanaryState.FOUND:
             return _when_found(canary, seen, terms)
         case CanaryState.HEALED:
+            if seen.lost:
+                return _gone(canary, LOST)
             return _when_due(canary, canary.armed_ms, terms.interval_s, terms)
 
 
@@ -238,6 +245,8 @@ def _when_spoiled(canary: Canary, seen: Sighting, terms: Terms) -> Decision:
 
 
 def _when_found(canary: Canary, seen: Sighting, terms: Terms) -> Decision:
+    if seen.lost:
+        return _gone(canary, LOST)
     if seen.counting < seen.wanted:
         return Decision(Act.WAIT, canary, "waits for its copy to be healed")
     healed = replace(

@@ -58,7 +58,6 @@ class Known:
 
     nodes: Callable[[], Sequence[NodeView]]
     survey: Callable[[], Survey] = Survey
-    canary_blocks: Callable[[Connection], frozenset[BlockId]] = lambda _connection: frozenset()
     repair: Callable[[], RepairFacts] = RepairFacts
     safety: Callable[[], SafetyFacts] = SafetyFacts
     canaries: Callable[[], Sequence[CanaryStatus]] = tuple
@@ -143,14 +142,13 @@ class HealthRuns:
         survey = known.survey()
         with self._reader.view() as connection:
             strays, last_backup_ms = _read_strays(connection), _read_last_backup(connection)
-            canaries = known.canary_blocks(connection)
-            names = self.late.block_paths(connection, worth_naming(survey, canaries))
+            names = self.late.block_paths(connection, worth_naming(survey))
         return HealthFacts(
             at_ms=self._clock.now_ms(),
             version=__version__,
             config=self._config,
             nodes=known.nodes(),
-            blocks=block_facts(survey, canaries, names),
+            blocks=block_facts(survey, names),
             repair=known.repair(),
             safety=known.safety(),
             canaries=known.canaries(),

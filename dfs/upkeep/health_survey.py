@@ -1,8 +1,8 @@
 """Pure: what a survey of the blocks says to the checks of health.
 
 Canaries are left out: their copies are spoiled on purpose, and a check that fires every week for
-nothing is a check that nobody reads.  They are known by their ids, so what a survey lists can be
-told apart; its totals are then less by as many.
+nothing is a check that nobody reads.  A survey's totals know nothing of them, and it says which of
+those that it lists they are.
 """
 
 from collections import Counter
@@ -23,11 +23,11 @@ SHOWN: Final = (
 )
 
 
-def worth_naming(survey: Survey, canaries: frozenset[BlockId]) -> list[BlockId]:
+def worth_naming(survey: Survey) -> list[BlockId]:
     """The blocks that a report may name: few of each kind."""
     kinds: Counter[object] = Counter()
     named: dict[BlockId, None] = {}
-    for judged in _usual(survey, canaries):
+    for judged in _usual(survey):
         kinds[judged.found.health] += 1
         kinds[judged.found.repair] += 1
         few = min(kinds[judged.found.health], kinds[judged.found.repair]) <= FIRST_MAX
@@ -36,9 +36,7 @@ def worth_naming(survey: Survey, canaries: frozenset[BlockId]) -> list[BlockId]:
     return list(named)
 
 
-def block_facts(
-    survey: Survey, canaries: frozenset[BlockId], names: Mapping[BlockId, str]
-) -> BlockFacts | None:
+def block_facts(survey: Survey, names: Mapping[BlockId, str]) -> BlockFacts | None:
     """What the survey found; None before the first.
 
     Args:
@@ -46,21 +44,16 @@ def block_facts(
     """
     if not survey.at_ms:
         return None
-    spoiled = [judged for judged in _listed(survey) if judged.block.truth.block in canaries]
     health = {each: tally.blocks for each, tally in survey.totals.by_health.items()}
     urgent = {each: tally.blocks for each, tally in survey.totals.by_class.items()}
-    for judged in spoiled:
-        health[judged.found.health] = max(0, health.get(judged.found.health, 0) - 1)
-        if judged.found.repair is not None:
-            urgent[judged.found.repair] = max(0, urgent.get(judged.found.repair, 0) - 1)
-    usual = _usual(survey, canaries)
+    usual = _usual(survey)
     return BlockFacts(
         health=health,
         urgent=urgent,
         bad_copies=sum(
             len(judged.found.bad) + len(judged.found.disputed)
             for judged in survey.bad
-            if judged.block.truth.block not in canaries and judged.found.sources
+            if judged.block.truth.block not in survey.canaries and judged.found.sources
         ),
         examples={
             each: _words([judged for judged in usual if judged.found.health is each], names)
@@ -74,13 +67,10 @@ def block_facts(
     )
 
 
-def _listed(survey: Survey) -> tuple[Judged, ...]:
-    """Every block that is listed by name, each once."""
-    return (*survey.urgent, *survey.damaged, *survey.missing, *survey.disputed, *survey.away)
-
-
-def _usual(survey: Survey, canaries: frozenset[BlockId]) -> list[Judged]:
-    return [judged for judged in _listed(survey) if judged.block.truth.block not in canaries]
+def _usual(survey: Survey) -> list[Judged]:
+    """Every block of a user that is listed by name, each once."""
+    listed = (*survey.urgent, *survey.damaged, *survey.missing, *survey.disputed, *survey.away)
+    return [judged for judged in listed if judged.block.truth.block not in survey.canaries]
 
 
 def _words(judged: Sequence[Judged], names: Mapping[BlockId, str]) -> list[str]:

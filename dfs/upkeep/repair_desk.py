@@ -97,15 +97,17 @@ class RepairDesk:
             rate_bytes_per_s=round(rate, 1),
             rate_limit_bytes=repair.settings.rates().get(urgency, 0),
             eta_s=round(left_s, 1),
-            waiting=self._waiting(urgency, tally.blocks),
+            waiting=self._waiting(urgency, survey),
         )
 
-    def _waiting(self, urgency: RepairClass, blocks: int) -> list[WaitingBlocks]:
+    def _waiting(self, urgency: RepairClass, survey: Survey) -> list[WaitingBlocks]:
         if urgency is RepairClass.DAMAGED:
+            blocks = survey.totals.urgency(urgency).blocks
             words = "nothing good to copy from: see dfs-admin fsck"
             return [WaitingBlocks(words, blocks)] if blocks else []
         plan = self._repair.job.plan
-        reasons = plan.waiting().get(urgency, Counter()) if plan else Counter[str]()
+        waiting = plan.waiting(leave_out=survey.canaries) if plan else {}
+        reasons = waiting.get(urgency, Counter[str]())
         return [WaitingBlocks(why, count) for why, count in reasons.most_common(REASONS_MAX)]
 
     def pause(self, body: RepairPauseRequest, *, actor: str) -> RepairPauseReply:

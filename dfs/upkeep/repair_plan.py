@@ -81,11 +81,13 @@ class RepairPlan:
         """How many blocks wait for nothing but the copies under way."""
         return sum(each.reason in _NO_ROOM for each in self.deferrals)
 
-    def waiting(self) -> dict[RepairClass, Counter[str]]:
+    def waiting(
+        self, *, leave_out: frozenset[BlockId] = frozenset()
+    ) -> dict[RepairClass, Counter[str]]:
         """How many blocks of each class wait, by reason."""
         found: dict[RepairClass, Counter[str]] = {}
         for each in self.deferrals:
-            if each.urgency is not None:
+            if each.urgency is not None and each.block not in leave_out:
                 found.setdefault(each.urgency, Counter())[each.reason] += 1
         return found
 

@@ -162,7 +162,6 @@ def _build_health(
         known=Known(
             nodes=around.registry.views,
             survey=lambda: repair.surveyor.latest,
-            canary_blocks=canaries.blocks,
             repair=lambda: _repair_facts(safety, repair),
             safety=lambda: _safety_facts(safety),
             canaries=canaries.statuses,

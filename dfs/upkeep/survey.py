@@ -3,6 +3,9 @@
 Repair, balance, health and safety all read the last one, so none of them listens for events:
 whatever happened, the next survey sees what is.  `surveyor.py` makes them.  Totals are of all
 blocks; lists hold a bounded number, those of the smallest (oldest) ids first.
+
+Canaries are nobody's data and are spoiled on purpose: no total has them, and none of them is listed
+as lost or away.  They are healed as all blocks are, so what is to be done for them is listed.
 """
 
 from collections.abc import Mapping
@@ -24,7 +27,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class SurveyTotals:
-    """Exact figures over every committed block; those without any are left out."""
+    """Exact figures over every committed block of users; those without any are left out."""
 
     blocks: int = 0
     size_bytes: int = 0
@@ -59,9 +62,10 @@ class Survey:
         settled_excess: those of them that had so in the survey before, too.
         damaged: every copy known is bad.  `missing`: none is known.  `disputed`: nodes vouch for
             other bytes.  `away`: every copy is on a node that is expected back.
-        bad: blocks that have a copy proved bad or disputed, whatever their health.
+        bad: blocks that have a copy proved bad or disputed, whatever their health; canaries too.
         retiring: copies whose deletion is ordered and not acknowledged.
         leaving: of each node on its way out, how many blocks still need what it has.
+        canaries: the blocks of canaries, as far as they are in a list.
         at: the standings it judged by.
     """
 
@@ -80,6 +84,7 @@ class Survey:
     bad: tuple[Judged, ...] = ()
     retiring: tuple[tuple[NodeId, BlockName], ...] = ()
     leaving: Mapping[NodeId, int] = field(default_factory=dict)
+    canaries: frozenset[BlockId] = frozenset()
     at: Standings | None = None
 
     @property

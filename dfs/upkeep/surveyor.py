@@ -13,12 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from sqlalchemy import Connection
+
 from dfs.base.clock import Clock
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName, BlockTruth
 from dfs.base.states import ReplicaState
-from dfs.blocks.kept_rows import Unusual, page_of_unusual, read_kept
+from dfs.blocks.canary_blocks import canary_blocks, committed_sizes
+from dfs.blocks.kept_rows import Page, Unusual, page_of_unusual, read_kept
 from dfs.blocks.redundancy import (
+    UNREADABLE,
     Assessment,
     BlockCopy,
     BlockHealth,
@@ -149,6 +153,7 @@ class _Sheet:
         self._bad: list[Judged] = []
         self._retiring: list[tuple[NodeId, BlockName]] = []
         self._leaving: dict[NodeId, int] = defaultdict(int)
+        self._canaries: set[BlockId] = set()
 
     def fill(self, reader: Reader, clock: Clock) -> "_Sheet":
         """Walk over every committed block, a page to a snapshot."""
@@ -158,34 +163,56 @@ class _Sheet:
                 page = page_of_unusual(connection, self._at, after=after, limit=PAGE_BLOCKS)
                 if page.upto is None:
                     return self
-                named = self._count(page.unusual)
+                own = self._sizes_of_canaries(connection, after, page.upto)
+                named = self._count(page.unusual, own)
                 kept = read_kept(connection, [block for block, _ in named])
-            usual = page.blocks - len(page.unusual)
-            usual_bytes = page.size_bytes - sum(each.length_bytes for each in page.unusual)
-            self._add(self._health[BlockHealth.HEALTHY], usual, usual_bytes, 0)
-            self._blocks += page.blocks
-            self._bytes += page.size_bytes
+            self._count_page(page, own)
             for block, verdict in named:
                 if block in kept:
                     self._list(kept[block], verdict)
             after = page.upto
             clock.sleep(0)
 
-    def _count(self, unusual: Sequence[Unusual]) -> list[tuple[BlockId, _Verdict]]:
-        """Count them all; give back those that there is room to list."""
+    def _sizes_of_canaries(
+        self, connection: Connection, after: BlockId, upto: BlockId
+    ) -> Mapping[BlockId, int]:
+        return committed_sizes(connection, canary_blocks(connection), after=after, upto=upto)
+
+    def _count_page(self, page: Page, own: Mapping[BlockId, int]) -> None:
+        """What a page holds beside canaries; what is not unusual in it is healthy."""
+        odd = [each for each in page.unusual if each.block not in own]
+        blocks, size_bytes = page.blocks - len(own), page.size_bytes - sum(own.values())
+        odd_bytes = sum(each.length_bytes for each in odd)
+        self._add(self._health[BlockHealth.HEALTHY], blocks - len(odd), size_bytes - odd_bytes, 0)
+        self._blocks += blocks
+        self._bytes += size_bytes
+
+    def _count(
+        self, unusual: Sequence[Unusual], own: Mapping[BlockId, int]
+    ) -> list[tuple[BlockId, _Verdict]]:
+        """Count them, canaries aside; give back those that there is room to list."""
         named = []
         room = self._room()
         for each in unusual:
             verdict = self._known.get(each.shape) or self._judge(each)
-            owed = verdict.owed * each.length_bytes
-            self._add(self._health[verdict.health], 1, each.length_bytes, owed)
-            if verdict.urgency is not None:
-                self._add(self._class[verdict.urgency], 1, each.length_bytes, owed)
+            is_own = each.block in own
+            if is_own and verdict.health in UNREADABLE:
+                continue  # nobody misses it; another is written in its place
+            if not is_own:
+                self._tally(each, verdict)
             for node in verdict.needed:
                 self._leaving[node] += 1
             if room.take(verdict):
                 named.append((each.block, verdict))
+                if is_own:
+                    self._canaries.add(each.block)
         return named
+
+    def _tally(self, each: Unusual, verdict: _Verdict) -> None:
+        owed = verdict.owed * each.length_bytes
+        self._add(self._health[verdict.health], 1, each.length_bytes, owed)
+        if verdict.urgency is not None:
+            self._add(self._class[verdict.urgency], 1, each.length_bytes, owed)
 
     def _judge(self, each: Unusual) -> _Verdict:
         block = _block_of(each)
@@ -245,6 +272,7 @@ class _Sheet:
             bad=tuple(self._bad),
             retiring=tuple(self._retiring),
             leaving=dict(self._leaving),
+            canaries=frozenset(self._canaries),
             at=self._at,
         )
 

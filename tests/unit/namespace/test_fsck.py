@@ -168,7 +168,7 @@ def test_files_being_written_are_counted(rig: FsckRig) -> None:
     assert rig.fsck().under_construction == 1
 
 
-def test_canaries_are_told_apart(rig: FsckRig) -> None:
+def test_canaries_are_told_apart_and_named_only_where_they_are_asked_for(rig: FsckRig) -> None:
     rig.put("/f", b"x")
     total = rig.fsck()
     assert total.totals.files == 1
@@ -189,7 +189,9 @@ def test_canaries_are_told_apart(rig: FsckRig) -> None:
     reply = rig.fsck()
     assert (reply.totals.files, reply.reserved.files) == (0, 1)
     assert reply.reserved.files_by_health == {"missing": 1}
-    assert only_file(reply).reserved
+    assert reply.files == []
+    named = rig.fsck("/.dfs")
+    assert (named.totals.files, only_file(named).reserved) == (0, True)
 
 
 # ---- the metadata's own rules

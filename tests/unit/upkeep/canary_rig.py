@@ -27,11 +27,14 @@ from dfs.base.records import (
 )
 from dfs.base.states import ReplicaState
 from dfs.blocks.history import BlockEvent, What, note
+from dfs.blocks.redundancy import Standings, standings
 from dfs.meta.tables import BLOCK, REPLICA
 from dfs.nodes.orders import Order
 from dfs.settings.sections import Config, ScrubConfig
 from dfs.upkeep.canary import Canaries, CanaryParts
 from dfs.upkeep.caution import Caution
+from dfs.upkeep.survey import Survey
+from dfs.upkeep.surveyor import Surveyor
 from dfs.wire.scrub_api import CanaryStatus
 from dfs.wire.tokens import sign_receipt
 from tests.builders import a_node
@@ -81,6 +84,16 @@ class Fleet:
             for node, verb, block in self.orders
             if verb == Order.SPOIL_CANARY and block
         ]
+
+
+class Standing:
+    """What the fleet's copies are worth."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def standings(self) -> Standings:
+        return standings(self._fleet.views(), fresh=self._fleet.fresh(), urgent_after_s=60)
 
 
 class CanaryRig(NamespaceRig):
@@ -174,6 +187,11 @@ class CanaryRig(NamespaceRig):
         """The first canaries of all, written."""
         self.pass_on(0)
         return self.pass_on(INTERVAL_S)
+
+    def survey(self) -> Survey:
+        """What a survey of all blocks finds now."""
+        source = Standing(self.fleet)
+        return Surveyor(self.reader, source=source, clock=self.clock, interval_s=1.0).survey_now()
 
     def block_of(self, node: int) -> int:
         block = self.canaries._canary(NodeId(node)).block

@@ -10,9 +10,11 @@ from sqlalchemy import func, select
 from dfs.base.crashpoint import CRASH_EXIT_CODE
 from dfs.base.errors import PermissionDenied
 from dfs.base.events import Event
-from dfs.base.states import NodeState, ReplicaState
+from dfs.base.states import NodeDuty, NodeState, ReplicaState
 from dfs.blocks.canary_blocks import canary_blocks
+from dfs.blocks.redundancy import BlockHealth
 from dfs.meta.tables import BLOCK, INODE, LEASE
+from dfs.upkeep.survey import Tally
 from tests.builders import a_node
 from tests.metadata_checks import check_metadata, check_replay
 from tests.namespace_rig import user
@@ -281,3 +283,52 @@ def test_canaries_go_on_after_a_crash_at_any_step(tmp_path: Path, crash_at: str)
         rig.purge()
         assert len(rig.look(canary_blocks)) == 3
         rig.look(check_metadata)
+
+
+# ---- lost ones
+
+
+def lose(rig: CanaryRig) -> int:
+    """dn-1 found its canary's copy bad; the node with the good one is gone.  That block."""
+    rig.place()
+    rig.pass_on()
+    block = rig.block_of(1)
+    rig.set_copy(block, 1, ReplicaState.CORRUPT)
+    for node in (2, 3):
+        rig.set_copy(block, node, None)
+    return block
+
+
+def test_a_canary_whose_good_copy_is_lost_is_replaced(rig: CanaryRig) -> None:
+    block = lose(rig)
+    assert rig.pass_on().found == ("dn-1",)
+    rig.pass_on()
+    assert "lost" in rig.status(1).why
+    assert "dn-1" in rig.pass_on().written
+    assert rig.block_of(1) != block
+    assert rig.pass_on().spoiled == ("dn-1",)
+
+
+def test_no_survey_counts_canaries_and_repair_is_still_told_of_them(rig: CanaryRig) -> None:
+    rig.put("/mine", b"x" * 10)
+    lost = lose(rig)
+    hurt = rig.block_of(2)
+    rig.set_copy(hurt, 2, ReplicaState.CORRUPT)
+    survey = rig.survey()
+    assert (survey.totals.blocks, survey.totals.size_bytes) == (1, 10)
+    assert survey.totals.by_health == {BlockHealth.HEALTHY: Tally(1, 10)}
+    assert survey.totals.by_class == {}
+    assert (survey.lost, survey.away) == ((), ())
+    assert [judged.block.truth.block for judged in survey.urgent] == [hurt]
+    assert survey.canaries == {hurt}
+    assert lost not in survey.canaries
+
+
+def test_no_lost_canary_holds_up_a_node_that_leaves(rig: CanaryRig) -> None:
+    lose(rig)
+    rig.silence(1, duty=NodeDuty.DECOMMISSIONING)
+    others = {rig.block_of(2), rig.block_of(3)}
+    for block in others:
+        for node in (2, 3):
+            rig.set_copy(block, node, ReplicaState.LIVE)
+    assert rig.survey().leaving == {}

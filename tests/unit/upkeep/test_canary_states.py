@@ -113,6 +113,16 @@ def test_a_found_canary_is_healed_when_it_has_its_copies() -> None:
     assert healed.last_healed_ms == healed.healed_ms == NOW_MS
 
 
+def test_a_canary_whose_last_good_copy_is_lost_is_replaced() -> None:
+    lost = replace(WELL, here=ReplicaState.CORRUPT, counting=0, sure=0, lost=True)
+    for canary in (FOUND, HEALED):
+        gone = decide(canary, lost, TERMS)
+        assert (gone.act, gone.canary.state) == (Act.NOTE, CanaryState.IDLE)
+        assert decide(gone.canary, lost, TERMS).act is Act.WRITE
+    assert decide(SPOILED, lost, TERMS).canary.state is CanaryState.FOUND  # it was found, so say so
+    assert decide(PLACED, lost, TERMS).act is Act.WRITE
+
+
 def test_the_next_round_begins_an_interval_after_the_last_was_begun() -> None:
     assert decide(HEALED, WELL, TERMS).act is Act.WAIT
     due = replace(HEALED, armed_ms=NOW_MS - 600_000)

@@ -1,5 +1,7 @@
 """What health makes of a survey: figures, names, and canaries left out."""
 
+from dataclasses import replace
+
 from dfs.base.ids import BlockId
 from dfs.blocks.redundancy import Assessment, BlockHealth, KeptBlock, RepairClass
 from dfs.upkeep.health_survey import block_facts, worth_naming
@@ -8,7 +10,6 @@ from tests.builders import a_name, a_truth
 
 UNDER, MISSING = BlockHealth.UNDER_REPLICATED, BlockHealth.MISSING
 LAST = RepairClass.LAST_COPY
-NOBODY: frozenset[BlockId] = frozenset()
 
 
 def judged(
@@ -40,11 +41,11 @@ def a_survey(*, under: int = 3, missing: int = 1) -> Survey:
 
 
 def test_nothing_is_known_before_the_first_survey() -> None:
-    assert block_facts(Survey(), NOBODY, {}) is None
+    assert block_facts(Survey(), {}) is None
 
 
 def test_figures_are_those_of_the_survey_and_blocks_are_called_by_their_paths() -> None:
-    facts = block_facts(a_survey(), NOBODY, {BlockId(2): "/data/f"})
+    facts = block_facts(a_survey(), {BlockId(2): "/data/f"})
     assert facts is not None
     assert (facts.health[UNDER], facts.health[MISSING], facts.urgent[LAST]) == (3, 1, 3)
     assert facts.examples[UNDER] == [
@@ -56,15 +57,14 @@ def test_figures_are_those_of_the_survey_and_blocks_are_called_by_their_paths() 
     assert facts.bad_copies == 3
 
 
-def test_canaries_do_not_count() -> None:
-    canaries = frozenset({BlockId(1), BlockId(100)})
-    facts = block_facts(a_survey(), canaries, {})
+def test_canaries_that_repair_is_to_heal_are_not_named() -> None:
+    survey = replace(a_survey(), canaries=frozenset({BlockId(1)}))
+    facts = block_facts(survey, {})
     assert facts is not None
-    assert (facts.health[UNDER], facts.health[MISSING], facts.urgent[LAST]) == (2, 0, 2)
+    assert [words.split(":")[0] for words in facts.urgent_examples[LAST]] == ["block 2", "block 3"]
     assert facts.bad_copies == 2
-    assert facts.examples[MISSING] == []
 
 
 def test_only_few_blocks_are_worth_a_name() -> None:
-    named = worth_naming(a_survey(under=500, missing=40), frozenset({BlockId(1)}))
-    assert named == [*range(2, 12), *range(100, 110)]
+    survey = replace(a_survey(under=500, missing=40), canaries=frozenset({BlockId(1)}))
+    assert worth_naming(survey) == [*range(2, 12), *range(100, 110)]

@@ -136,6 +136,7 @@ def test_plan_waits_where_it_is_told_to() -> None:
     made = plan(a_view(nodes, blocks, cautions=cautions))
     assert [step.name.block for step in made.copies] == [1]
     assert made.waiting() == {UNDER: Counter({"a storm": 1})}
+    assert made.waiting(leave_out=frozenset(each.block for each in made.deferrals)) == {}
 
 
 def test_plan_drops_nothing_seen_once_held_back_or_on_its_way() -> None:
