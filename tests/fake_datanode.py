@@ -156,11 +156,16 @@ class FakeDataNode(DataNodeServicer):
             self._check(request.block.token)
             name = codec.read_block_ref(request.block)
             if name not in self.blocks:
-                return pb.ProbeReply(held=False)
+                return pb.ProbeReply(held=False, node=self.node)
             content, seal = self.blocks[name], self.seals[name]
             found = block_hash(content) if request.verify else seal
             return pb.ProbeReply(
-                held=True, length=len(content), hash=found, state="final", intact=found == seal
+                held=True,
+                length=len(content),
+                hash=found,
+                state="final",
+                intact=found == seal,
+                node=self.node,
             )
 
     def CopyBlock(self, request, context):  # noqa: N802

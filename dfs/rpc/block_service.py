@@ -119,7 +119,9 @@ class BlockService(DataNodeServicer):
         del context
         with self._traffic.call("probe"):
             name = self._gate.admit_reader(request.block)
-            return self._verified(name) if request.verify else self._stored(name)
+            reply = self._verified(name) if request.verify else self._stored(name)
+            reply.node = self._standing.node
+            return reply
 
     def _label(self, name: BlockName) -> pb.BlockChunk:
         label = self._disk.label(name)

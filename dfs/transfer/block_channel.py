@@ -195,7 +195,8 @@ class BlockChannel:
         """What that node holds of the block; with `verify` it reads the file again first.
 
         Raises:
-            DfsError, PeerUnreachable: as `download`.
+            DfsError: as `download`.
+            PeerUnreachable: as `download`, or another node is at its address.
         """
         request = pb.ProbeRequest(
             block=codec.block_ref(access.name, path=access.path, token=access.token), verify=verify
@@ -207,6 +208,8 @@ class BlockChannel:
             raise from_rpc_error(exc, self._peer) from exc
         except ValueError as exc:
             raise _closed() from exc
+        if reply.node != self.address.node:
+            raise PeerUnreachable(f"{self._peer}: {node_name(NodeId(reply.node))} is at that address")
         return Probe(
             reply.held,
             reply.length,

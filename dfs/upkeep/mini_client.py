@@ -69,7 +69,7 @@ class MiniClient:
         """Whether that node holds the truth, by what its disk says now.
 
         Raises:
-            DfsError: it could not be asked.
+            DfsError: it could not be asked, or another node is at its address.
         """
         token = self._keys.mint(user=USER, mode=Mode.COPY, name=name, length_max=0, path="")
         with self._channels.to(holder) as channel:

@@ -427,6 +427,7 @@ class ProbeReply(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     VERIFIED_MS_FIELD_NUMBER: _builtins.int
     INTACT_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     held: _builtins.bool
     length: _builtins.int
     hash: _builtins.bytes
@@ -435,6 +436,8 @@ class ProbeReply(_message.Message):
     verified_ms: _builtins.int
     intact: _builtins.bool
     """with `verify`: the disk agrees with what was stored"""
+    node: _builtins.int
+    """who answers: an address may have passed to another"""
     def __init__(
         self,
         *,
@@ -444,10 +447,11 @@ class ProbeReply(_message.Message):
         state: _builtins.str = ...,
         verified_ms: _builtins.int = ...,
         intact: _builtins.bool = ...,
+        node: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "held", b"held", "intact", b"intact", "length", b"length", "state", b"state", "verified_ms", b"verified_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "held", b"held", "intact", b"intact", "length", b"length", "node", b"node", "state", b"state", "verified_ms", b"verified_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -198,6 +198,19 @@ def test_copy_that_would_be_the_only_one_left_is_read_before_the_other_goes(rig:
     assert rig.rows(7) == {one: "suspect", two: "live"}
 
 
+def test_copy_is_not_proved_by_another_node_at_its_address(rig: CopyRig) -> None:
+    """The ports of two nodes were swapped: the good one answers for the bad one."""
+    one, two = rig.join(), rig.join()
+    name = rig.put(7, [one, two], wanted=1)
+    rig.flip(one, name)
+    ports = {node: rig.nodes[node].server.port for node in (one, two)}
+    for node, other in ((one, two), (two, one)):
+        rig.set(node, address=replace(rig.address(node), grpc_port=ports[other]))
+    refused = rig.executor.drop(DropReplica(name, two, "too many"))
+    assert "dn-2 is at that address" in refused.why_not
+    assert rig.rows(7) == {one: "live", two: "live"}
+
+
 def test_copy_that_is_alone_by_the_rows_of_now_must_have_been_read(rig: CopyRig) -> None:
     one, two = rig.join(), rig.join()
     rig.put(7, [one, two], wanted=1)
