@@ -17,6 +17,7 @@ from dfs.wire import data_api as d
 from dfs.wire import files_api as f
 from dfs.wire import health_api as h
 from dfs.wire import nodes_api as n
+from dfs.wire import pack_api as pk
 from dfs.wire import repair_api as rp
 from dfs.wire import safety_api as y
 from dfs.wire import scrub_api as sc
@@ -125,6 +126,25 @@ ALLOCATE: Final = Route(
 )
 COMPLETE: Final = Route(
     "/v1/fs/complete", d.CompleteRequest, Outcomes[d.Completed], "Make written files visible"
+)
+BEGIN_PACKS: Final = Route(
+    "/v1/packs/begin",
+    pk.BeginPacksRequest,
+    Outcomes[pk.OpenedPack],
+    "Begin to write packs: blocks that many small files share",
+)
+COMMIT_FILES: Final = Route(
+    "/v1/packs/commit",
+    pk.CommitFilesRequest,
+    pk.CommitFilesReply,
+    "Make thousands of small files visible, with the packs they lie in",
+)
+LOCATE_MANY: Final = Route(
+    "/v1/fs/locate-many",
+    pk.LocateManyRequest,
+    pk.LocateManyReply,
+    "Where many files are, each block said once, and the right to read them",
+    safe=True,
 )
 RENEW: Final = Route("/v1/fs/renew", d.LeasesRequest, Outcomes[Done], "Keep writes alive")
 ABANDON: Final = Route("/v1/fs/abandon", d.LeasesRequest, Outcomes[Done], "Give writes up")
