@@ -21,8 +21,8 @@ from sqlalchemy import text as sql
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
+from bench.clusters import a_cluster
 from bench.figures import Figures
-from bench.run import a_cluster
 from dfs.base.entropy import Random
 from dfs.base.states import NodeState
 from dfs.base.units import GiB, MiB, format_size, parse_size

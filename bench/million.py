@@ -12,11 +12,11 @@ import shutil
 import time
 from pathlib import Path
 
+from bench.clusters import a_cluster
 from bench.figures import Figures
+from bench.load import stats_per_second
 from bench.memory import peak_bytes
-from bench.names import stats_per_second
 from bench.paper_node import PaperNode
-from bench.run import a_cluster
 from dfs.base.checksum import block_hash
 from dfs.base.records import BlockTruth, WrittenBlock
 from dfs.base.units import MiB

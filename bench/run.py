@@ -7,42 +7,19 @@ DFS and the yardstick, so that what the machine does meanwhile falls on both.
 import argparse
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from bench import disk
+from bench.clusters import a_cluster
 from bench.figures import Figures
+from bench.load import creates_per_second, stats_per_second
 from bench.memory import peak_bytes, run_dfs
-from bench.names import creates_per_second, stats_per_second
-from dfs.base.clock import SystemClock
-from dfs.base.entropy import SystemRandom
 from dfs.base.units import GiB, MiB, format_size, parse_size
 from dfs.client import connect
 from dfs.local.cluster import LocalCluster
 
 LARGE, TREE = "large", "tree"
-
-
-@contextmanager
-def a_cluster(folder: Path, *, datanodes: int) -> Iterator[LocalCluster]:
-    """A local cluster that ends with the block."""
-    console = Console(stderr=True)
-    cluster = LocalCluster(
-        folder,
-        clock=SystemClock(),
-        rng=SystemRandom(),
-        environment=os.environ,
-        say=lambda text: console.print(text, style="dim", markup=False),
-    )
-    try:
-        cluster.up(datanodes=datanodes)
-        yield cluster
-    finally:
-        cluster.down()
-        cluster.close()
 
 
 class Bench:

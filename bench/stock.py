@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bench.clusters import a_cluster
 from bench.figures import Figures
 from bench.paper_node import a_usage
-from bench.run import a_cluster
 from dfs import __version__
 from dfs.base.entropy import new_id
 from dfs.base.errors import Overloaded

@@ -1,0 +1,31 @@
+"""The cluster that is measured: a local one, made for the run and ended with it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from dfs.base.clock import SystemClock
+from dfs.base.entropy import SystemRandom
+from dfs.local.cluster import LocalCluster
+
+
+@contextmanager
+def a_cluster(folder: Path, *, datanodes: int) -> Iterator[LocalCluster]:
+    """A local cluster that ends with the block."""
+    console = Console(stderr=True)
+    cluster = LocalCluster(
+        folder,
+        clock=SystemClock(),
+        rng=SystemRandom(),
+        environment=os.environ,
+        say=lambda text: console.print(text, style="dim", markup=False),
+    )
+    try:
+        cluster.up(datanodes=datanodes)
+        yield cluster
+    finally:
+        cluster.down()
+        cluster.close()
