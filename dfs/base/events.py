@@ -82,6 +82,7 @@ class Event(StrEnum):
     SCRUB_PASSED = "scrub.passed"
     DISKS_LEVELLED = "disks.levelled"
     VOLUME_OPENED = "volume.opened"
+    VOLUME_WALKED = "volume.walked"
     VOLUME_FAILED = "volume.failed"
     CATALOG_REBUILT = "catalog.rebuilt"
     NAMENODE_UNREACHABLE = "namenode.unreachable"

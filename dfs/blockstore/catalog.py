@@ -21,7 +21,7 @@ from typing import Final
 
 from dfs.base import crashpoint
 from dfs.base.errors import DfsError, Stopping
-from dfs.base.ids import BlockId
+from dfs.base.ids import BlockId, InodeId
 from dfs.base.records import BlockName
 from dfs.base.states import StoredState
 from dfs.blockstore.catalog_table import (
@@ -135,6 +135,15 @@ class Catalog:
     def bucket(self, number: int) -> list[CatalogRow]:
         """The rows of the files in one of the 256 bucket folders."""
         return self.select("WHERE file & 255 = ?", (number,))
+
+    def rows_in(self, file: InodeId) -> list[CatalogRow]:
+        """The rows of the blocks of one file, in every state."""
+        return self.select("WHERE file = ?", (file,))
+
+    def files_in(self, number: int) -> list[InodeId]:
+        """The files that have rows in one of the 256 bucket folders."""
+        sql = "SELECT DISTINCT file FROM block WHERE file & 255 = ?"
+        return [InodeId(file) for (file,) in self.query(sql, (number,))]
 
     def filled_buckets(self) -> set[int]:
         """The buckets that have rows."""

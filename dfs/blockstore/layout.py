@@ -160,6 +160,14 @@ def is_possible(name: BlockName) -> bool:
     return all(1 <= value <= ID_MAX for value in ids) and 0 <= name.number <= NUMBER_MAX
 
 
+def parse_folder(bucket: str, folder: str) -> InodeId | None:
+    """The file whose blocks lie in `blocks/<bucket>/<folder>`; None for a stray folder."""
+    if _FOLDER.fullmatch(folder) is None or bucket != folder[-2:]:
+        return None
+    file = int(folder, 16)
+    return InodeId(file) if 1 <= file <= ID_MAX else None
+
+
 def parse_block(bucket: str, folder: str, file_name: str) -> BlockName | None:
     """The block that `blocks/<bucket>/<folder>/<file_name>` holds; None for a stray file."""
     if _FOLDER.fullmatch(folder) is None or bucket != folder[-2:]:

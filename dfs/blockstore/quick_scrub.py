@@ -1,6 +1,7 @@
 """The quick pass over one volume: is each file there, as long as it was, its tail intact?
 
-It reads no content, so it finds in hours what the scrubber finds in days: files that vanished, were
+It begins with a walk over the folders (`disk_walk`) that takes in what came and what went.  It
+reads no content, so it finds in hours what the scrubber finds in days: files that vanished, were
 cut, extended, swapped, or lost their trailer.  `run_once` is one bounded slice.  What is wrong goes
 the way of every bad block (`holdings`).  A restart in the middle of a pass begins it anew.
 """
@@ -11,9 +12,11 @@ from typing import Final
 
 from dfs.base.clock import Clock
 from dfs.base.errors import BlockCorrupt, BlockNotFound
+from dfs.base.events import Emitter
 from dfs.base.records import BlockName
 from dfs.blockstore import scrub_pace
 from dfs.blockstore.catalog_table import CatalogRow
+from dfs.blockstore.disk_walk import SETTLE_S, DiskWalk
 from dfs.blockstore.holdings import READABLE
 from dfs.blockstore.scrub import SLICE_S, Wait
 from dfs.blockstore.scrub_rows import Mark
@@ -42,7 +45,14 @@ class QuickScrubber:
     """See the module.  `run_once` is called in one thread at a time."""
 
     def __init__(
-        self, store: BlockStore, volume: Volume, *, config: ScrubConfig, clock: Clock, wait: Wait
+        self,
+        store: BlockStore,
+        volume: Volume,
+        *,
+        config: ScrubConfig,
+        clock: Clock,
+        emit: Emitter,
+        wait: Wait,
     ) -> None:
         self._store = store
         self._volume = volume
@@ -51,6 +61,14 @@ class QuickScrubber:
         self._wait = wait
         self._after: BlockName | None = None  # the last one looked at in the pass under way
         self._is_under_way = False
+        self._is_walked = False  # in the pass under way
+        self._walk = DiskWalk(
+            store.holdings,
+            volume,
+            clock=clock,
+            emit=emit,
+            settle_s=min(SETTLE_S, config.quick_interval_s),
+        )
         self._pace = scrub_pace.PaceState()
         self.last_ms = volume.scrub_rows.marks()[Mark.QUICK_MS]
 
@@ -61,9 +79,13 @@ class QuickScrubber:
         if not self._is_due():
             return report
         self._is_under_way = True
+        self._is_walked = self._is_walked or self._walk.go_on(self._must_stop, ends_s=ends_s)
+        if not self._is_walked:
+            report.has_more = self._clock.monotonic_s() >= ends_s
+            return report
         while page := self._volume.catalog.page(after=self._after, limit=PAGE_MAX):
             for row in page:
-                if self._wait(self._pay()) or self._store.is_doubtful:
+                if self._must_stop():
                     return report
                 self._look(row, report)
                 self._after = row.name
@@ -79,10 +101,14 @@ class QuickScrubber:
         return self._is_under_way or is_time
 
     def _end(self) -> None:
-        self._after, self._is_under_way = None, False
+        self._after, self._is_under_way, self._is_walked = None, False, False
         self.last_ms = self._clock.now_ms()
         with self._volume.writing("the end of a quick pass"):
             self._volume.scrub_rows.keep({Mark.QUICK_MS: self.last_ms})
+
+    def _must_stop(self) -> bool:
+        """Wait for the turn of the next file; whether the slice is over."""
+        return self._wait(self._pay()) or self._store.is_doubtful
 
     def _pay(self) -> float:
         share = scrub_pace.YIELD_SHARE if self._store.in_flight else 1.0

@@ -27,6 +27,7 @@ from dfs.base.checksum import BLOCK_HASH_BYTES
 from dfs.base.errors import BlockCorrupt, MetadataCorrupt
 from dfs.base.records import BlockName
 from dfs.base.states import StoredState
+from dfs.blockstore import format as block_format
 from dfs.blockstore import removal
 from dfs.blockstore.catalog import Catalog
 from dfs.blockstore.catalog_table import CatalogRow
@@ -173,7 +174,7 @@ def recover(
         part.unlink()
         report.parts_removed += 1
     crashpoint.reach("dn.recovery.emptied")
-    mender = _Mender(layout, catalog, disk, quarantine, now_ms, report)
+    mender = Mender(layout, catalog, disk, quarantine, now_ms, report)
     quarantined = quarantine.by_bucket()
     filled = catalog.filled_buckets()
     for number in range(BUCKETS):
@@ -191,11 +192,11 @@ def recover(
 def walk_bucket(layout: Layout, number: int) -> Iterator[tuple[BlockName | None, Path, int]]:
     """Every file two levels below a bucket: its block (None for a stray), path and size."""
     bucket = layout.bucket(number)
-    for folder in _entries(bucket):
+    for folder in entries_of(bucket):
         if not folder.is_dir(follow_symlinks=False):
             yield None, Path(folder.path), 0
             continue
-        for entry in _entries(Path(folder.path)):
+        for entry in entries_of(Path(folder.path)):
             name = parse_block(bucket.name, folder.name, entry.name)
             if not entry.is_file(follow_symlinks=False):
                 name = None
@@ -203,7 +204,14 @@ def walk_bucket(layout: Layout, number: int) -> Iterator[tuple[BlockName | None,
                 yield name, Path(entry.path), entry.stat(follow_symlinks=False).st_size
 
 
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+def need_bucket(layout: Layout, disk: Disk, number: int) -> None:
+    """Make a bucket's folder again that somebody removed."""
+    if not layout.bucket(number).exists():
+        layout.bucket(number).mkdir(mode=0o700)
+        disk.fsync_folder(layout.blocks)
+
+
+def entries_of(folder: Path) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -211,8 +219,8 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
         return []
 
 
-class _Mender:
-    """Performs the steps on one folder."""
+class Mender:
+    """Performs the steps on one folder, and counts them in the report."""
 
     def __init__(
         self,
@@ -232,15 +240,13 @@ class _Mender:
 
     def walk(self, number: int) -> Iterator[tuple[BlockName, int]]:
         """The block files of a bucket; strays go to quarantine, empty file folders go."""
-        if not self._layout.bucket(number).exists():
-            self._layout.bucket(number).mkdir(mode=0o700)
-            self._disk.fsync_folder(self._layout.blocks)
+        need_bucket(self._layout, self._disk, number)
         for name, path, size in walk_bucket(self._layout, number):
             if name is not None:
                 yield name, size
             else:
                 removal.set_aside_stray(self._layout, self._disk, path, now_ms=self._now_ms)
-        for folder in _entries(self._layout.bucket(number)):
+        for folder in entries_of(self._layout.bucket(number)):
             with contextlib.suppress(OSError):  # it holds blocks
                 Path(folder.path).rmdir()
 
@@ -265,7 +271,7 @@ class _Mender:
             case Condemn(row, reason):
                 self._condemn(row, reason)
             case Witness(name):
-                self._catalog.put(self._witness(name))
+                self._put_witness(name)
             case FinishDelete(name):
                 self._finish_delete(name)
             case _:
@@ -298,6 +304,7 @@ class _Mender:
         path = self._layout.block(step.name)
         try:
             with BlockFile(path, step.name, disk=self._disk) as file:
+                self._require_free(step.name)
                 if step.must_hash:
                     file.scan()
                 return row_of(file, step.name, StoredState.FOUND)
@@ -307,9 +314,31 @@ class _Mender:
             self._layout, self._disk, path, step.name, now_ms=self._now_ms, reason=reason
         )
         self._quarantine.added(target)
-        self._catalog.put(self._witness(step.name))
+        self._put_witness(step.name)
         self._note(step.name, reason)
         return None
+
+    def _require_free(self, name: BlockName) -> None:
+        """A file of one block and generation under two names: the one that is held is believed.
+
+        Raises:
+            BlockCorrupt: another is held.
+        """
+        if self._is_held_elsewhere(name):
+            raise block_format.corrupt("swapped", "the block is held as part of another file")
+
+    def _is_held_elsewhere(self, name: BlockName) -> bool:
+        return any(
+            row.name != name
+            and row.name.generation == name.generation
+            and row.state in (StoredState.FINAL, StoredState.FOUND)
+            for row in self._catalog.rows_of(name.block)
+        )
+
+    def _put_witness(self, name: BlockName) -> None:
+        """Tell of a file in quarantine, unless its row would take the place of a good block's."""
+        if not self._is_held_elsewhere(name):
+            self._catalog.put(self._witness(name))
 
     def _make_durable(self, rows: Sequence[CatalogRow]) -> None:
         """A crash may have come before the names were fsynced; cheap where they were."""

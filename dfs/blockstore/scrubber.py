@@ -50,7 +50,7 @@ class Scrubber:
             for volume in store.folders
         ]
         self.quick = [
-            QuickScrubber(store, volume, config=config, clock=clock, wait=wait)
+            QuickScrubber(store, volume, config=config, clock=clock, emit=emit, wait=wait)
             for volume in store.folders
         ]
 

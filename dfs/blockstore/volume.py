@@ -270,6 +270,11 @@ class Volume:
             self.on_read_only()
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether it takes no writes until the process starts again."""
+        return self.state is not VolumeState.ONLINE
+
+    @property
     def blocks(self) -> int:
         """How many are held and good."""
         return self._blocks
@@ -319,6 +324,7 @@ class Volume:
             try:
                 os.link(part, target)
             except FileNotFoundError:
+                durable.discard(name.file)  # it may have been removed by hand
                 folder.mkdir(mode=0o700)
                 crashpoint.reach("dn.folder.made")
                 os.link(part, target)
@@ -363,7 +369,7 @@ class Volume:
             )
         if target is not None:
             self.quarantine.added(target)
-        self._uncount(row)
+        self.recount(row)
         self._drop_folder_if_empty(row.name)
 
     def set_aside(self, name: BlockName, reason: str) -> None:
@@ -394,7 +400,7 @@ class Volume:
                 now_ms=self._clock.now_ms(),
             )
         self.quarantine.removed(row.name)
-        self._uncount(row)
+        self.recount(row)
         self._drop_folder_if_empty(row.name)
 
     def retire_bad(self, name: BlockName) -> bool:
@@ -460,12 +466,13 @@ class Volume:
             )
         return report
 
-    def _uncount(self, row: CatalogRow) -> None:
-        if row.state not in (StoredState.FINAL, StoredState.FOUND):
-            return
+    def recount(self, before: CatalogRow | None, after: CatalogRow | None = None) -> None:
+        """A row became another, came, or went: keep the totals true."""
         with self._lock:
-            self._blocks -= 1
-            self._used_bytes -= row.size_bytes
+            for row, sign in ((before, -1), (after, 1)):
+                if row is not None and row.state in (StoredState.FINAL, StoredState.FOUND):
+                    self._blocks += sign
+                    self._used_bytes += sign * row.size_bytes
 
     def _drop_folder_if_empty(self, name: BlockName) -> None:
         index = name.file % _FOLDER_LOCKS

@@ -37,6 +37,7 @@ _WARNINGS: Final = frozenset(
         Event.NAMENODE_UNREACHABLE,
         Event.COMMAND_FENCED,
         Event.CATALOG_REBUILT,
+        Event.VOLUME_WALKED,
         Event.SAFE_MODE_ENTERED,
         Event.METADATA_ACCEPTED,
     }
