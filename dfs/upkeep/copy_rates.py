@@ -1,4 +1,4 @@
-"""How fast copies were made lately, by class: what an ETA is worked out from."""
+"""How fast copies were made lately, by class: what `repair_eta` works with."""
 
 import threading
 from collections import deque
@@ -9,6 +9,7 @@ from typing import Final
 from dfs.base.clock import Clock
 from dfs.blocks.redundancy import RepairClass
 from dfs.upkeep.executor import CopyOutcome
+from dfs.upkeep.repair_eta import Pace
 from dfs.upkeep.steps import Purpose
 
 WINDOW_S: Final = 60.0
@@ -53,15 +54,20 @@ class CopyRates:
         with self._lock:
             return self._totals
 
-    def rates(self) -> Mapping[RepairClass, float]:
-        """Bytes a second of each class over the last minute; those without are left out."""
+    def paces(self) -> Mapping[RepairClass, Pace]:
+        """What each class moved over the last minute; those that moved nothing are left out."""
         now_s = self._clock.monotonic_s()
-        sums: dict[RepairClass, float] = {}
+        sums: dict[RepairClass, list[int]] = {}
         with self._lock:
             while self._recent and now_s - self._recent[0][0] > WINDOW_S:
                 self._recent.popleft()
             first_s = self._recent[0][0] if self._recent else now_s
             for _, urgency, size_bytes in self._recent:
-                sums[urgency] = sums.get(urgency, 0.0) + size_bytes
+                counted = sums.setdefault(urgency, [0, 0])
+                counted[0] += 1
+                counted[1] += size_bytes
         window_s = max(1.0, min(WINDOW_S, now_s - first_s))
-        return {urgency: total / window_s for urgency, total in sums.items()}
+        return {
+            urgency: Pace(copies / window_s, size_bytes / window_s)
+            for urgency, (copies, size_bytes) in sums.items()
+        }

@@ -8,7 +8,7 @@ A node that is being decommissioned is let go when no block needs what it has.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -263,12 +263,3 @@ def _may_go(node: NodeView, view: ClusterView) -> bool:
     if node.state is not NodeState.DEAD and node.node not in at.fresh:
         return False
     return not view.survey.leaving.get(node.node)
-
-
-def eta_s(survey: Survey, rates: Mapping[RepairClass, float]) -> float | None:
-    """Seconds to full redundancy at the rate of the last minute; None when it cannot be said."""
-    owed = sum(tally.owed_bytes for tally in survey.totals.by_class.values())
-    if not owed:
-        return 0.0
-    rate = sum(rates.values())
-    return owed / rate if rate else None

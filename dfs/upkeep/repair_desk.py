@@ -11,7 +11,7 @@ from dfs.blocks.kept_rows import read_kept
 from dfs.blocks.redundancy import BlockHealth, RepairClass
 from dfs.meta.session import Reader
 from dfs.upkeep.pending import Pending
-from dfs.upkeep.repair import eta_s
+from dfs.upkeep.repair_eta import Pace, eta_s, total_eta_s
 from dfs.upkeep.repair_service import Repair
 from dfs.upkeep.reprieve import name_of
 from dfs.upkeep.steps import Purpose
@@ -53,8 +53,8 @@ class RepairDesk:
         repair = self._repair
         survey, totals = repair.surveyor.latest, repair.rates.totals()
         health = survey.totals.by_health
-        rates, pending = repair.rates.rates(), repair.pending.snapshot()
-        left_s = eta_s(survey, rates)
+        paces, pending = repair.rates.paces(), repair.pending.snapshot()
+        left_s = total_eta_s(survey.totals, paces)
         whole = (BlockHealth.HEALTHY, BlockHealth.EXCESS)
         return RepairReply(
             survey=survey.number,
@@ -64,7 +64,9 @@ class RepairDesk:
             size_bytes=survey.totals.size_bytes,
             whole=sum(survey.totals.health(each).blocks for each in whole),
             by_health={each.value: tally.blocks for each, tally in health.items()},
-            classes=[self._class(each, survey, pending) for each in RepairClass],
+            classes=[
+                self._class(each, survey, pending, paces.get(each, Pace())) for each in RepairClass
+            ],
             excess=survey.totals.health(BlockHealth.EXCESS).blocks,
             retiring=len(survey.retiring),
             leaving={node_name(node): blocks for node, blocks in survey.leaving.items()},
@@ -77,12 +79,12 @@ class RepairDesk:
             failed=totals.failed,
         )
 
-    def _class(self, urgency: RepairClass, survey: Survey, pending: Pending) -> RepairClassInfo:
+    def _class(
+        self, urgency: RepairClass, survey: Survey, pending: Pending, pace: Pace
+    ) -> RepairClassInfo:
         repair = self._repair
         tally = survey.totals.urgency(urgency)
-        rate = repair.rates.rates().get(urgency, 0.0)
-        at_rate_s = tally.owed_bytes / rate if rate else UNKNOWN_S
-        left_s = at_rate_s if tally.owed_bytes else 0.0
+        left_s = eta_s(tally, pace)
         mine = [
             s
             for s in pending.copies.values()
@@ -94,9 +96,9 @@ class RepairDesk:
             size_bytes=tally.size_bytes,
             owed_bytes=tally.owed_bytes,
             in_flight=len(mine),
-            rate_bytes_per_s=round(rate, 1),
+            rate_bytes_per_s=round(pace.bytes_per_s, 1),
             rate_limit_bytes=repair.settings.rates().get(urgency, 0),
-            eta_s=round(left_s, 1),
+            eta_s=UNKNOWN_S if left_s is None else round(left_s, 1),
             waiting=self._waiting(urgency, survey),
         )
 

@@ -24,9 +24,9 @@ from dfs.upkeep.caution import Caution
 from dfs.upkeep.disk_levelling import DiskLevelling
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
-from dfs.upkeep.repair import eta_s
 from dfs.upkeep.repair_answers import repair_states
 from dfs.upkeep.repair_desk import RepairDesk
+from dfs.upkeep.repair_eta import total_eta_s
 from dfs.upkeep.repair_service import Repair, RepairGround, build_repair
 from dfs.upkeep.safety import Safety, SafetyParts
 from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
@@ -174,7 +174,7 @@ def _build_health(
 
 def _repair_facts(safety: Safety, repair: Repair) -> RepairFacts:
     return RepairFacts(
-        eta_s=eta_s(repair.surveyor.latest, repair.rates.rates()) or 0.0,
+        eta_s=total_eta_s(repair.surveyor.latest.totals, repair.rates.paces()) or 0.0,
         paused_until_ms=repair.settings.paused_until_ms,
         storm=safety.storm.storm().reason,
         held={

@@ -18,11 +18,12 @@ from dfs.blocks.redundancy import Assessment, BlockHealth, KeptBlock, RepairClas
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """So many blocks of so many bytes; `owed_bytes` are to be copied for them."""
+    """So many blocks of so many bytes; `owed_copies`, of `owed_bytes`, are to be made of them."""
 
     blocks: int = 0
     size_bytes: int = 0
     owed_bytes: int = 0
+    owed_copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,8 +146,8 @@ class _Sheet:
         self._before = before
         self._known: dict[tuple[int, str], _Verdict] = {}
         self._blocks = self._bytes = 0
-        self._health: dict[BlockHealth, list[int]] = defaultdict(lambda: [0, 0, 0])
-        self._class: dict[RepairClass, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self._health: dict[BlockHealth, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        self._class: dict[RepairClass, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         self._urgent: dict[RepairClass, list[Judged]] = {each: [] for each in COPIED_CLASSES}
         self._listed: dict[BlockHealth, list[Judged]] = defaultdict(list)
         self._bad: list[Judged] = []
@@ -209,10 +209,9 @@ class _Sheet:
         return named
 
     def _tally(self, each: Unusual, verdict: _Verdict) -> None:
-        owed = verdict.owed * each.length_bytes
-        self._add(self._health[verdict.health], 1, each.length_bytes, owed)
+        self._add(self._health[verdict.health], 1, each.length_bytes, verdict.owed)
         if verdict.urgency is not None:
-            self._add(self._class[verdict.urgency], 1, each.length_bytes, owed)
+            self._add(self._class[verdict.urgency], 1, each.length_bytes, verdict.owed)
 
     def _judge(self, each: Unusual) -> _Verdict:
         block = _block_of(each)
@@ -244,10 +243,12 @@ class _Sheet:
             self._retiring += [(node, block.name) for node in _retiring(block)]
 
     @staticmethod
-    def _add(tally: list[int], blocks: int, size_bytes: int, owed_bytes: int) -> None:
+    def _add(tally: list[int], blocks: int, size_bytes: int, owed: int) -> None:
+        """Add blocks of so many bytes together, each of which lacks so many copies."""
         tally[0] += blocks
         tally[1] += size_bytes
-        tally[2] += owed_bytes
+        tally[2] += owed * size_bytes
+        tally[3] += owed * blocks
 
     def survey(self, *, at_ms: int, began_s: float, took_s: float, number: int) -> Survey:
         """What was found."""

@@ -155,7 +155,7 @@ def test_survey_lists_the_worst_class_first_and_in_it_the_oldest(rig: SurveyRig)
     rig.put(4, "1")
     survey = rig.surveyor.survey_now()
     assert [j.block.truth.block for j in survey.urgent] == [2, 4, 1, 3]
-    assert survey.totals.urgency(RepairClass.UNDER) == Tally(2, 2 * SIZE, 2 * SIZE)
+    assert survey.totals.urgency(RepairClass.UNDER) == Tally(2, 2 * SIZE, 2 * SIZE, 2)
 
 
 def test_survey_agrees_with_the_judgement_of_each_block(rig: SurveyRig) -> None:
