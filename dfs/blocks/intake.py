@@ -14,13 +14,16 @@ its page.  A node whose report lacked such a young copy is asked again shortly.
 import threading
 from array import array
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Protocol
 
 from dfs.base import crashpoint
+from dfs.base.checksum import BLOCK_HASH_BYTES
 from dfs.base.clock import Clock
 from dfs.base.errors import BadRequest, LimitExceeded, Overloaded, StaleEpoch
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import NodeId, node_name
+from dfs.base.records import StockEntry
 from dfs.blocks.judging import Orderer
 from dfs.blocks.replica_rows import sums_of_node
 from dfs.blocks.stock_book import StockBook
@@ -35,6 +38,7 @@ FULL_REPORTS_AT_ONCE_MAX: Final = 4  # so that a restart of all DataNodes does n
 FULL_REPORT_IDLE_S: Final = 120.0  # a sender that pauses longer has lost its slot
 # A page may be this old when it arrives: a DataNode waits 60 s for the answer to a report.
 YOUNG_MS: Final = 60_000
+_LOOK: Final = "look at the DataNode that says so: its memory, disk or code is broken"
 EVERY_BUCKET: Final = frozenset[int]()  # none named
 
 
@@ -114,7 +118,8 @@ class StockIntake:
         """Take a report in.
 
         Raises:
-            BadRequest: a page of a full report that does not follow the last one; begin again.
+            BadRequest: a page of a full report that does not follow the last one; begin again.  Or
+                an entry that no block can have; nothing of the report is taken in.
             LimitExceeded: more entries than a report may have.
             Overloaded: too many nodes are sending full reports; try again shortly.
             StaleEpoch: the node has not heard yet that another epoch began.
@@ -122,6 +127,8 @@ class StockIntake:
         if len(report.entries) + len(report.gone) > ENTRIES_MAX:
             raise LimitExceeded(f"a stock report has at most {ENTRIES_MAX} entries")
         self._check_epoch(report.epoch)
+        for entry in chain(report.entries, report.gone):
+            _check_entry(entry)
         reports = self._reports_of(node)
         if reports is None:
             return StockReply(accepted=0, full_wanted=True)
@@ -292,3 +299,17 @@ class StockIntake:
                 node, Order.REPORT, reason="its last report lacked a new copy"
             )
         return asked
+
+
+def _check_entry(entry: StockEntry) -> None:
+    """Refuse what no block can be; one such entry makes the whole report doubtful."""
+    name = entry.name
+    if name.block < 1 or name.generation < 1 or name.file < 1 or name.number < 0:
+        what = f"block {name.block}, generation {name.generation}, file {name.file}"
+        raise BadRequest(f"a stock report names {what}, part {name.number}", hint=_LOOK)
+    if entry.length_bytes < 0 or len(entry.hash) != BLOCK_HASH_BYTES:
+        raise BadRequest(
+            f"a stock report gives block {name.block} {entry.length_bytes} bytes"
+            f" and a hash of {len(entry.hash)}",
+            hint=_LOOK,
+        )

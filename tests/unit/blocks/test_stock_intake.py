@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from dfs.base.errors import BadRequest, BlockNotFound, LimitExceeded, Overloaded, StaleEpoch
@@ -8,7 +11,7 @@ from dfs.blocks.intake import ENTRIES_MAX, FULL_REPORT_IDLE_S, FULL_REPORTS_AT_O
 from dfs.blocks.suspects import Suspects
 from dfs.meta.tables import BLOCK, REPLICA
 from dfs.wire.data_api import SuspectRequest
-from tests.builders import a_principal
+from tests.builders import a_name, a_principal
 from tests.unit.blocks.stock_rig import StockRig, a_report, an_entry, gone
 
 LIVE, SUSPECT, CORRUPT = ReplicaState.LIVE, ReplicaState.SUSPECT, ReplicaState.CORRUPT
@@ -17,6 +20,41 @@ LIVE, SUSPECT, CORRUPT = ReplicaState.LIVE, ReplicaState.SUSPECT, ReplicaState.C
 @pytest.fixture
 def node(stock: StockRig) -> NodeId:
     return stock.join()
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": a_name(0)},
+        {"name": a_name(-1)},
+        {"name": a_name(1, generation=0)},
+        {"name": a_name(1, file=0)},
+        {"name": a_name(1, number=-1)},
+        {"length_bytes": -1},
+        {"hash": b""},
+        {"hash": b"h" * 17},
+    ],
+)
+@pytest.mark.parametrize("full", [True, False])
+def test_intake_takes_nothing_of_a_report_with_an_entry_that_cannot_be(
+    stock: StockRig, node: NodeId, *, wrong: dict[str, Any], full: bool
+) -> None:
+    stock.put_block(1)
+    stock.put_block(2)
+    stock.full(node, an_entry(2))
+    bad = replace(an_entry(3), **wrong)
+    reports = [a_report(an_entry(1), bad, sequence=2, full=full)]
+    if not full:
+        reports.append(a_report(an_entry(1), gone=[bad], sequence=2))
+    for report in reports:
+        with pytest.raises(BadRequest, match="stock report"):
+            stock.intake.take(node, report)
+    assert stock.locations(node) == {2: LIVE}
+    assert stock.presence.fresh() == {node}
+    assert stock.intake.take(node, a_report(an_entry(1), sequence=2)).accepted == 1
 
 
 # ---- sequences
