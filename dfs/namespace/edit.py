@@ -229,7 +229,15 @@ class Edit:
             PermissionDenied: the name is reserved.
         """
         self.refuse_reserved(place.path)
-        self._counts.grow(self.txn.connection, place.parent.id, place.parent_path, 1)
+        self.make_room(place.parent.id, place.parent_path, 1)
+
+    def make_room(self, directory: InodeId, path: str, count: int) -> None:
+        """Make sure that the directory has room for so many more names, to be linked later.
+
+        Raises:
+            LimitExceeded: it has not.
+        """
+        self._counts.grow(self.txn.connection, directory, path, count)
 
     def renew(self, inode: Inode, **changes: Any) -> Inode:
         """Write an inode with some fields changed; its version grows."""

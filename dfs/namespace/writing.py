@@ -113,7 +113,7 @@ class Writing:
             Starting: DataNodes that may take the blocks are still to be heard of.
         """
         default = self._replication.default
-        self._check_awake(max((file.replication or default for file in body.files), default=0))
+        self.check_awake(max((file.replication or default for file in body.files), default=0))
         edit = Edit(txn, who, self._counts)
         first_blocks = max(1, min(body.first_blocks, FIRST_BLOCKS_MAX))
         outcomes: list[Outcome[_Plan]] = [
@@ -125,7 +125,7 @@ class Writing:
         blocks, refused = self._allocate_each(txn, plans)
         opened = [plan for plan in plans if plan.inode not in refused]
         self._put(txn, who, opened)
-        tokens = self._with_tokens(who, [(plan.place.path, blocks[plan.inode]) for plan in opened])
+        tokens = self.with_tokens(who, [(plan.place.path, blocks[plan.inode]) for plan in opened])
         answers = {
             plan.inode: self._opened(plan, allocated)
             for plan, allocated in zip(opened, tokens, strict=True)
@@ -143,7 +143,7 @@ class Writing:
         """
         inodes = [InodeId(item.inode) for item in body.items]
         leases, found = find_leases(txn, inodes), find_inodes(txn.connection, inodes)
-        self._check_awake(max((inode.replication for inode in found.values()), default=0))
+        self.check_awake(max((inode.replication for inode in found.values()), default=0))
 
         def one(item: AllocateItem) -> list[AllocatedBlock]:
             lease = check_lease(leases.get(InodeId(item.inode)), item.lease, who)
@@ -160,8 +160,8 @@ class Writing:
                 )
                 for number in range(item.number, item.number + item.count)
             ]
-            made = self._allocate(txn, wishes)
-            return self._with_tokens(who, [(lease.path, made)])[0]
+            made = self.place_blocks(txn, wishes)
+            return self.with_tokens(who, [(lease.path, made)])[0]
 
         answer = Outcomes(outcomes=[attempt(lambda item=item: one(item)) for item in body.items])  # type: ignore[misc]
         crashpoint.reach("nn.allocate.applied")
@@ -173,7 +173,7 @@ class Writing:
         Raises:
             Starting: as `create`.
         """
-        self._check_awake(copies)
+        self.check_awake(copies)
         nodes = self._nodes()
         return explain_write(
             size_bytes=size_bytes,
@@ -191,7 +191,7 @@ class Writing:
         """
         check_mode(file.mode)
         block_size = self._block_size(file)
-        replication = self._copies(file)
+        replication = self.copies(file.replication)
         lengths = self._first_lengths(file, block_size, first_blocks)
         place = self._place(edit, file)  # last: it may make directories on the way
         return _Plan(
@@ -220,12 +220,15 @@ class Writing:
             edit.require_removable(place)
         return place
 
-    def _check_awake(self, copies: int) -> None:
+    def check_awake(self, copies: int) -> None:
         """Refuse blocks while DataNodes that would hold them may just not have been heard yet.
 
         Without this, a write that goes on over a restart of its NameNode would be refused, or get
         fewer copies than there are nodes for.  A node that stays silent is not waited for longer
         than any other.
+
+        Raises:
+            Starting: there are such DataNodes.
         """
         nodes = self._nodes()
         heard = sum(node.state is NodeState.LIVE for node in nodes)
@@ -246,8 +249,13 @@ class Writing:
             )
         return wanted
 
-    def _copies(self, file: NewFile) -> int:
-        wanted = self._replication.default if file.replication is None else file.replication
+    def copies(self, asked: int | None) -> int:
+        """How many copies a file gets that asks for so many, or leaves it to the cluster.
+
+        Raises:
+            BadRequest: more or fewer than the cluster makes of any file.
+        """
+        wanted = self._replication.default if asked is None else asked
         if not 1 <= wanted <= self._replication.maximum:
             raise BadRequest(
                 f"replication {wanted} is not between 1 and {self._replication.maximum}"
@@ -312,7 +320,7 @@ class Writing:
         """Blocks for all files at once; only if that is refused, file by file to find which."""
         blocks: dict[InodeId, list[NewBlock]] = {plan.inode: [] for plan in plans}
         try:
-            for made in self._allocate(txn, [wish for plan in plans for wish in plan.wishes()]):
+            for made in self.place_blocks(txn, [wish for plan in plans for wish in plan.wishes()]):
                 blocks[made.name.file].append(made)
         except PlacementRefused:
             return self._allocate_one_by_one(txn, plans)
@@ -325,12 +333,17 @@ class Writing:
         refused: dict[InodeId, DfsError] = {}
         for plan in plans:
             try:
-                blocks[plan.inode] = self._allocate(txn, plan.wishes())
+                blocks[plan.inode] = self.place_blocks(txn, plan.wishes())
             except PlacementRefused as exc:
                 refused[plan.inode] = exc
         return blocks, refused
 
-    def _allocate(self, txn: Txn, wishes: Sequence[BlockWish]) -> list[NewBlock]:
+    def place_blocks(self, txn: Txn, wishes: Sequence[BlockWish]) -> list[NewBlock]:
+        """Blocks for those wishes, in their order.
+
+        Raises:
+            PlacementRefused: a block found no target at all.
+        """
         return allocate(txn, wishes, nodes=self._nodes(), rng=self._rng, promises=self._promises)
 
     def _put(self, txn: Txn, who: Principal, plans: Sequence[_Plan]) -> None:
@@ -353,9 +366,14 @@ class Writing:
         )
         self._heard.hear(plan.inode for plan in plans)
 
-    def _with_tokens(
+    def min_acks(self, replication: int) -> int:
+        """On how many nodes a block must be before its file becomes visible."""
+        return min(self._replication.min_acks, replication)
+
+    def with_tokens(
         self, who: Principal, files: Sequence[tuple[str, Sequence[NewBlock]]]
     ) -> list[list[AllocatedBlock]]:
+        """The blocks of each file with the right to write them under its path."""
         wishes = [
             TokenWish(block.name, block.length_max_bytes, path, block.targets)
             for path, blocks in files
@@ -379,7 +397,7 @@ class Writing:
             lease=plan.lease,
             block_size_bytes=plan.block_size_bytes,
             replication=plan.replication,
-            min_acks=min(self._replication.min_acks, plan.replication),
+            min_acks=self.min_acks(plan.replication),
             blocks=blocks,
         )
 
