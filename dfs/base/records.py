@@ -267,6 +267,7 @@ class NodeView:
     # Its silence is expected until then: maintenance with an end, or a clean stop.  0: it is not.
     excused_until_ms: int = 0
     is_excused: bool = False  # as of now, whatever its duty
+    excused_s: float = 0.0  # the part of its silence that was expected
     skew_s: float = 0.0  # its clock ahead of ours, when it last spoke
     condition: NodeCondition = field(default_factory=NodeCondition)
 

@@ -142,7 +142,8 @@ def worth_of(view: NodeView | None, *, urgent_after_s: float) -> NodeWorth:
 
     Args:
         view: None for a node that is not known any more.
-        urgent_after_s: silence after which a block with one sure copy is not left waiting.
+        urgent_after_s: silence, since its excuse ended, after which a block with one sure copy is
+            not left waiting.
     """
     if view is None or view.state is NodeState.DEAD:
         return NodeWorth.NONE
@@ -150,7 +151,7 @@ def worth_of(view: NodeView | None, *, urgent_after_s: float) -> NodeWorth:
     if view.state in (NodeState.STALE, NodeState.JOINED):
         if view.duty in (NodeDuty.DECOMMISSIONING, NodeDuty.DECOMMISSIONED):
             return NodeWorth.NONE  # its copies would not count if it came back either
-        overdue = view.silent_s >= urgent_after_s and not expected_away
+        overdue = view.silent_s - view.excused_s >= urgent_after_s and not expected_away
         return NodeWorth.SILENT if overdue else NodeWorth.AWAY
     if view.condition.doubtful:
         return NodeWorth.DOUBTFUL

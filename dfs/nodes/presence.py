@@ -410,6 +410,8 @@ class Presence:
 
 def _view(known: _Node, now_s: float, now_ms: int) -> NodeView:
     record = known.record
+    silent_s = now_s - known.heard_s
+    excuse = Excuse(record.duty, record.excused_until_ms)
     return NodeView(
         address=record.address,
         state=known.state,
@@ -418,7 +420,7 @@ def _view(known: _Node, now_s: float, now_ms: int) -> NodeView:
         first_total_bytes=record.first_total_bytes,
         first_free_bytes=record.first_free_bytes,
         registered_ms=record.registered_ms,
-        silent_s=round(now_s - known.heard_s, 3),
+        silent_s=round(silent_s, 3),
         replicas=sum(volume.blocks for volume in known.volumes),
         reachable=known.reachable,
         writable_volumes=sum(v.state is VolumeState.ONLINE for v in known.volumes),
@@ -426,6 +428,7 @@ def _view(known: _Node, now_s: float, now_ms: int) -> NodeView:
         version=record.version,
         excused_until_ms=record.excused_until_ms,
         is_excused=now_ms < record.excused_until_ms,
+        excused_s=round(silent_s - excuse.unexcused_s(silent_s, now_ms=now_ms), 3),
         skew_s=known.skew_s,
         condition=known.condition,
     )

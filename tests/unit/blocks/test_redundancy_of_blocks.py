@@ -73,6 +73,16 @@ def test_last_copy_does_not_wait_for_a_node_that_is_silent_for_long() -> None:
     assert found.repair is RepairClass.LAST_COPY
 
 
+def test_silence_that_was_excused_makes_no_last_copy_urgent() -> None:
+    """Maintenance is over: what counts is the silence since, not since it began."""
+    block = a_block(a_copy(1), a_copy(2))
+    long = 3 * URGENT_S
+    for since_s, repair in ((URGENT_S - 1, None), (URGENT_S, RepairClass.LAST_COPY)):
+        away = a_node(2, state=STALE, silent_s=long)
+        away = dataclasses.replace(away, excused_s=long - since_s)
+        assert judged(block, a_node(1), away).repair is repair
+
+
 def test_two_sure_copies_do_wait_for_the_third() -> None:
     away = a_node(3, state=STALE, silent_s=URGENT_S)
     block = a_block(a_copy(1), a_copy(2), a_copy(3), wanted=3)

@@ -81,6 +81,19 @@ def test_maintenance_ends_by_itself(
     assert view_of(registry, nodes[0]).state is NodeState.DEAD
 
 
+def test_silence_is_seen_to_count_from_the_end_of_maintenance(
+    registry: NodeRegistry, nodes: list[NodeId], clock: ManualClock
+) -> None:
+    registry.set_duty(nodes[0], NodeDuty.MAINTENANCE, until_ms=clock.now_ms() + 7_200_000)
+    for advanced_s, excused_s in ((100, 100), (7_100, 7_200), (50, 7_200)):
+        clock.advance(advanced_s)
+        registry.tick_once()
+        assert view_of(registry, nodes[0]).excused_s == pytest.approx(excused_s)
+    assert view_of(registry, nodes[0]).silent_s == pytest.approx(7_250)
+    register(registry, nodes[0], 1)
+    assert view_of(registry, nodes[0]).excused_s == 0
+
+
 def test_maintenance_without_an_end_lasts(
     registry: NodeRegistry, nodes: list[NodeId], clock: ManualClock
 ) -> None:
