@@ -3,6 +3,7 @@
     order        the row that goes
     delete       of garbage, and of a copy that was retiring; the stray of that very name
     purge_bad    of a copy that is bad; the stray of that very name
+    restore      none: the history tells that the copy is back
 
 A row goes only when it still says what the order was about.  A copy that was made anew since, or is
 wanted again, keeps its row: its node's next stock report says what is there.  Orders of other kinds
@@ -17,11 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from sqlalchemy import Connection
+
 from dfs.base import crashpoint
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId, NodeId, node_name
 from dfs.base.records import BlockName, CommandFailure, NodeCommand
-from dfs.base.states import BlockState, ReplicaState
+from dfs.base.states import ReplicaState
 from dfs.blocks import history
 from dfs.blocks.history import BlockEvent, What
 from dfs.blocks.reconcile import Expected, Location
@@ -88,6 +91,13 @@ class Acknowledgements:
         dropped = 0
         for start in range(0, len(removals), ROWS_PER_TXN):
             dropped += self._drop(removals[start : start + ROWS_PER_TXN])
+        back = [
+            (node, command.block)
+            for node, command in done
+            if command.verb == Order.RESTORE and command.block is not None
+        ]
+        if back:
+            self._note_restored(back)
         crashpoint.reach("nn.gc.acknowledged")
         for node, command in done:
             for listener in self._listeners.get(command.verb, ()):
@@ -107,6 +117,27 @@ class Acknowledgements:
                 why=removal.reason,
             )
         return retired.dropped
+
+    def _note_restored(self, back: Sequence[tuple[NodeId, BlockName]]) -> None:
+        def work(txn: Txn) -> list[BlockEvent]:
+            events = []
+            for node, name in back:
+                why = _last_restoring(txn.connection, node, name)
+                actor, detail = (why.actor, why.detail) if why else (ACTOR, "")
+                events.append(
+                    BlockEvent(name.block, name.generation, What.RESTORED, node, actor, detail)
+                )
+            history.note(txn, events)
+            return events
+
+        for event in self._writer.submit(work):
+            self._emit.emit(
+                Event.REPLICA_RESTORED,
+                block=event.block,
+                node=node_name(event.node),
+                actor=event.actor,
+                why=event.detail,
+            )
 
     def _say_failed(self, failed: Sequence[tuple[NodeId, NodeCommand, CommandFailure]]) -> None:
         for node, command, failure in failed[:FAILURES_NAMED_MAX]:
@@ -183,9 +214,16 @@ def _what_went(
         return None  # a stray of that number went, not the copy
     if removal.verb == Order.PURGE_BAD:
         return What.PURGED if location.state is ReplicaState.CORRUPT else None
-    if known is None or known.state is BlockState.GARBAGE:
-        return What.DELETED
-    return What.RETIRED if location.state is ReplicaState.RETIRING else None
+    what = history.what_went(location.state, None if known is None else known.state)
+    return what if what in (What.DELETED, What.RETIRED) else None
+
+
+def _last_restoring(connection: Connection, node: NodeId, name: BlockName) -> BlockEvent | None:
+    """Who wanted the copy back, and why."""
+    for event in reversed(history.read(connection, name.block)):
+        if (event.what, event.node) == (What.RESTORING, node):
+            return event
+    return None
 
 
 def _event(removal: _Removal, what: What) -> BlockEvent:

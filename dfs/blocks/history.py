@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, select
 
 from dfs.base.ids import BlockId, Generation, NodeId
+from dfs.base.states import BlockState, ReplicaState
 from dfs.meta.tables import BLOCK_EVENT
 from dfs.meta.txn import Txn
 
@@ -34,10 +35,11 @@ class What(StrEnum):
     CORRUPT = "corrupt"  # its node proved the copy bad
     QUARANTINED = "quarantined"  # its node was told to move the copy aside
     DISPUTED = "disputed"  # its node vouches for other bytes than were written
-    MISSING = "missing"  # a full report of the node lacked the copy
+    MISSING = "missing"  # its node has the copy no more, and nobody ordered that
     RETIRING = "retiring"  # the copy is one too many; its deletion is ordered
     RETIRED = "retired"  # and done
-    RESTORED = "restored"  # the copy came back from the purge area
+    RESTORING = "restoring"  # the copy is to come back from the purge area, or not to go there
+    RESTORED = "restored"  # and is there
     STRAY_DELETED = "stray_deleted"  # a file of another generation or place left
     PURGED = "purged"  # a bad copy left quarantine for the purge area; good ones are elsewhere
     DELETED = "deleted"  # garbage: the copy was deleted
@@ -62,6 +64,20 @@ class BlockEvent:
     actor: str = ""
     detail: str = ""
     at_ms: int = 0
+
+
+def what_went(state: ReplicaState, block: BlockState | None) -> What:
+    """Pure: what it means that a node has a copy no more.
+
+    Args:
+        state: the copy's, as it was known.
+        block: its block's; None when there is none.
+    """
+    if block is None or block is BlockState.GARBAGE:
+        return What.DELETED
+    if state is ReplicaState.RETIRING:
+        return What.RETIRED
+    return What.PURGED if state is ReplicaState.CORRUPT else What.MISSING
 
 
 def note(txn: Txn, events: Sequence[BlockEvent]) -> None:

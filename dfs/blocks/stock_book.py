@@ -23,6 +23,7 @@ from dfs.blocks import history
 from dfs.blocks.history import BlockEvent, What
 from dfs.blocks.reconcile import (
     PRESENT,
+    Expected,
     Finding,
     Location,
     absent,
@@ -72,6 +73,7 @@ class _Judged:
     changes: dict[BlockId, Location | None]
     strays_before: dict[StrayKey, Stray]
     strays: dict[StrayKey, Stray | None]
+    went: tuple[tuple[StockEntry, What], ...]  # copies that are gone for good
 
     @property
     def touched(self) -> frozenset[BlockId]:
@@ -125,6 +127,7 @@ class StockBook:
 
             written = self._writer.submit(write)
             self._say_bad(node, written)
+            self._say_went(node, written)
             self._say_strange(node, written)
             crashpoint.reach("nn.stock.taken")
         return [entry.name.block for entry, found in judged.findings if found.verdict in PRESENT]
@@ -141,6 +144,26 @@ class StockBook:
                     generation=entry.name.generation,
                     why=finding.reason,
                 )
+
+    def _say_went(self, node: NodeId, judged: _Judged) -> None:
+        """What was wanted gone is news; so is what nobody wanted gone."""
+        for entry, what in judged.went:
+            if what is What.RETIRED:
+                self._emit.emit(
+                    Event.REPLICA_RETIRED,
+                    node=node_name(node),
+                    block=entry.name.block,
+                    generation=entry.name.generation,
+                    why="one copy too many",
+                )
+        lost = [entry.name.block for entry, what in judged.went if what is What.MISSING]
+        if lost:
+            self._emit.emit(
+                Event.REPLICA_MISSING,
+                node=node_name(node),
+                count=len(lost),
+                first_blocks=lost[:NAMED_MAX],
+            )
 
     def _say_strange(self, node: NodeId, judged: _Judged) -> None:
         """Once for the strays that were not known, or were of another kind."""
@@ -202,11 +225,9 @@ class StockBook:
             now = read_locations(txn.connection, node, lost)
             same = {block: None for block, location in now.items() if location == lost[block]}
             put_locations(txn, node, same)
-            events = [
-                BlockEvent(block, lost[block].generation, What.MISSING, node, ACTOR)
-                for block in list(same)[:REMEMBERED_MAX]
-            ]
-            history.note(txn, events)
+            told = list(same)[:REMEMBERED_MAX]
+            known = read_expected(txn.connection, told)
+            history.note(txn, [_missing(node, block, lost[block], known) for block in told])
             return len(same)
 
         return self._writer.submit(write)
@@ -281,7 +302,25 @@ def _judge_all(
             for key in (*strays_before, *strays)
             if strays.get(key) != strays_before.get(key)
         },
+        tuple(
+            (entry, what)
+            for entry in gone
+            if now[entry.name.block] is None
+            and (what := _what_went(entry, before, expected.get(entry.name.block)))
+        ),
     )
+
+
+def _what_went(
+    entry: StockEntry, before: Mapping[BlockId, Location], known: Expected | None
+) -> What | None:
+    """None when what is gone was not the copy that is known."""
+    location = before.get(entry.name.block)
+    if location is None or location.generation != entry.name.generation:
+        return None
+    if known is not None and known.name != entry.name:
+        return None
+    return history.what_went(location.state, None if known is None else known.state)
 
 
 def _forget_stray(strays: dict[StrayKey, Stray | None], entry: StockEntry) -> None:
@@ -290,6 +329,16 @@ def _forget_stray(strays: dict[StrayKey, Stray | None], entry: StockEntry) -> No
     known = strays.get(key)
     if known is not None and known.name == entry.name:
         del strays[key]
+
+
+def _missing(
+    node: NodeId, block: BlockId, lost: Location, known: Mapping[BlockId, Expected]
+) -> BlockEvent:
+    """A full report lacked the copy."""
+    state = known[block].state if block in known else None
+    what = history.what_went(lost.state, state)
+    what = What.MISSING if what is What.PURGED else what  # it need not be in the purge area
+    return BlockEvent(block, lost.generation, what, node, ACTOR)
 
 
 def _turned(judged: _Judged, entry: StockEntry) -> ReplicaState | None:
@@ -317,6 +366,10 @@ def _events(node: NodeId, judged: _Judged) -> list[BlockEvent]:
         events.append(
             BlockEvent(entry.name.block, entry.name.generation, what, node, ACTOR, finding.reason)
         )
+    events += [
+        BlockEvent(entry.name.block, entry.name.generation, what, node, ACTOR)
+        for entry, what in judged.went
+    ]
     return events
 
 

@@ -84,7 +84,6 @@ def build_repair(ground: RepairGround) -> Repair:
         ground.writer,
         ground.reader,
         orders=ground.registry,
-        emit=ground.emit,
     )
     parts = RepairParts(
         surveyor=surveyor,

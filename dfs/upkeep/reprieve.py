@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dfs.base.events import Emitter, Event
-from dfs.base.ids import BlockId, NodeId, node_name
+from dfs.base.ids import BlockId, NodeId
 from dfs.base.records import BlockName
 from dfs.base.states import ReplicaState
 from dfs.blocks.history import BlockEvent, What, note, read
@@ -46,12 +45,10 @@ class Reprieve:
         reader: Reader,
         *,
         orders: Ordering,
-        emit: Emitter,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._orders = orders
-        self._emit = emit
 
     def follow(
         self,
@@ -86,7 +83,7 @@ class Reprieve:
                 put_copy_state(txn, block, node, ReplicaState.SUSPECT)
             note(
                 txn,
-                [BlockEvent(name.block, name.generation, What.RESTORED, node, actor, reason)],
+                [BlockEvent(name.block, name.generation, What.RESTORING, node, actor, reason)],
             )
 
         self._orders.cancel(node, Order.DELETE, name)
@@ -94,9 +91,6 @@ class Reprieve:
             return False
         self._writer.submit(work)
         self._orders.enqueue(node, Order.VERIFY, name, reason=reason)
-        self._emit.emit(
-            Event.REPLICA_RESTORED, block=name.block, node=node_name(node), actor=actor, why=reason
-        )
         return True
 
     def search(self, lost: Sequence[KeptBlock], *, here: frozenset[NodeId]) -> int:
@@ -110,7 +104,7 @@ class Reprieve:
             for block in lost[:SEARCHED_MAX]:
                 asked: set[NodeId] = set()
                 for event in read(connection, block.truth.block):
-                    if event.what is What.RESTORED:
+                    if event.what in (What.RESTORING, What.RESTORED):
                         asked.add(event.node)
                     elif event.what in _WENT and event.generation == block.truth.generation:
                         asked.discard(event.node)

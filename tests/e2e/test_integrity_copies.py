@@ -63,8 +63,10 @@ def _bring_one_back(cluster: RigCluster, dfs: User) -> None:
         lambda: int(other.removeprefix("dn-")) in _kept(cluster, kept.block).live, "it counts again"
     )
     assert other in files_of_block(cluster, kept.block)
-    story = dfs.admin("history", str(kept.block)).done().out
-    assert "restored" in story, story
+    wait_until(
+        lambda: "restored" in dfs.admin("history", str(kept.block)).done().out,
+        "the history tells that it came back",
+    )
     path = admin_json(dfs, "history", str(kept.block))["blocks"][0]["path"]
     dfs("setrep", "2", path).done()
     dfs.admin("repair", "resume").done()

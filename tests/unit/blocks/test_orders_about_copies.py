@@ -7,6 +7,7 @@ from dfs.base.ids import NodeId
 from dfs.base.records import CommandFailure, StockEntry
 from dfs.base.states import BlockState, ReplicaState, StoredState
 from dfs.blocks import second_looks
+from dfs.blocks.history import BlockEvent, What, note
 from dfs.blocks.replica_rows import copies_in_state
 from dfs.nodes.orders import Order
 from dfs.wire.nodes_api import Beat
@@ -215,3 +216,49 @@ def test_order_that_failed_is_a_line_in_the_log(stock: StockRig, nodes: Three) -
     assert stock.acknowledged.run_once().failed == 1
     (said,) = stock.said(Event.COMMAND_FAILED)
     assert (said["verb"], said["code"], said["block"]) == ("delete", "VOLUME_READ_ONLY", 1)
+
+
+# ---- what the history tells
+
+
+def test_retired_copy_is_told_once_whichever_word_comes_first(
+    stock: StockRig, nodes: Three
+) -> None:
+    stock.set_state(1, nodes[0], RETIRING)
+    stock.registry.enqueue(nodes[0], Order.DELETE, BLOCK, reason="one copy too many")
+    stock.intake.take(nodes[0], a_report(gone=[gone(1)], sequence=2))
+    assert stock.locations(nodes[0]) == {}
+    stock.obey(nodes[0])
+    assert stock.history(1) == ["retired"]
+    assert len(stock.said(Event.REPLICA_RETIRED)) == 1
+    assert stock.said(Event.REPLICA_MISSING) == []
+
+
+def test_retiring_copy_that_a_full_report_lacks_was_retired(stock: StockRig, nodes: Three) -> None:
+    stock.set_state(1, nodes[0], RETIRING)
+    stock.clock.advance(1_000_000)
+    stock.full(nodes[0], sequence=2)
+    assert stock.locations(nodes[0]) == {}
+    assert stock.history(1) == ["retired"]
+
+
+def test_bad_copy_that_left_is_purged_and_a_good_one_missing(stock: StockRig, nodes: Three) -> None:
+    stock.intake.take(nodes[0], a_report(bad(), sequence=2))
+    stock.intake.take(nodes[0], a_report(gone=[gone(1)], sequence=3))
+    stock.intake.take(nodes[1], a_report(gone=[gone(1)], sequence=2))
+    assert stock.history(1) == ["corrupt", "purged", "missing"]
+    (said,) = stock.said(Event.REPLICA_MISSING)
+    assert said["count"] == 1
+
+
+def test_copy_is_restored_when_its_node_says_so(stock: StockRig, nodes: Three) -> None:
+    why = BlockEvent(
+        BLOCK.block, BLOCK.generation, What.RESTORING, nodes[0], "admin ada", "by hand"
+    )
+    stock.do(lambda txn: note(txn, [why]))
+    stock.registry.enqueue(nodes[0], Order.RESTORE, BLOCK, reason="by hand")
+    assert stock.history(1) == ["restoring"]
+    stock.obey(nodes[0])
+    assert stock.history(1) == ["restoring", "restored"]
+    (said,) = stock.said(Event.REPLICA_RESTORED)
+    assert said["actor"] == "admin ada"

@@ -129,7 +129,7 @@ class CopyRig:
             pending=self.pending,
             settings=self.settings,
             rates=self.rates,
-            reprieve=Reprieve(writer, reader, orders=self, emit=self.emit),
+            reprieve=Reprieve(writer, reader, orders=self),
             lost=LostBlocks(writer, reader, emit=self.emit),
             registry=self,
             writer=writer,
