@@ -25,16 +25,17 @@ HEADINGS: Final = (
     "STATE",
     "PASS",
     "RATE",
-    "COVERED",
-    "NEVER READ",
+    "ON TIME",
+    "UNREAD",
     "OLDEST",
     "ETA",
     "FOUND",
     "BAD NOW",
+    "ASIDE",
     "LAST READ",
 )
-RIGHT: Final = (3, 4, 5, 6, 7, 8, 9, 10)
-SPARE: Final = (5, 10, 3, 9)
+RIGHT: Final = (3, 4, 5, 6, 7, 8, 9, 10, 11)
+SPARE: Final = (5, 11, 10, 3, 9)
 BAR_CELLS: Final = 10
 WATCH_EVERY_S: Final = 2.0
 CLEAR: Final = "\x1b[H\x1b[2J"
@@ -74,7 +75,7 @@ def _print_status(context: Context, reply: ScrubReply) -> None:
         for node in reply.nodes:
             table.row(None, *_cells(node, reply.now_ms))
     context.out.line()
-    context.out.line(f"everything is to be re-read within {format_duration(reply.slo_s)}")
+    context.out.line(_promise_words(reply))
     context.out.line(_bad_words(reply.blocks))
     for line in _canary_lines(reply.canaries, reply.now_ms):
         context.out.line(line)
@@ -113,6 +114,7 @@ def _cells(node: ScrubNode, now_ms: int) -> tuple[str, ...]:
         format_duration(scrub.eta_s) if scrub.eta_s and heard else render.NOTHING,
         f"{scrub.found:,}",
         f"{node.bad:,}",
+        f"{node.aside:,}",
         _ago(scrub.last_verified_ms, now_ms),
     )
 
@@ -136,6 +138,16 @@ def _pass_words(scrub: ScrubStatus) -> str:
 
 def _ago(at_ms: int, now_ms: int) -> str:
     return f"{format_duration(max(0, now_ms - at_ms) / 1000)} ago" if at_ms else render.NOTHING
+
+
+def _promise_words(reply: ScrubReply) -> str:
+    words = (
+        f"every copy is read back within {format_duration(reply.slo_s)} of its last read or write"
+    )
+    unread = sum(node.scrub.unverified_blocks for node in reply.nodes)
+    if unread:
+        words += f"; {render.count(unread, 'copy', 'copies')} not read back since written"
+    return words
 
 
 def _bad_words(blocks: BadBlocks) -> str:
@@ -290,8 +302,11 @@ VERBS: Final = (
         name="scrub status",
         group=GROUP,
         summary="Show how far each DataNode is with verifying what it holds",
-        description="COVERED is the share that was re-read within the time promised, FOUND what a\n"
-        "node found bad since it started, BAD NOW its copies that are known to be bad.",
+        description="ON TIME is the share of bytes written or read back within the time promised,\n"
+        "[scrub] slo_s; UNREAD counts copies not read back since they were written, which are on\n"
+        "time while they are younger than that; OLDEST is the read (or write) longest ago. FOUND\n"
+        "is what a node found bad since it started, BAD NOW its bad copies of blocks that lack\n"
+        "good ones, ASIDE those of blocks healed since: they stay in quarantine for a while.",
         arguments=_status_arguments,
         run=_status,
         examples=(Example("dfs-admin scrub status --watch", "see it move"),),

@@ -25,7 +25,7 @@ from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.nodes.orders import Order, Ordering
 from dfs.settings.sections import Config
-from dfs.upkeep.bad_counts import count_bad_blocks, count_bad_copies
+from dfs.upkeep.bad_counts import BadCounts, count_bad
 from dfs.upkeep.named_nodes import named_nodes
 from dfs.wire.scrub_api import (
     CanaryStatus,
@@ -140,15 +140,14 @@ class Scrubbing:
         )
         with parts.reader.view() as connection:
             canaries = self._canaries.blocks(connection)
-            bad = count_bad_copies(connection)
-            blocks = count_bad_blocks(connection, at, leave_out=canaries)
+            bad = count_bad(connection, at, leave_out=canaries)
             run = _newest_run(connection)
         return ScrubReply(
             now_ms=parts.clock.now_ms(),
             slo_s=parts.config.scrub.slo_s,
             run=run,
-            nodes=[_scrub_node(view, bad.get(view.node, 0)) for view in views],
-            blocks=blocks,
+            nodes=[_scrub_node(view, bad) for view in views],
+            blocks=bad.blocks,
             canaries=self._canaries.statuses(),
         )
 
@@ -186,13 +185,14 @@ class Scrubbing:
         return run
 
 
-def _scrub_node(view: NodeView, bad: int) -> ScrubNode:
+def _scrub_node(view: NodeView, bad: BadCounts) -> ScrubNode:
     return ScrubNode(
         node=view.node,
         state=view.state,
         silent_s=view.silent_s,
         scrub=view.condition.scrub,
-        bad=bad,
+        bad=bad.hurting.get(view.node, 0),
+        aside=bad.aside.get(view.node, 0),
         doubtful=view.condition.doubtful,
     )
 

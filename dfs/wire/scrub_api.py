@@ -44,13 +44,18 @@ class ScrubOrdered(Reply, frozen=True, kw_only=True):
 
 
 class ScrubNode(msgspec.Struct, frozen=True, kw_only=True):
-    """One node's scrubber, as its last beat told."""
+    """One node's scrubber, as its last beat told.
+
+    `bad` and `aside` are copies on it that are known to be bad, those of canaries left out: `aside`
+    those of blocks that have all their good copies elsewhere again, `bad` the others.
+    """
 
     node: int
     state: NodeState
     silent_s: float
     scrub: ScrubStatus
-    bad: int  # copies on it that are known to be bad
+    bad: int
+    aside: int = 0
     doubtful: bool
 
 

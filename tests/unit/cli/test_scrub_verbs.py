@@ -88,6 +88,21 @@ def test_scrub_status_shows_each_node_and_the_totals(
     assert told["blocks"]["lost"] == 1
 
 
+def test_scrub_status_tells_bad_copies_from_those_of_healed_blocks(
+    console: Console, namenode: FakeNamenode
+) -> None:
+    node = msgspec.structs.replace(a_scrubber(1, unverified_blocks=3), bad=0, aside=2)
+    namenode.answer_with(routes.SCRUB_STATUS, lambda _request: a_reply(node))
+    ran = console.admin("scrub", "status")
+    heading, row, *rest = ran.out.splitlines()
+    for name in ("ON TIME", "UNREAD", "BAD NOW", "ASIDE"):
+        assert name in heading
+    assert row[heading.index("BAD NOW") : heading.index("LAST READ")].split() == ["0", "2"]
+    assert any("3 copies not read back since written" in line for line in rest)
+    (told,) = console.admin("scrub", "status", "--json").json["nodes"]
+    assert (told["bad"], told["aside"]) == (0, 2)
+
+
 def test_scrub_start_says_the_pass_and_who_was_not_told(
     console: Console, namenode: FakeNamenode
 ) -> None:

@@ -83,6 +83,15 @@ def test_pause_ends_by_itself_and_not_later_than_it_may(rig: CanaryRig) -> None:
             service.pause(ScrubPauseRequest(for_s=refused_s))
 
 
+def test_no_copy_of_a_healed_block_is_bad_now(rig: CanaryRig) -> None:
+    rig.put("/f", b"content")
+    for node, state in ((1, ReplicaState.CORRUPT), (2, ReplicaState.LIVE), (3, ReplicaState.LIVE)):
+        rig.set_copy(1, node, state)
+    status = scrubbing(rig).status()
+    assert [node.bad for node in status.nodes] == [0, 0, 0]
+    assert [node.aside for node in status.nodes] == [1, 0, 0]
+
+
 def test_status_says_what_became_of_the_blocks_with_bad_copies(rig: CanaryRig) -> None:
     for number, copies in enumerate(
         (
@@ -104,6 +113,7 @@ def test_status_says_what_became_of_the_blocks_with_bad_copies(rig: CanaryRig) -
     status = scrubbing(rig).status()
     assert (status.blocks.bad, status.blocks.healed) == (4, 1)
     assert (status.blocks.healing, status.blocks.lost) == (1, 2)
-    assert [node.bad for node in status.nodes] == [4, 1, 1]
+    assert [node.bad for node in status.nodes] == [3, 1, 0]
+    assert [node.aside for node in status.nodes] == [1, 0, 0]
     assert status.nodes[0].scrub == progress
     assert [canary.node for canary in status.canaries] == [1, 2, 3]
