@@ -20,6 +20,7 @@ from dfs.namespace.keeping import Keeping
 from dfs.namespace.leases import LeaseClock
 from dfs.namespace.locating import Locating
 from dfs.namespace.lookup import Lookup
+from dfs.namespace.packing import Packing
 from dfs.namespace.trash import Trash
 from dfs.namespace.writing import Writing
 from dfs.settings.sections import Config
@@ -38,6 +39,7 @@ class Namespace:
     trash: Trash
     writing: Writing
     completing: Completing
+    packing: Packing
     locating: Locating
     checking: Checking
     keeping: Keeping
@@ -89,6 +91,7 @@ def build_namespace(
         trash=Trash(clock=clock, counts=counts, config=config.namenode, limits=config.limits),
         writing=writing,
         completing=completing,
+        packing=Packing(counts=counts, heard=heard, keys=keys, writing=writing, config=config),
         canaries=Canaries(
             counts=counts, heard=heard, keys=keys, rng=rng, config=config, completing=completing
         ),
