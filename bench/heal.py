@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from bench.clusters import a_cluster
 from bench.figures import Figures
+from bench.targets import COPY, HEAL
 from dfs.base.entropy import Random
 from dfs.base.states import NodeState
 from dfs.base.units import GiB, MiB, format_size, parse_size
@@ -33,7 +34,6 @@ from dfs.meta.session import DATABASE_FILE
 from dfs.wire import routes
 from dfs.wire.shapes import Nothing
 
-HEAL, COPY = "heal", "copy + fsync"
 DATANODES, COPIES = 4, 2
 FILE_BYTES = 256 * MiB
 POLL_S = 0.25
@@ -101,11 +101,8 @@ class HealBench:
             _copy(sorted((data / "blocks").rglob("*")), self._folder / "copies")
         for one in (HEAL, COPY):
             rate = held_bytes / MiB / self.figures.series(one).median
-            self.figures.series(f"{one}, rate", "MiB/s").values.append(rate)
-        self.figures.series("until it counts as dead", "s", "not part of heal").values.append(
-            silence_s
-        )
-        self.figures.ratio(HEAL, COPY)
+            self.figures.add(f"{one}, rate", rate, "MiB/s")
+        self.figures.add("until it counts as dead", silence_s, note="not part of heal")
 
     def _is_dead(self, node: int) -> bool:
         views = self._client.link.call(routes.NODES, Nothing()).nodes
@@ -161,29 +158,33 @@ def _wait(holds: Callable[[], bool], what: str) -> None:
         time.sleep(POLL_S)
 
 
+def heal(folder: Path, size_bytes: int) -> Figures:
+    """A new cluster in the folder, one of its nodes filled with so much and killed."""
+    folder.mkdir()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        cluster = stack.enter_context(a_cluster(folder / "cluster", datanodes=0))
+        _unleash(cluster)
+        environment = {**os.environ, **cluster.variables()}
+        client = stack.enter_context(connect(config=cluster.config(), environment=environment))
+        bench = HealBench(folder, cluster, client)
+        node, held_bytes = bench.fill(size_bytes)
+        bench.measure(node, held_bytes)
+        return bench.figures
+
+
 def main() -> None:
     """Run it and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.heal", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(".dfs-bench"), help="a folder to make")
     parser.add_argument("--size", type=parse_size, default=4 * GiB, help="of the dead node (4GiB)")
     args = parser.parse_args()
-    folder = args.data.absolute()
-    folder.mkdir()
-    try:
-        with ExitStack() as stack:
-            cluster = stack.enter_context(a_cluster(folder / "cluster", datanodes=0))
-            _unleash(cluster)
-            environment = {**os.environ, **cluster.variables()}
-            client = stack.enter_context(connect(config=cluster.config(), environment=environment))
-            bench = HealBench(folder, cluster, client)
-            node, held_bytes = bench.fill(args.size)
-            bench.measure(node, held_bytes)
-        bench.figures.show(
-            f"a dead node of {format_size(held_bytes)}, {DATANODES - 1} others, one disk,"
-            f" {os.cpu_count()} cores"
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    figures = heal(args.data.absolute(), args.size)
+    figures.ratio(COPY, HEAL)
+    figures.show(
+        f"a dead node of {format_size(args.size)} or more, {DATANODES - 1} others, one disk,"
+        f" {os.cpu_count()} cores"
+    )
 
 
 if __name__ == "__main__":

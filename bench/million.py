@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from bench.clusters import a_cluster
+from bench.commands import peak_bytes
 from bench.figures import Figures
 from bench.load import stats_per_second
-from bench.memory import peak_bytes
 from bench.paper_node import PaperNode
 from dfs.base.checksum import block_hash
 from dfs.base.records import BlockTruth, WrittenBlock

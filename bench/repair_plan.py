@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.commands import peak_bytes
 from bench.figures import Figures
-from bench.memory import peak_bytes
 from dfs.base.checksum import block_hash
 from dfs.base.clock import SystemClock
 from dfs.base.entropy import Random

@@ -1,116 +1,100 @@
-"""`make bench`: a local cluster against `cp` on the same disk, in the same run.
+"""`make bench`: every workload against the disk itself, in one run.
 
-Every transfer is the `dfs` command as a user types it, start-up included.  Rounds alternate between
-DFS and the yardstick, so that what the machine does meanwhile falls on both.
+    python -m bench.run [--only NAME,...] [--rounds N] [--quick] [--json FILE]
+
+Each measurement alternates with its yardstick, so that what the machine does meanwhile falls on
+both; before each the disk is synced.  Transfers are the `dfs` command as a person types it,
+start-up included.  The table shows the smallest, middle and largest round of each figure, its
+target, and whether the middle one reaches it.
 """
 
 import argparse
-import os
-import shutil
+import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import disk
-from bench.clusters import a_cluster
-from bench.figures import Figures
-from bench.load import creates_per_second, stats_per_second
-from bench.memory import peak_bytes, run_dfs
-from dfs.base.units import GiB, MiB, format_size, parse_size
-from dfs.client import connect
-from dfs.local.cluster import LocalCluster
+from rich.console import Console
 
-LARGE, TREE = "large", "tree"
+from bench.ground import QUICK, Ground, Sizes
+from bench.machine import in_words
+from bench.workloads import (
+    idle_clients,
+    large,
+    memory,
+    repair,
+    requests,
+    scrub,
+    start,
+    transfers,
+    tree,
+    wide_folder,
+)
 
-
-class Bench:
-    """The rounds."""
-
-    def __init__(self, folder: Path, cluster: LocalCluster) -> None:
-        self._source = folder / "source"
-        self._out = folder / "out"
-        self._cluster = cluster
-        self._environment: Mapping[str, str] = {**os.environ, **cluster.variables()}
-        self.figures = Figures()
-
-    def prepare(self, large_bytes: int) -> None:
-        """Make what is moved."""
-        self._source.mkdir(parents=True)
-        disk.make_large(self._source / LARGE, large_bytes)
-        disk.make_tree(self._source / TREE)
-
-    def transfer_round(self) -> None:
-        """Each transfer once, and its yardstick."""
-        self._disk("cp large twice + fdatasync", disk.copy_large_twice, LARGE)
-        self._dfs("put large", ["put", "--quiet", str(self._source / LARGE), "/large"])
-        self._disk("cp large", disk.copy_large_once, LARGE)
-        self._get("get large", "/large")
-        self._disk("cp tree twice + sync", disk.copy_tree_twice, TREE)
-        self._dfs("put tree", ["put", "--quiet", "-r", str(self._source / TREE), "/tree"])
-        self._disk("cp tree", disk.copy_tree_once, TREE)
-        self._get("get tree", "/tree")
-        self._dfs("ls -R", ["ls", "-R", "/tree"])
-        self._dfs("rm -r", ["rm", "-r", "--quiet", "/tree"])
-        self._dfs("rm large", ["rm", "--quiet", "/large"])
-
-    def names_round(self, number: int) -> None:
-        """Operations on names."""
-        with connect(config=self._cluster.config(), environment=self._environment) as client:
-            root = f"/names-{number}"
-            client.mkdir(root)
-            creates_per_second(client, root, self.figures)
-            stats_per_second(client, f"{root}/single-00000", self.figures, "stat")
-
-    def finish(self) -> None:
-        """Ratios, and the memory each process took at most."""
-        for name, over in (
-            ("put large", "cp large twice + fdatasync"),
-            ("get large", "cp large"),
-            ("put tree", "cp tree twice + sync"),
-            ("get tree", "cp tree"),
-        ):
-            self.figures.ratio(name, over)
-        for one in self._cluster.status():
-            mib = peak_bytes(one.pid) / MiB
-            self.figures.series(f"peak memory of {one.name}", "MiB").values.append(mib)
-
-    def _disk(self, name: str, copy: Callable[[Path, Path], None], what: str) -> None:
-        self._out.mkdir()
-        with self.figures.series(name).timed():
-            copy(self._source / what, self._out)
-        shutil.rmtree(self._out)
-
-    def _get(self, name: str, path: str) -> None:
-        self._out.mkdir()
-        self._dfs(name, ["get", "--quiet", "-r", path, str(self._out / "got")])
-        shutil.rmtree(self._out)
-
-    def _dfs(self, name: str, words: Sequence[str]) -> None:
-        with self.figures.series(name).timed():
-            peak = run_dfs(words, self._environment)
-        self.figures.series(f"peak memory of `dfs {name}`", "MiB").values.append(peak / MiB)
+Workload = Callable[[Ground], None]
+WORKLOADS: Mapping[str, Workload] = {
+    "large": large.measure,
+    "tree": tree.measure,
+    "start": start.measure,
+    "stat": requests.measure_stat,
+    "creates": requests.measure_creates,
+    "memory": memory.measure,
+    "scrub": scrub.measure,
+    "repair": repair.measure,
+}
+# What grows with the work; by name, or with --scale.
+SCALE: Mapping[str, Workload] = {
+    "wide-folder": wide_folder.measure,
+    "idle-clients": idle_clients.measure,
+    "transfers": transfers.measure,
+}
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(".dfs-bench"), help="a folder to make")
-    parser.add_argument("--size", type=parse_size, default=GiB, help="of the large file (1GiB)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each measurement (3)")
-    args = parser.parse_args()
-    folder = args.data.absolute()
-    folder.mkdir()
-    try:
-        with a_cluster(folder / "cluster", datanodes=3) as cluster:
-            bench = Bench(folder, cluster)
-            bench.prepare(args.size)
-            for number in range(args.rounds):
-                bench.transfer_round()
-                bench.names_round(number)
-            bench.finish()
-        title = f"{format_size(args.size)} file, {disk.FOLDERS * disk.FILES_EACH:,} files of 8 KiB"
-        bench.figures.show(f"{title}, 3 DataNodes, 2 copies, {os.cpu_count()} cores")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Run what was asked for and print the table."""
+    args = parser().parse_args()
+    sizes = QUICK if args.quick else Sizes()
+    if args.rounds:
+        sizes = dataclasses.replace(sizes, rounds=args.rounds)
+    console = Console(stderr=True)
+    with Ground(args.data.absolute(), memory=args.memory, sizes=sizes) as ground:
+        for name in chosen(args.only, scale=args.scale):
+            console.print(f"measuring: {name}", style="dim")
+            {**WORKLOADS, **SCALE}[name](ground)
+    title = sizes.words()
+    if args.quick:
+        title += "; quick: too small to judge by"
+    ground.figures.show(title)
+    console.print(in_words(), markup=False, soft_wrap=True)
+    if args.json:
+        ground.figures.write_json(args.json, title=title, command=sys.argv[1:])
+    for name in ground.figures.missed():
+        console.print(f"target missed: {name}", style="yellow", markup=False)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What it takes."""
+    made = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    made.add_argument("--data", type=Path, default=Path(".dfs-bench"), help="a folder to make")
+    made.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="a tmpfs (/dev/shm)")
+    names = ", ".join([*WORKLOADS, *SCALE])
+    made.add_argument("--only", default="", metavar="NAME,...", help=f"some of: {names}")
+    made.add_argument("--scale", action="store_true", help=f"instead: {', '.join(SCALE)}")
+    made.add_argument("--rounds", type=int, default=0, help="of each measurement (3)")
+    made.add_argument("--quick", action="store_true", help="tiny, to see that it works")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write every round there, too")
+    return made
+
+
+def chosen(only: str, *, scale: bool) -> Sequence[str]:
+    """The workloads to run, in their own order; all but those of scale where none is named."""
+    known = [*WORKLOADS, *SCALE]
+    if not only:
+        return [*SCALE] if scale else [*WORKLOADS]
+    asked = {name.strip() for name in only.split(",")}
+    if unknown := sorted(asked - set(known)):
+        sys.exit(f"no workload {', '.join(unknown)}; there are: {', '.join(known)}")
+    return [name for name in known if name in asked]
 
 
 if __name__ == "__main__":

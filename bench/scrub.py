@@ -58,12 +58,13 @@ def fill(store: BlockStore, *, size_bytes: int, block_bytes: int) -> None:
             writer.finish(length=len(data), hash=block_hash(data))
 
 
-def drop_from_cache(files: Sequence[Path]) -> None:
+def drop_from_cache(files: Sequence[Path]) -> int:
     """The next read of these comes from the disk."""
     for file in files:
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return len(files)
 
 
 def read_all(files: Sequence[Path]) -> int:
@@ -96,21 +97,32 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=2 * GiB, help="of all blocks (2GiB)")
     parser.add_argument("--block", type=parse_size, default=16 * MiB, help="of each (16MiB)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each ({ROUNDS})")
+    parser.add_argument("--warm", action="store_true", help="from the page cache instead")
     args = parser.parse_args()
     folder = args.data.absolute()
     folder.mkdir()
     try:
-        figures = measure(folder, args.size, args.block, args.rounds)
+        figures = measure_scrub(
+            folder,
+            size_bytes=args.size,
+            block_bytes=args.block,
+            rounds=args.rounds,
+            warm=args.warm,
+        )
         figures.ratio(SCRUB, READ)
         blocks = f"{format_size(args.size)} in blocks of {format_size(args.block)}"
-        figures.show(f"one volume, {blocks}, cold cache")
+        figures.show(f"one volume, {blocks}, {'warm' if args.warm else 'cold'} cache")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure(folder: Path, size_bytes: int, block_bytes: int, rounds: int) -> Figures:
-    """Both, alternating."""
+def measure_scrub(
+    folder: Path, *, size_bytes: int, block_bytes: int, rounds: int, warm: bool = False
+) -> Figures:
+    """Both, alternating; before each the files are dropped from the page cache, or read into it."""
+    prepare = read_all if warm else drop_from_cache
     figures = Figures()
+    folder.mkdir(exist_ok=True)
     with a_store(folder / "volume") as store:
         fill(store, size_bytes=size_bytes, block_bytes=block_bytes)
         files = sorted(path for path in (folder / "volume/blocks").rglob("*") if path.is_file())
@@ -125,11 +137,11 @@ def measure(folder: Path, size_bytes: int, block_bytes: int, rounds: int) -> Fig
         )
         scrubber.run_once()  # the first pass by itself: blocks are new, nothing is read
         for number in range(1, rounds + 1):
-            drop_from_cache(files)
+            prepare(files)
             with figures.series(SCRUB).timed():
                 verified = scrub_all(scrubber, number)
             assert verified >= size_bytes, f"verified {verified} of {size_bytes} bytes"
-            drop_from_cache(files)
+            prepare(files)
             with figures.series(READ).timed():
                 read_all(files)
         for name in (SCRUB, READ):
