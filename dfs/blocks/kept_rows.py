@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    exists,
     func,
     literal,
     or_,
@@ -35,6 +36,8 @@ from dfs.meta.tables import BLOCK, REPLICA
 
 _STATES: Final = {state.value: state for state in ReplicaState}
 _COMMITTED: Final = text("block.state = 'committed'")
+_COUNTS: Final = (ReplicaState.LIVE, ReplicaState.SUSPECT)
+_MAY_COUNT: Final = frozenset({NodeWorth.FULL, NodeWorth.AWAY, NodeWorth.SILENT})
 _NOT_SIMPLE: Final = 1_000  # more copies than any block wants
 
 
@@ -111,6 +114,44 @@ def page_of_unusual(connection: Connection, at: Standings, *, after: BlockId, li
         for block, length, wanted, said in rows
     )
     return Page(BlockId(upto), blocks, size_bytes, unusual)
+
+
+def page_of_short(
+    connection: Connection, node: NodeId, at: Standings, *, after: BlockId, limit: int
+) -> list[BlockId]:
+    """The next so many committed blocks on that node which the others do not keep well enough.
+
+    They do with as many copies that count as are wanted, one of them sure (`redundancy.py`).
+    """
+    other = REPLICA.alias("other")
+    elsewhere = and_(
+        other.c.block == REPLICA.c.block,
+        other.c.generation == BLOCK.c.generation,
+        other.c.node != node,
+    )
+    counted = sorted(_of_worth(at, _MAY_COUNT))
+    counting = (
+        select(func.count())
+        .where(elsewhere, other.c.state.in_(_COUNTS), other.c.node.in_(counted))
+        .scalar_subquery()
+    )
+    here = _of_worth(at, {NodeWorth.FULL}) & at.fresh
+    sure = exists().where(
+        elsewhere, other.c.state == ReplicaState.LIVE, other.c.node.in_(sorted(here))
+    )
+    wanted = (
+        select(REPLICA.c.block)
+        .join(BLOCK, BLOCK.c.id == REPLICA.c.block)
+        .where(REPLICA.c.node == node, _COMMITTED, REPLICA.c.block > after)
+        .where(or_(counting < BLOCK.c.replication, ~sure))
+        .order_by(REPLICA.c.block)
+        .limit(limit)
+    )
+    return [BlockId(block) for block in connection.execute(wanted).scalars()]
+
+
+def _of_worth(at: Standings, wanted: Collection[NodeWorth]) -> frozenset[NodeId]:
+    return frozenset(node for node, worth in at.worth.items() if worth in wanted)
 
 
 def _stretch(connection: Connection, after: int, limit: int) -> tuple[int | None, int, int]:

@@ -11,9 +11,11 @@ Decides which of these moves are allowed; what becomes of a node's blocks is dec
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
+
+from sqlalchemy import Connection
 
 from dfs.base.clock import Clock
 from dfs.base.errors import BadRequest, JobConflict, NodeInUse, NodeNotFound
@@ -55,7 +57,13 @@ class Duties:
         self._clean_stop_ms = int(clean_stop_s * 1000)
 
     def set(
-        self, node: NodeId | str, duty: NodeDuty, *, until_ms: int = 0, force: bool = False
+        self,
+        node: NodeId | str,
+        duty: NodeDuty,
+        *,
+        until_ms: int = 0,
+        force: bool = False,
+        why_not: Callable[[Connection], str] = lambda _connection: "",
     ) -> NodeRecord:
         """See `NodeRegistry.set_duty`."""
         number = parse_node_name(node) if isinstance(node, str) else node
@@ -64,7 +72,7 @@ class Duties:
         if duty in (_AWAY, _LEAVING) and not force:
             self._check_not_last(number)
         record, before = self._writer.submit(
-            lambda txn: self._write(txn, number, duty, until_ms=until_ms)
+            lambda txn: self._write(txn, number, duty, until_ms=until_ms, why_not=why_not)
         )
         if record != before:
             self._emit.emit(
@@ -90,7 +98,13 @@ class Duties:
             )
 
     def _write(
-        self, txn: Txn, node: NodeId, duty: NodeDuty, *, until_ms: int
+        self,
+        txn: Txn,
+        node: NodeId,
+        duty: NodeDuty,
+        *,
+        until_ms: int,
+        why_not: Callable[[Connection], str],
     ) -> tuple[NodeRecord, NodeRecord]:
         before = node_rows.get_node(txn, node)
         if before is None:
@@ -101,6 +115,8 @@ class Duties:
                 f"{node_name(node)} is {words}: it cannot go to {duty.value.replace('_', ' ')}",
                 hint=f"first: dfs-admin node recommission {node_name(node)}",
             )
+        if reason := why_not(txn.connection):
+            raise JobConflict(reason)
         record = dataclasses.replace(before, duty=duty, excused_until_ms=until_ms)
         self._put(txn, record, before)
         return record, before

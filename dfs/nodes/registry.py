@@ -299,7 +299,13 @@ class NodeRegistry:
     # ---- duties
 
     def set_duty(
-        self, node: NodeId | str, duty: NodeDuty, *, until_ms: int = 0, force: bool = False
+        self,
+        node: NodeId | str,
+        duty: NodeDuty,
+        *,
+        until_ms: int = 0,
+        force: bool = False,
+        why_not: Callable[[Connection], str] = lambda _connection: "",
     ) -> NodeRecord:
         """Say what is wanted of a DataNode from now on; it is journaled.
 
@@ -307,14 +313,15 @@ class NodeRegistry:
             node: its id, or its name.
             until_ms: when maintenance ends by itself; 0: when somebody says so.
             force: also when it is the last node in service.
+            why_not: asked inside the transaction; anything but "" refuses it.
 
         Raises:
             NodeNotFound: no such node.
             NodeInUse: it is the last one that could take blocks.
-            JobConflict: it is on its way out; it must be recommissioned first.
+            JobConflict: it is on its way out; it must be recommissioned first.  Or `why_not`.
             BadRequest: no name, or an end that cannot be.
         """
-        return self._duties.set(node, duty, until_ms=until_ms, force=force)
+        return self._duties.set(node, duty, until_ms=until_ms, force=force, why_not=why_not)
 
     # ---- what others see, and ask
 

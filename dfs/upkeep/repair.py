@@ -8,12 +8,15 @@ A node that is being decommissioned is let go when no block needs what it has.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from sqlalchemy import Connection
+
 from dfs.base.clock import Clock
 from dfs.base.entropy import Random
+from dfs.base.errors import JobConflict
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import NodeId
 from dfs.base.records import NodeView
@@ -28,6 +31,7 @@ from dfs.upkeep.copy_rates import CopyRates
 from dfs.upkeep.executor import Executor
 from dfs.upkeep.lost_blocks import LostBlocks
 from dfs.upkeep.pending import PendingTable
+from dfs.upkeep.release import why_stay
 from dfs.upkeep.repair_plan import RepairLimits, RepairPlan, plan_repair
 from dfs.upkeep.repair_settings import RepairSettings
 from dfs.upkeep.reprieve import Reprieve
@@ -46,9 +50,9 @@ class Registry(Protocol):
     """What repair tells the register of nodes."""
 
     def set_duty(
-        self, node: NodeId | str, duty: NodeDuty, *, until_ms: int = 0, force: bool = False
+        self, node: NodeId | str, duty: NodeDuty, *, why_not: Callable[[Connection], str]
     ) -> object:
-        """Write down what is wanted of a node."""
+        """Write down what is wanted of a node, unless `why_not` gives a reason (JobConflict)."""
         ...
 
 
@@ -202,9 +206,22 @@ class RepairJob:
         released = 0
         for node in view.nodes:
             if node.duty is NodeDuty.DECOMMISSIONING and _may_go(node, view):
-                self._parts.registry.set_duty(node.node, NodeDuty.DECOMMISSIONED)
-                released += 1
+                released += self._let_go(node.node)
         return released
+
+    def _let_go(self, node: NodeId) -> bool:
+        """Unless a block needs it by the rows of now: a write onto it may have ended meanwhile."""
+        parts = self._parts
+        try:
+            parts.registry.set_duty(
+                node,
+                NodeDuty.DECOMMISSIONED,
+                why_not=lambda connection: why_stay(connection, node, parts.watch.view().standings),
+            )
+        except JobConflict:  # or it was recommissioned; the next survey sees it
+            parts.surveyor.soon()
+            return False
+        return True
 
     def _trim_history(self) -> None:
         parts = self._parts

@@ -27,12 +27,12 @@ from dfs.blocks.redundancy import (
     BlockCopy,
     BlockHealth,
     KeptBlock,
-    NodeWorth,
     RepairClass,
     Standings,
     assess,
 )
 from dfs.meta.session import Reader
+from dfs.upkeep.release import still_needed
 from dfs.upkeep.survey import Judged, Survey, SurveyTotals, Tally, copies_owed
 
 PAGE_BLOCKS: Final = 50_000  # a snapshot of some tens of milliseconds
@@ -49,7 +49,6 @@ COPIED_CLASSES: Final = (
     RepairClass.UNDER,
     RepairClass.MISPLACED,
 )
-_GOOD: Final = frozenset({ReplicaState.LIVE, ReplicaState.SUSPECT, ReplicaState.FAILING})
 
 K = TypeVar("K")
 
@@ -334,20 +333,9 @@ def _verdict(block: KeptBlock, found: Assessment, at: Standings) -> _Verdict:
         owed=copies_owed(block, found),
         is_bad=bool(found.bad or found.disputed),
         retiring=_retiring(block),
-        needed=_needed(block, found, at),
+        needed=still_needed(block, found, at),
     )
 
 
 def _retiring(block: KeptBlock) -> tuple[NodeId, ...]:
     return tuple(copy.node for copy in block.copies if copy.state is ReplicaState.RETIRING)
-
-
-def _needed(block: KeptBlock, found: Assessment, at: Standings) -> tuple[NodeId, ...]:
-    """Nodes on their way out that may not leave yet, as far as this block goes."""
-    if len(found.counting) >= block.wanted and found.sure:
-        return ()
-    leaving = [copy for copy in block.copies if at.worth.get(copy.node) is NodeWorth.SPARE]
-    if not found.sources:  # what is left of it is bad, and is kept all the same
-        return tuple(copy.node for copy in leaving)
-    right = block.truth.generation
-    return tuple(c.node for c in leaving if c.generation == right and c.state in _GOOD)

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dfs.accounts.block_keys import BlockKeys
 from dfs.base.checksum import block_hash
 from dfs.base.clock import SystemClock
 from dfs.base.entropy import Random
-from dfs.base.errors import PeerUnreachable
+from dfs.base.errors import JobConflict, PeerUnreachable
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName, BlockTruth, NodeAddress, NodeView
@@ -83,6 +83,7 @@ class CopyRig:
         self.ordered: list[tuple[int, str, int]] = []
         self.cancelled: list[tuple[int, str, int]] = []
         self.duties: list[tuple[int, str]] = []
+        self.before_duty: Callable[[], object] = lambda: None
         row = {"id": 1, "secret": KEY.secret, "created_ms": 0, "expires_ms": KEY.expires_ms}
         self.metadata.change(lambda txn: txn.put(BLOCK_KEY, row))
         self.keys = BlockKeys(writer, reader, self.clock, NamenodeConfig(), CLUSTER, emit=self.emit)
@@ -183,7 +184,10 @@ class CopyRig:
         self.cancelled.append((node, str(verb), block.block if block else 0))
         return True
 
-    def set_duty(self, node, duty, *, until_ms=0, force=False) -> None:
+    def set_duty(self, node, duty, *, why_not) -> None:
+        self.before_duty()
+        if reason := self.metadata.change(lambda txn: why_not(txn.connection)):
+            raise JobConflict(reason)
         self.duties.append((node, duty))
         self.set(node, duty=NodeDuty(duty))
 

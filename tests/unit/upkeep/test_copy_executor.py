@@ -361,6 +361,29 @@ def test_job_lets_a_decommissioned_node_go_when_no_block_needs_it(rig: CopyRig) 
     assert rig.sure(7) == rig.sure(8) == 2
 
 
+def test_job_keeps_a_node_that_a_block_needs_since_the_last_survey(rig: CopyRig) -> None:
+    """A write that began before the node was to leave ends after the survey looked."""
+    one, two, three = rig.join(), rig.join(), rig.join()
+    rig.put(7, [one, three])
+    rig.set(two, duty=NodeDuty.DECOMMISSIONING)
+    rig.before_duty = lambda: rig.rows(8) or rig.put(8, [two])
+    rig.rounds(1)
+    assert rig.rows(8) == {two: "live"}
+    assert rig.duties == []
+    rig.rounds(5)
+    assert rig.sure(8) == 2
+    assert rig.duties == [(two, NodeDuty.DECOMMISSIONED)]
+
+
+def test_job_lets_a_node_go_whose_copies_are_no_good_to_anybody(rig: CopyRig) -> None:
+    one, two = rig.join(), rig.join()
+    rig.put(7, [one, two])
+    rig.set_row(7, two, "corrupt")
+    rig.set(two, duty=NodeDuty.DECOMMISSIONING)
+    rig.rounds(1)
+    assert rig.duties == [(two, NodeDuty.DECOMMISSIONED)]
+
+
 def test_restore_of_a_copy_that_is_good_is_refused(rig: CopyRig) -> None:
     one = rig.join()
     rig.put(7, [one])
