@@ -107,6 +107,8 @@ class BlockWriter:
 
     Args:
         moved: told how many bytes more have left; a block that is sent again counts once.
+        pack: the table of contents, of a block that holds many files.
+        called: what messages call the file, when its path would tell nobody anything.
     """
 
     def __init__(
@@ -117,10 +119,14 @@ class BlockWriter:
         *,
         mode: WriteMode,
         moved: Moved,
+        pack: bytes = b"",
+        called: str = "",
     ) -> None:
         self._sender = plane.sender
         self._memory = plane.memory
         self._opened = opened
+        self._pack = pack
+        self._called = called or opened.path
         self._supply = supply
         self._mode = mode
         self._moved = moved
@@ -173,7 +179,9 @@ class BlockWriter:
         counter.begin()
         path = self._opened.path
         try:
-            return self._sender.write(allocated, path, source, mode=self._mode, sent=counter.add)
+            return self._sender.write(
+                allocated, path, source, mode=self._mode, sent=counter.add, pack=self._pack
+            )
         except TokenRefused as exc:
             tried.refused = exc  # it expired while it waited; another block brings another token
             return WriteOutcome(None)
@@ -197,6 +205,7 @@ class BlockWriter:
                 mode=self._mode,
                 targets=tried.untried,
                 sent=counter.add,
+                pack=self._pack,
             )
             tried.add(outcome)
 
@@ -210,9 +219,9 @@ class BlockWriter:
         )
         other = f"; no other: {tried.refused.message}" if tried.refused is not None else ""
         return PlacementRefused(
-            f"{self._opened.path}: block {number} is on {len(tried.best.receipts)} of the "
+            f"{self._called}: block {number} is on {len(tried.best.receipts)} of the "
             f"{self._opened.min_acks} nodes it needs at least: {said or 'no targets'}{other}",
-            details={"path": self._opened.path, "number": number, "nodes": reasons},
+            details={"path": self._called, "number": number, "nodes": reasons},
         )
 
 

@@ -15,6 +15,7 @@ from dfs.base.units import GiB, KiB, MiB
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 PORT_MAX: Final = 65_535
+PACK_BYTES_MAX: Final = 128 * MiB  # a client assembles packs in memory, some at once
 _BASE_URL: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]@?#]+)(:\d{1,5})?/?")
 
 
@@ -154,6 +155,8 @@ class ClientConfig:
     chunks_in_flight: int = 8
     write_mode: str = "pipeline"
     jobs: int = 4
+    pack_file_bytes_max: int = 1 * MiB
+    pack_bytes: int = 16 * MiB
     give_up_s: float = 30.0
     transfer_give_up_s: float = 600.0
     retry_first_s: float = 0.5
@@ -171,7 +174,13 @@ class ClientConfig:
         _need(self.jobs >= 1, "[client] needs jobs >= 1")
         _need(self.blocks_in_flight >= 1, "[client] needs blocks_in_flight >= 1")
         _need(self.chunks_in_flight >= 1, "[client] needs chunks_in_flight >= 1")
-        _need_positive("client", timeout_s=self.timeout_s, stall_s=self.stall_s)
+        _need(
+            0 <= self.pack_file_bytes_max <= self.pack_bytes <= PACK_BYTES_MAX,
+            "[client] needs 0 <= pack_file_bytes_max <= pack_bytes <= 128MiB",
+        )
+        _need_positive(
+            "client", timeout_s=self.timeout_s, stall_s=self.stall_s, pack_bytes=self.pack_bytes
+        )
         _need(
             0 < self.retry_first_s <= self.retry_cap_s,
             "[client] needs 0 < retry_first_s <= retry_cap_s",

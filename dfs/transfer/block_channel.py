@@ -178,6 +178,31 @@ class BlockChannel:
         if due != end:
             raise BlockCorrupt(f"{self._peer}: block ended at {due}, not at {end}")
 
+    def download_ranges(
+        self, access: BlockAccess, ranges: Sequence[tuple[int, int]]
+    ) -> Generator[tuple[int, bytes], None, None]:
+        """The bytes of `(offset, length)` ranges in the order asked, each piece with its offset.
+
+        Raises:
+            BlockCorrupt, DfsError, PeerUnreachable: as `download`.
+        """
+        request = pb.BlockRange(
+            block=codec.block_ref(access.name, path=access.path, token=access.token),
+            ranges=[pb.Range(offset=offset, length=length) for offset, length in ranges],
+        )
+        waiting = iter(ranges)
+        due = end = 0
+        with contextlib.closing(self._chunks(request)) as chunks:
+            for chunk in chunks:
+                if due == end:
+                    due, length_bytes = next(waiting, (due, 0))
+                    end = due + length_bytes
+                length_bytes = self._checked(chunk, due, end)
+                yield due, chunk.data
+                due += length_bytes
+        if due != end or next(waiting, None) is not None:
+            raise BlockCorrupt(f"{self._peer}: the block ended before all that was asked of it")
+
     def label(self, access: BlockAccess) -> Label:
         """What was stored with the block.
 

@@ -58,10 +58,12 @@ class BlockSender:
         mode: WriteMode,
         targets: Sequence[NodeAddress] | None = None,
         sent: Callable[[int], None] | None = None,
+        pack: bytes = b"",
     ) -> WriteOutcome:
         """Send the block to its targets, or to those of them in `targets`.
 
         Args:
+            pack: the table of contents, of a block that holds many files.
             sent: told the length of each piece that left, once however many the targets.
 
         Raises:
@@ -70,7 +72,7 @@ class BlockSender:
             DfsError: reading the source failed; no target is to blame.
         """
         chosen = tuple(allocated.targets if targets is None else targets)
-        access = BlockAccess(allocated.name, path, allocated.token)
+        access = BlockAccess(allocated.name, path, allocated.token, pack)
         if not chosen:
             return WriteOutcome(None)
         if mode is WriteMode.PIPELINE or len(chosen) == 1:
