@@ -159,16 +159,28 @@ def _setrep(context: Context) -> int:
         paths,
         lambda some: SetrepRequest(paths=some, replication=args.copies, recursive=args.recursive),
     )
-    if args.wait and context.first_failure is None:
-        _await_copies(context, paths)
+    if context.first_failure is None:
+        in_service = context.client.df().nodes_in_service
+        if args.copies > in_service:
+            context.out.note(_too_few_words(args.copies, in_service))
+        if args.wait:
+            _await_copies(context, paths, in_service)
     return context.code()
 
 
-def _await_copies(context: Context, paths: Sequence[str]) -> None:
+def _too_few_words(copies: int, in_service: int) -> str:
+    return (
+        f"{render.count(copies, 'copy', 'copies')} wanted,"
+        f" {render.count(in_service, 'DataNode')} in service: the rest is owed until more are, and"
+        " shown as under-replicated (dfs-admin repair status)"
+    )
+
+
+def _await_copies(context: Context, paths: Sequence[str], in_service: int) -> None:
     """Ask again until every block has exactly its copies, none short and none too many.
 
     Raises:
-        WaitTimedOut: some had not when the time was up.
+        WaitTimedOut: some had not when the time was up, or there are too few DataNodes for it.
     """
     from dfs.cli.job_progress import following  # noqa: PLC0415 - start-up time
 
@@ -180,6 +192,12 @@ def _await_copies(context: Context, paths: Sequence[str]) -> None:
         while unlike := dict(_unlike(context, waiting)):
             waiting = list(unlike)
             first, found = next(iter(unlike.items()))
+            if context.args.copies > in_service:
+                raise WaitTimedOut(
+                    f"not waited for: {render.count(in_service, 'DataNode')} in service cannot hold"
+                    f" {context.args.copies} copies of {first}",
+                    hint="the number is set and what lacks is owed; let more DataNodes join",
+                )
             if clock.monotonic_s() >= give_up_s:
                 raise WaitTimedOut(
                     f"{render.count(len(waiting), 'file')} without exactly "
@@ -279,7 +297,8 @@ VERBS: Final = (
         name="setrep",
         group=GROUP,
         summary="Set how many copies there should be",
-        description="Copies are made and dropped in the background; --wait waits for them.",
+        description="Copies are made and dropped in the background; --wait waits for them, unless\n"
+        "there are fewer DataNodes in service. What those cannot hold is owed until more join.",
         arguments=_setrep_arguments,
         run=_setrep,
         examples=(Example("dfs setrep -R --wait 3 /data", "three copies, and wait for them"),),

@@ -13,7 +13,7 @@ from dfs.base.clock import Clock
 from dfs.base.errors import BadRequest, IsADirectory, PermissionDenied
 from dfs.base.ids import InodeId
 from dfs.base.records import FileStatus, NodeView, Principal
-from dfs.base.states import InodeKind, NodeState
+from dfs.base.states import InodeKind, NodeDuty, NodeState
 from dfs.meta.tables import BLOCK, EXTENT, INODE
 from dfs.namespace.batch import look_each
 from dfs.namespace.inode_rows import Inode, page_of_children
@@ -170,6 +170,7 @@ class Lookup:
             directories=directories,
             blocks=blocks,
             default_replication=self._replication.default,
+            nodes_in_service=sum(node.duty is NodeDuty.IN_SERVICE for node in heard),
         )
 
     def checksum(

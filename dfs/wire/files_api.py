@@ -157,7 +157,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class DfReply(Reply, frozen=True, kw_only=True):
-    """Room in the cluster.  `free_bytes` is raw: divide by the copies you want."""
+    """Room in the cluster.  `free_bytes` is raw: divide by the copies you want.
+
+    `nodes_in_service` are heard of and neither leave nor rest: no block gets more copies than that.
+    """
 
     total_bytes: int
     used_bytes: int
@@ -168,6 +171,7 @@ class DfReply(Reply, frozen=True, kw_only=True):
     directories: int
     blocks: int
     default_replication: int
+    nodes_in_service: int
 
 
 class ChmodRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -46,6 +46,7 @@ class FakeNames:
 
     def __init__(self) -> None:
         self.names: dict[str, FileStatus] = {}
+        self.in_service = 9
         self.trash: list[tuple[f.TrashEntry, FileStatus]] = []
         self.located: dict[str, LocatedFile] = {}
         self._next_inode = 1
@@ -103,6 +104,7 @@ class FakeNames:
                 used_bytes=250 * MiB,
                 free_bytes=750 * MiB,
                 nodes_live=2,
+                nodes_in_service=self.in_service,
                 nodes=3,
                 files=4,
                 directories=5,

@@ -109,6 +109,33 @@ def test_setrep_wait_gives_up_after_the_timeout_with_code_6(
     assert 30 <= console.clock.monotonic_s() - began_s < 40
 
 
+def test_setrep_of_more_copies_than_nodes_is_done_and_said(
+    console: Console, namenode: FakeNamenode
+) -> None:
+    status = namenode.add_file("/a", 10)
+    namenode.locate_without_holders(status)
+    namenode.in_service = 4
+    ran = console.dfs("setrep", "9", "/a")
+    assert (ran.code, ran.out) == (0, "")
+    assert "9 copies wanted, 4 DataNodes in service: the rest is owed" in ran.err
+    assert console.dfs("setrep", "4", "/a").err == ""
+
+
+def test_setrep_does_not_wait_for_copies_that_no_node_can_hold(
+    console: Console, namenode: FakeNamenode
+) -> None:
+    status = namenode.add_file("/a", 10)
+    namenode.locate_without_holders(status)
+    namenode.in_service = 4
+    began_s = console.clock.monotonic_s()
+    ran = console.dfs("setrep", "--wait", "9", "/a")
+    assert ran.code == 6
+    assert "not waited for: 4 DataNodes in service cannot hold 9 copies of /a" in ran.err
+    assert console.clock.monotonic_s() - began_s < 1
+    namenode.add_file("/empty", 0)
+    assert console.dfs("setrep", "--wait", "9", "/empty").code == 0
+
+
 def test_setrep_wait_returns_at_once_when_nothing_is_owed(
     console: Console, namenode: FakeNamenode
 ) -> None:
