@@ -23,6 +23,7 @@ from dfs.wire.scrub_api import CanaryStatus
 FSCK: Final = "dfs-admin fsck"
 SAFE_MODE_LONG_S: Final = 600.0
 NOT_SURVEYED: Final = "no survey of the blocks is done yet since this NameNode started"
+_SHORT: Final = (RepairClass.FEW_COPIES, RepairClass.UNDER)  # not the last copy, which is worse
 _WAITING: Final = (
     RepairClass.LAST_COPY,
     RepairClass.FEW_COPIES,
@@ -94,6 +95,7 @@ def blocks_one_copy(facts: HealthFacts) -> Found:
     held = _why_held(facts, RepairClass.LAST_COPY)
     say = critical if held else warning
     ending = f"their repair waits: {held}" if held else f"being copied{_eta(facts)}"
+    ending += _failing(facts)
     return say(
         f"{many(count, 'block')} down to one copy that counts; {ending}",
         list(blocks.urgent_examples.get(RepairClass.LAST_COPY, ())),
@@ -103,20 +105,21 @@ def blocks_one_copy(facts: HealthFacts) -> Found:
 
 
 def blocks_under_replicated(facts: HealthFacts) -> Found:
-    """Blocks with fewer copies than wanted, the last-copy ones included."""
+    """Blocks with fewer copies than wanted, but for those that are down to their last."""
     blocks = facts.blocks
     if blocks is None:
         return unknown(NOT_SURVEYED)
-    count = blocks.health.get(BlockHealth.UNDER_REPLICATED, 0)
+    count = sum(blocks.urgent.get(each, 0) for each in _SHORT)
     if not count:
-        return well("every readable block has the copies it should have")
+        last = blocks.urgent.get(RepairClass.LAST_COPY, 0)
+        others = " but for those down to one, see blocks_one_copy" if last else ""
+        return well(f"every readable block has the copies it should have{others}")
     held = _why_held(facts, RepairClass.UNDER)
     ending = f"repair waits: {held}" if held else f"being copied{_eta(facts)}"
-    if facts.repair.failing:
-        ending += f"; {facts.repair.failing:,} could not be copied so far"
+    ending += _failing(facts)
     return warning(
         f"{many(count, 'block')} short of copies; {ending}",
-        list(blocks.examples.get(BlockHealth.UNDER_REPLICATED, ())),
+        [words for each in _SHORT for words in blocks.urgent_examples.get(each, ())],
         count=count,
         then="dfs-admin repair status",
     )
@@ -142,6 +145,11 @@ def _why_held(facts: HealthFacts, urgency: RepairClass) -> str:
     if facts.repair.paused_until_ms > facts.at_ms:
         return "paused"
     return facts.repair.held.get(urgency, "")
+
+
+def _failing(facts: HealthFacts) -> str:
+    failing = facts.repair.failing
+    return f"; {failing:,} could not be copied so far" if failing else ""
 
 
 def _eta(facts: HealthFacts) -> str:

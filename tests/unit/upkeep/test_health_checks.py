@@ -92,6 +92,18 @@ def with_last_copies(repair: RepairFacts | None = None) -> HealthFacts:
     )
 
 
+def with_short(repair: RepairFacts | None = None) -> HealthFacts:
+    """Four down to their last copy, five more short of copies."""
+    urgent = {RepairClass.LAST_COPY: 4, RepairClass.FEW_COPIES: 2, RepairClass.UNDER: 3}
+    examples = {each: [f"/{each.name}{i}" for i in range(n)] for each, n in urgent.items()}
+    return some_facts(
+        blocks=BlockFacts(
+            health={BlockHealth.UNDER_REPLICATED: 9}, urgent=urgent, urgent_examples=examples
+        ),
+        repair=repair or RepairFacts(eta_s=90),
+    )
+
+
 def with_volume(**more: Any) -> HealthFacts:
     return with_node(a_dn(3, volumes=(dataclasses.replace(a_volume(), **more),)))
 
@@ -192,10 +204,16 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
         CRITICAL,
         "waits: paused",
     ),
-    ("blocks_under_replicated", with_last_copies(), WARNING, "4 blocks are short of copies"),
+    (
+        "blocks_one_copy",
+        with_last_copies(RepairFacts(failing=2)),
+        WARNING,
+        "2 could not be copied",
+    ),
+    ("blocks_under_replicated", with_short(), WARNING, "5 blocks are short of copies"),
     (
         "blocks_under_replicated",
-        with_last_copies(RepairFacts(failing=2)),
+        with_short(RepairFacts(failing=2)),
         WARNING,
         "2 could not be copied",
     ),
@@ -361,3 +379,14 @@ def test_bad_copies_of_blocks_that_have_good_ones_are_told_and_no_alarm() -> Non
     made = found("blocks_corrupt", some_facts(blocks=blocks))
     assert made.status is OK
     assert made.cause == "3 bad copies are known, of blocks that have good ones"
+
+
+def test_a_block_is_listed_under_its_worst_check_only() -> None:
+    last, short = (
+        found("blocks_one_copy", with_short()),
+        found("blocks_under_replicated", with_short()),
+    )
+    assert (last.count, short.count) == (4, 5)
+    assert {*last.first} & {*short.first} == set()
+    assert short.first == ("/FEW_COPIES0", "/FEW_COPIES1", "/UNDER0", "/UNDER1", "/UNDER2")
+    assert found("blocks_under_replicated", with_last_copies()).status is HealthStatus.OK
