@@ -1,8 +1,9 @@
 """What happened to a block that is out of the ordinary: copied, found bad, moved, given up.
 
-Rows of `block_event`, soft (each NameNode remembers what it saw itself) and trimmed by age.  They
-are written in the transaction of what they tell of, so that a history never tells of something
-that did not happen.  That a block was created, and who acknowledged it, stands in its own row.
+Rows of `block_event`, soft (each NameNode remembers what it saw itself), bounded by age and by
+number.  They are written in the transaction of what they tell of, so that a history never tells of
+something that did not happen.  That a block was created, and who acknowledged it, stands in its
+own row.
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from dfs.base.ids import BlockId, Generation, NodeId
 from dfs.base.states import BlockState, ReplicaState
 from dfs.meta.tables import BLOCK_EVENT
 from dfs.meta.txn import Txn
+from dfs.meta.writer import Writer
 
 NOBODY: Final = NodeId(0)  # of an event that is of no node in particular
 READ_MAX: Final = 1_000
-TRIM_ROWS_MAX: Final = 10_000
+EVENTS_MAX: Final = 1_000_000  # some 200 MB; the oldest go first
+TRIM_ROWS_MAX: Final = 10_000  # a step: the writer serves others in between
+TRIM_STEPS_MAX: Final = 20
 _ACTOR_MAX: Final = 64  # characters, as the table has room for
 _DETAIL_MAX: Final = 255
 _ID_STEPS_PER_MS: Final = 1024  # ids go on growing though the table was trimmed bare
@@ -117,15 +121,32 @@ def read(
     return tuple(_event(row) for row in reversed(connection.execute(wanted).all()))
 
 
-def trim(txn: Txn, *, older_than_ms: int) -> int:
-    """Forget events before that time, a bounded number of them; how many went."""
-    old = (
-        select(BLOCK_EVENT.c.id)
-        .where(BLOCK_EVENT.c.at_ms < older_than_ms)
-        .order_by(BLOCK_EVENT.c.at_ms)
-        .limit(TRIM_ROWS_MAX)
-    )
-    ids = list(txn.connection.execute(old).scalars())
+def trim(writer: Writer, *, older_than_ms: int, events_max: int = EVENTS_MAX) -> int:
+    """Forget events before that time, and the oldest of too many, in small steps; how many went.
+
+    A bounded number of steps: what is left goes at the next call.
+    """
+    gone = 0
+    for _ in range(TRIM_STEPS_MAX):
+        went = writer.submit(
+            lambda txn: trim_step(txn, older_than_ms=older_than_ms, events_max=events_max)
+        )
+        gone += went
+        if not went:
+            break
+    return gone
+
+
+def trim_step(txn: Txn, *, older_than_ms: int, events_max: int = EVENTS_MAX) -> int:
+    """One step of that; how many went, 0 when nothing is left to do."""
+    oldest, events = select(BLOCK_EVENT.c.id), func.count(BLOCK_EVENT.c.block)
+    too_many = txn.connection.execute(select(events)).scalar_one() - events_max
+    if too_many > 0:
+        going = oldest.order_by(BLOCK_EVENT.c.id).limit(min(too_many, TRIM_ROWS_MAX))
+    else:
+        is_old = BLOCK_EVENT.c.at_ms < older_than_ms
+        going = oldest.where(is_old).order_by(BLOCK_EVENT.c.at_ms).limit(TRIM_ROWS_MAX)
+    ids = list(txn.connection.execute(going).scalars())
     txn.drop_soft(BLOCK_EVENT, *((number,) for number in ids))
     return len(ids)
 

@@ -246,7 +246,7 @@ class StrayRow(Base):
 class BlockEventRow(Base):
     """Something out of the ordinary that happened to a block: for its history.
 
-    V1  soft and trimmed by age; ids grow with time.
+    V1  soft and trimmed by age and number; ids grow with time.
     """
 
     __tablename__ = "block_event"

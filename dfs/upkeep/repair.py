@@ -229,7 +229,7 @@ class RepairJob:
         if now_s - self._trimmed_s >= TRIM_EVERY_S:
             self._trimmed_s = now_s
             older_than_ms = parts.clock.now_ms() - self._history_keep_ms
-            parts.writer.submit(lambda txn: trim(txn, older_than_ms=older_than_ms))
+            trim(parts.writer, older_than_ms=older_than_ms)
 
     # ---- what operators ask and set
 
