@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "integrity"
 LEVEL_ALREADY: Final = "to level them closer, give a smaller --threshold (percent, like 0.1)"
-PLAN_HEADINGS: Final = ("BLOCK", "FILE", "PART", "FROM", "TO", "SIZE")
+PLAN_HEADINGS: Final = ("BLOCK", "PART", "FROM", "TO", "SIZE", "FILE")
 SHARE_HEADINGS: Final = ("NODE", "USE%", "USED", "TOTAL", "STANDS", "ABOVE MEAN", "WHY")
 DISK_HEADINGS: Final = ("NODE", "DISK", "STATE", "USED", "FREE", "USE%", "LEVELLING")
 BAD_ENDS: Final = ("stuck", "stopped")
@@ -136,12 +136,13 @@ def _dry_run(context: Context) -> int:
     if not context.out.text:
         return EXIT_DONE
     if plan.moves:
-        with context.out.table(PLAN_HEADINGS, right=(0, 1, 2, 5)) as table:
+        with context.out.table(PLAN_HEADINGS, right=(0, 1, 4)) as table:
             for move in plan.moves:
                 block = move.block
-                cells = (str(block.block), str(block.file), str(block.number))
+                cells = (str(block.block), str(block.number))
                 ends = (node_name(NodeId(move.source)), node_name(NodeId(move.target)))
-                table.row(None, *cells, *ends, format_size(move.size_bytes))
+                file = move.path or f"inode {block.file}"
+                table.row(None, *cells, *ends, format_size(move.size_bytes), file)
         context.out.line()
     context.out.line(plan.words)
     context.out.line(

@@ -335,6 +335,7 @@ class NamenodeProcess:
             has_more=lambda report: report.more,
         )
         health.late.block_paths = paths_of_blocks
+        self.upkeep.balance.block_paths = paths_of_blocks
         health.late.probe = self.nodes.sweep.run_once
         health.late.failed_jobs = lambda: failed_jobs(schedule.results())
 

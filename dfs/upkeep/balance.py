@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
+from sqlalchemy import Connection
 
 from dfs.base.clock import Clock
 from dfs.base.errors import BadRequest, JobConflict
@@ -99,10 +100,18 @@ class BalanceReport:
         return bool(self.moved or self.failed or self.ended)
 
 
+BlockPaths = Callable[[Connection, Sequence[BlockId]], Mapping[BlockId, str]]
+
+
 class Balancer:
-    """See the module.  `run_once` by one thread at a time; the rest is safe to share."""
+    """See the module.  `run_once` by one thread at a time; the rest is safe to share.
+
+    Attributes:
+        block_paths: what people call blocks; the composition root fills it in.
+    """
 
     def __init__(self, parts: BalanceParts) -> None:
+        self.block_paths: BlockPaths = lambda _connection, _blocks: {}
         self._parts = parts
         self._moves = Moves(parts.mover, clock=parts.clock, at_once=parts.config.moves_at_once)
         self._allowance = Allowance(parts.clock, keep_s=max(1.0, 2 * parts.repair.interval_s))
@@ -233,6 +242,9 @@ class Balancer:
                 for node in balance.givers
             }
         plan = plan_moves(balance, samples, self._standings(views), moves_max=DRY_RUN_MOVES_MAX)
+        with self._parts.reader.view() as connection:
+            moving = [move.block.truth.block for move in plan.moves]
+            paths = self.block_paths(connection, moving)
         return BalancePlanReply(
             threshold_percent=threshold,
             mean_percent=round(100 * balance.mean, 6),
@@ -241,6 +253,7 @@ class Balancer:
             moves=[
                 PlannedMove(
                     block=move.block.name,
+                    path=paths.get(move.block.truth.block, ""),
                     source=move.source,
                     target=move.target,
                     size_bytes=move.size_bytes,

@@ -54,9 +54,10 @@ class BalanceReply(Reply, frozen=True, kw_only=True):
 
 
 class PlannedMove(msgspec.Struct, frozen=True, kw_only=True):
-    """A block that would move."""
+    """A block that would move, and a path of a file that it is in ("": of none)."""
 
     block: BlockName
+    path: str = ""
     source: int
     target: int
     size_bytes: int

@@ -140,15 +140,22 @@ def test_a_dry_run_is_a_table_and_totals(console: Console, namenode: FakeNamenod
         mean_percent=43.0,
         total_bytes=40 * MiB,
         planned_bytes=8 * MiB,
-        moves=[PlannedMove(block=a_name(12), source=1, target=3, size_bytes=8 * MiB, reason="why")],
+        moves=[
+            PlannedMove(
+                block=a_name(12), path=path, source=1, target=3, size_bytes=8 * MiB, reason="why"
+            )
+            for path in ("/data/a b", "")
+        ],
         nodes=SHARES,
         words="not within 10 % of the mean 43 %: dn-1 is at 60 %",
     )
     namenode.answer_with(routes.BALANCE_PLAN, lambda _request: plan)
     ran = console.admin("rebalance", "--dry-run")
     assert ran.code == 0
-    assert ran.out.splitlines()[1].split() == ["12", "7", "0", "dn-1", "dn-3", "8", "MiB"]
-    assert "1 move planned, 8 MiB of 40 MiB to move" in ran.out
+    _, named, nameless, *_ = ran.out.splitlines()
+    assert named.split() == ["12", "0", "dn-1", "dn-3", "8", "MiB", "/data/a", "b"]
+    assert nameless.endswith("inode 7")
+    assert "2 moves planned, 8 MiB of 40 MiB to move" in ran.out
     assert "dn-1: no block of it is known" in ran.out
     assert console.admin("rebalance", "--dry-run", "--json").json["planned_bytes"] == 8 * MiB
 

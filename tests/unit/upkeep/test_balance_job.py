@@ -337,6 +337,13 @@ def test_a_dry_run_moves_nothing(balancer: Balancer, cluster: PlayedCluster) -> 
     assert balancer.status().state == "idle"
 
 
+def test_a_dry_run_says_which_files_would_move(balancer: Balancer, cluster: PlayedCluster) -> None:
+    cluster.store(1, count=60, node=1)
+    balancer.block_paths = lambda _connection, blocks: {each: f"/f{each}" for each in blocks}
+    plan = balancer.plan(BalanceRequest())
+    assert {move.path for move in plan.moves} == {f"/f{move.block.block}" for move in plan.moves}
+
+
 def test_where_nodes_stand_is_said_before_anything_was_started(
     balancer: Balancer, cluster: PlayedCluster
 ) -> None:
