@@ -1,0 +1,164 @@
+"""Pure: which files of a put go together into packs, and which of a read lie close together.
+
+Writing: a pack takes the files that follow each other, as long as it and its table of contents
+have room; files of a directory thus lie side by side, as they will be read.  An empty file takes a
+place among them and no room.
+
+Reading: a *run* is what one conversation with one DataNode fetches - stretches of one window, in
+the order of the block, those that lie near each other as one range, for a DataNode reads and
+verifies 256 KiB at a time anyway.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from dfs.base.checksum import CHUNK_SIZE_BYTES
+from dfs.base.units import MiB
+from dfs.wire.packs import entry_bytes_max, table_has_room
+
+# One commit carries the files of some packs in JSON, where a byte of a path may take six; with
+# this much of paths it stays well below what a NameNode takes in one request.
+TABLE_BYTES_WANTED: Final = 1 * MiB
+
+GAP_BYTES_MAX: Final = CHUNK_SIZE_BYTES
+RUN_BYTES_MAX: Final = 8 * MiB
+RUN_RANGES_MAX: Final = 1_000
+
+
+class Sized(Protocol):
+    """A file to be put."""
+
+    @property
+    def remote(self) -> str:
+        """Its path in DFS."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it is."""
+        ...
+
+
+F = TypeVar("F", bound=Sized)
+
+
+def divide(files: Iterable[F], *, file_bytes_max: int) -> tuple[list[F], list[F]]:
+    """The files that go into packs, and those that go by themselves: the large, and a lone one."""
+    small: list[F] = []
+    alone: list[F] = []
+    for file in files:
+        (small if file.size_bytes <= file_bytes_max else alone).append(file)
+    if len(small) < 2:
+        return [], small + alone
+    return small, alone
+
+
+def plan_packs(files: Iterable[F], *, pack_bytes: int) -> Iterator[list[F]]:
+    """The files in runs, each of which is one pack: at most `pack_bytes` long, unless one is."""
+    pack: list[F] = []
+    length = table = 0
+    for file in files:
+        size, entry = file.size_bytes, entry_bytes_max(file.remote)
+        if pack and (
+            length + size > pack_bytes
+            or table + entry > TABLE_BYTES_WANTED
+            or not table_has_room(len(pack) + 1, table + entry)
+        ):
+            yield pack
+            pack, length, table = [], 0, 0
+        pack.append(file)
+        length += size
+        table += entry
+    if pack:
+        yield pack
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch that is wanted: of which file, and where it lies.
+
+    Args:
+        file: the caller's number of the file.
+        window: the caller's number of the window it lies in, which is in one block.
+        offset: in the block.
+    """
+
+    file: int
+    window: int
+    offset: int
+    length_bytes: int
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the block."""
+        return self.offset + self.length_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Parts of one window in the order of their offsets, and the ranges that cover them."""
+
+    window: int
+    parts: tuple[Part, ...]
+    ranges: tuple[tuple[int, int], ...]
+
+
+def plan_runs(parts: Iterable[Part]) -> list[Run]:
+    """The runs that fetch all parts, window by window."""
+    ordered = sorted(parts, key=lambda part: (part.window, part.offset, part.end))
+    runs: list[Run] = []
+    begun: list[Part] = []
+    ranges: list[tuple[int, int]] = []  # (begin, end)
+    for part in ordered:
+        if begun and (part.window != begun[0].window or _is_full(ranges, part)):
+            runs.append(_run(begun, ranges))
+            begun, ranges = [], []
+        begun.append(part)
+        if ranges and part.offset - ranges[-1][1] <= GAP_BYTES_MAX:
+            ranges[-1] = ranges[-1][0], max(ranges[-1][1], part.end)
+        else:
+            ranges.append((part.offset, part.end))
+    if begun:
+        runs.append(_run(begun, ranges))
+    return runs
+
+
+def _is_full(ranges: Sequence[tuple[int, int]], part: Part) -> bool:
+    """Whether a part is better fetched by another run.  One that overlaps stays with its like."""
+    begin, end = ranges[0][0], ranges[-1][1]
+    if part.offset < end:
+        return False
+    return part.end - begin > RUN_BYTES_MAX or len(ranges) >= RUN_RANGES_MAX
+
+
+def _run(parts: Sequence[Part], ranges: Sequence[tuple[int, int]]) -> Run:
+    lengths = tuple((begin, end - begin) for begin, end in ranges)
+    return Run(parts[0].window, tuple(parts), lengths)
+
+
+def slices(
+    parts: Sequence[Part], pieces: Iterable[tuple[int, bytes]]
+) -> Iterator[tuple[Part, memoryview]]:
+    """The content of each part, as soon as the last byte of it came.
+
+    Args:
+        parts: in the order of their offsets.
+        pieces: `(offset, bytes)` of what was fetched, in the order of their offsets; what no part
+            needs may be among it.
+    """
+    waiting = iter(parts)
+    part = next(waiting, None)
+    held, base = b"", 0
+    for offset, data in pieces:
+        if held and base + len(held) == offset:
+            data, offset = held + data, base
+        view, end = memoryview(data), offset + len(data)
+        while part is not None and part.end <= end:
+            assert part.offset >= offset, "a part was not fetched"
+            yield part, view[part.offset - offset : part.end - offset]
+            part = next(waiting, None)
+        if part is None:
+            return
+        base = max(part.offset, offset)
+        held = data[base - offset :] if base < end else b""
