@@ -7,7 +7,8 @@ One block, several generations (decided under the block's lock, once when the wr
 again when it ends):
 
     higher than stored          accepted; the older stays beside it until it is deleted
-    equal, same length and hash success, nothing is written
+    equal, same length and hash success, nothing is written; but where only a disk that takes no
+                                writes has it, it is stored on another
     equal, other bytes          BlockConflict
     lower                       StaleGeneration
 

@@ -413,8 +413,22 @@ class BlockStore:
         return self._holdings.lock_of(name)
 
     def admit(self, name: BlockName) -> CatalogRow | None:
-        """The replacement rule over all volumes; the caller holds the lock.  See `find_stored`."""
-        return find_stored(self._holdings.rows_of(name.block), name)
+        """The replacement rule over all volumes; the caller holds the lock.  See `find_stored`.
+
+        A copy on a disk that takes no writes any more is no reason not to store it on another.
+        """
+        stored = find_stored(self._holdings.rows_of(name.block), name)
+        if stored is None or self.failing(name) is None:
+            return stored
+        others = any(volume.state is VolumeState.ONLINE for volume in self._volumes)
+        return None if others else stored
+
+    def failing(self, name: BlockName) -> CatalogRow | None:
+        """The row of this very generation, if only disks that take no writes have it."""
+        found = self._holdings.find(name)
+        if found is None or found[1].state not in READABLE:
+            return None
+        return None if found[0].state is VolumeState.ONLINE else found[1]
 
     def stored(self, volume: Volume, row: CatalogRow) -> None:
         """A block was published and recorded."""

@@ -50,6 +50,10 @@ class Shelf(Protocol):
         """The stored row of this very generation, or None if it may be written."""
         ...
 
+    def failing(self, name: BlockName) -> CatalogRow | None:
+        """The row of this very generation, if only disks that take no writes have it."""
+        ...
+
     def stored(self, volume: Volume, row: CatalogRow) -> None:
         """A block was published and recorded."""
         ...
@@ -197,6 +201,9 @@ class BlockWriter:
             if stored is not None:
                 self._compare(stored.truth, truth)
             else:
+                elsewhere = self._shelf.failing(self._name)
+                if elsewhere is not None:
+                    self._compare(elsewhere.truth, truth)
                 self._publish(truth)
         self.close()
         return truth

@@ -203,7 +203,7 @@ class _Desk:
         if source is None:
             self._defer(block, urgency, BUSY_SOURCES)
             return frozenset()
-        target, refusals = self._target(block, found, coming)
+        target, refusals = self._target(block, found, coming, source)
         if target is None:
             self._defer(block, urgency, self._why_nowhere(refusals), refusals)
             return frozenset()
@@ -237,26 +237,26 @@ class _Desk:
         return view.usage.in_flight if view else 0
 
     def _target(
-        self, block: KeptBlock, found: Assessment, coming: frozenset[NodeId]
+        self, block: KeptBlock, found: Assessment, coming: frozenset[NodeId], source: NodeId
     ) -> tuple[NodeId | None, tuple[Refusal, ...]]:
         """A node that holds nothing of the block, on another rack if there is one with room.
 
-        One whose copy is bad is the last resort: the bad file stays in its quarantine.
+        Else one whose copy is on a failing disk: it stores another on a disk in order.  One whose
+        copy is bad is the last resort: the bad file stays in its quarantine.
         """
         failed = self._view.pending.failed_targets.get(block.truth.block, frozenset())
         holders = frozenset(copy.node for copy in block.copies)
+        failing = _on_failing_disks(block) - {source}
         crowded = self._crowded(frozenset(found.counting) | coming)
         doubted = self._doubted
         spread_only = found.repair is RepairClass.MISPLACED
         refusals: tuple[Refusal, ...] = ()
-        for spared in (frozenset[NodeId](), frozenset(found.bad)):
+        for spared in dict.fromkeys((frozenset[NodeId](), failing, failing | set(found.bad))):
             shut = (holders - spared) | coming | failed | self._busy_targets | doubted
             for away_from in (crowded, frozenset[NodeId]())[: 1 if spread_only else 2]:
                 target, refusals = self._place(block.truth.length_bytes, shut | away_from)
                 if target is not None:
                     return target, refusals
-            if not found.bad:
-                break
         return None, refusals
 
     def _place(
@@ -311,6 +311,14 @@ def _source_ranks(block: KeptBlock, found: Assessment, view: ClusterView) -> dic
         else:
             ranks[node] = 0
     return ranks
+
+
+def _on_failing_disks(block: KeptBlock) -> frozenset[NodeId]:
+    return frozenset(
+        copy.node
+        for copy in block.copies
+        if copy.state is ReplicaState.FAILING and copy.generation == block.truth.generation
+    )
 
 
 def _drops(view: ClusterView, deferrals: list[Deferral]) -> Iterable[DropReplica]:

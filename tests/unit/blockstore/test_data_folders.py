@@ -10,16 +10,18 @@ import pytest
 
 from dfs.base.errors import (
     BadConfig,
+    BlockConflict,
     DiskFull,
     FolderInUse,
     ForeignFolder,
     LocalIoError,
     NodeNotJoined,
+    StaleGeneration,
     VolumeReadOnly,
 )
 from dfs.base.events import Event, SilentEmitter
 from dfs.base.records import VolumeStatus
-from dfs.base.states import VolumeState
+from dfs.base.states import StoredState, VolumeState
 from dfs.base.units import MiB
 from dfs.blockstore.disk import Disk, Space
 from dfs.blockstore.identity import NodeIdentity
@@ -288,6 +290,30 @@ def test_failed_call_fails_the_block_and_closes_only_its_volume(
         rig.store.delete(block_name(1))
 
 
+def test_block_of_a_failed_disk_is_stored_again_on_another(
+    rig: DiskRig, two_disks: FailingDisk
+) -> None:
+    rig.put(block_name(1), b"hello")
+    two_disks.call = "fsync"
+    with pytest.raises(VolumeReadOnly):
+        rig.put(block_name(2), b"more")
+    two_disks.call = ""
+    (told,) = rig.store.stock(after=None, limit=10)
+    assert told.state is StoredState.FAILING
+    with pytest.raises(BlockConflict):
+        rig.put(block_name(1), b"other")
+    rig.put(block_name(1), b"hello")
+    for _ in range(2):
+        (told,) = rig.store.stock(after=None, limit=10)
+        assert (told.state, told.volume) == (StoredState.FINAL, rig.store.volumes()[0].volume)
+        rig.put(block_name(1), b"hello")  # it is there already
+    assert rig.get(block_name(1)) == b"hello"
+    rig.reopen()
+    assert [entry.state for entry in rig.store.stock(after=None, limit=10)] == [StoredState.FINAL]
+    assert rig.store.delete(block_name(1))
+    assert rig.store.entry(block_name(1)) is None
+
+
 def test_failed_write_behind_fails_the_block(rig: DiskRig, two_disks: FailingDisk) -> None:
     two_disks.call = "fdatasync"
     with pytest.raises(VolumeReadOnly):
@@ -321,11 +347,15 @@ def test_free_room_counts_only_disks_that_take_writes(rig: DiskRig, two_disks: F
 
 def test_replacement_rule_holds_across_disks(rig: DiskRig, two_disks: FailingDisk) -> None:
     rig.put(block_name(1, 5), b"on the roomier")
+    with rig.store.begin(block_name(1, 5), path="/x", length_max=99, length=14) as writer:
+        assert writer.already
     two_disks.call = "write"
     with pytest.raises(VolumeReadOnly):
         rig.put(block_name(9), b"closes it")
-    with rig.store.begin(block_name(1, 5), path="/x", length_max=99, length=14) as writer:
-        assert writer.already
+    with pytest.raises(StaleGeneration):
+        rig.put(block_name(1, 4), b"older")
+    with pytest.raises(BlockConflict):
+        rig.put(block_name(1, 5), b"other bytes")
 
 
 def _room(volume: VolumeStatus) -> int:

@@ -1,14 +1,16 @@
 """Repair over thousands of random clusters: it converges, and nothing is ever endangered by it."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from dfs.base.states import NodeDuty, NodeState
+from dfs.base.states import NodeDuty, NodeState, ReplicaState
 from dfs.blocks.redundancy import BlockHealth
 from dfs.upkeep.repair_plan import RepairPlan
 from dfs.upkeep.steps import CopyBlock, DropReplica
-from tests.unit.upkeep.paper_cluster import LIMITS, PaperCluster, plan
+from tests.builders import a_node
+from tests.unit.upkeep.paper_cluster import LIMITS, PaperCluster, a_block, a_view, plan
 
 SEEDS_PER_CASE = 125
 STORMY_ROUNDS = 8
@@ -107,3 +109,16 @@ def test_a_drop_is_performed_only_while_enough_sure_copies_stay() -> None:
             drops += isinstance(step, DropReplica)
             cluster.perform(step)
     assert drops > 100
+
+
+def test_copy_on_a_failing_disk_is_replaced_on_the_good_disk_of_the_same_node() -> None:
+    """Of two nodes there is no other; the copy never comes from where it goes to."""
+    block = a_block(1, 2, {1: ReplicaState.LIVE, 2: ReplicaState.FAILING})
+    (step,) = plan(a_view([a_node(1), a_node(2)], [block])).copies
+    assert (step.source, step.target) == (1, 2)
+    (step,) = plan(a_view([a_node(1), a_node(2), a_node(3)], [block])).copies
+    assert (step.source, step.target) == (1, 3), "a node without any copy is the better place"
+    worn = replace(a_node(2), writable_volumes=0)
+    assert not plan(a_view([a_node(1), worn], [block])).copies
+    only = a_block(1, 1, {1: ReplicaState.FAILING})
+    assert not plan(a_view([a_node(1)], [only])).copies
