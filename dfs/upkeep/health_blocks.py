@@ -248,9 +248,9 @@ def metadata_backup_late(facts: HealthFacts) -> Found:
     if age_s <= facts.config.health.backup_late_s:
         return well(f"the last backup of the metadata is {format_duration(age_s)} old")
     return warning(
-        f"the last backup of the metadata is {format_duration(age_s)} old",
+        f"the last backup of the metadata is {format_duration(age_s)} old;"
+        " docs/operate.md, Back up, says how to make one",
         count=1,
-        then="dfs-admin backup",
     )
 
 
