@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from dfs.base.errors import BadRequest
 from dfs.base.ids import NodeId, node_name
 from dfs.base.units import format_size
 from dfs.cli import render
@@ -102,6 +103,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _fsck(context: Context) -> int:
     if context.args.metadata:
+        _require_nothing_else(context.args)
         return _metadata(context)
     path = context.remote(context.args.path) if context.args.path else "/"
     usual, reserved = Sum(), Sum()
@@ -116,6 +118,21 @@ def _fsck(context: Context) -> int:
     assert last is not None
     screen.end(usual, reserved, last)
     return usual.exit_code()
+
+
+def _require_nothing_else(args: argparse.Namespace) -> None:
+    """Refuse what would be ignored.
+
+    Raises:
+        BadRequest: a path, or how to show files, with --metadata.
+    """
+    shown = (("--files", args.files), ("--blocks", args.blocks), ("--locations", args.locations))
+    given = [args.path] if args.path else [flag for flag, is_given in shown if is_given]
+    if given:
+        raise BadRequest(
+            f"--metadata checks all of the NameNode's tables: {given[0]} does not go with it",
+            hint="dfs-admin fsck --metadata, or dfs-admin fsck PATH without --metadata",
+        )
 
 
 def _pages(context: Context, path: str) -> Iterator[FsckReply]:
@@ -143,25 +160,35 @@ class _Screen:
         self._listed = 0
         self._begun = False
         self._counting = context.out.wants_progress
+        self._so_far = Sum()
 
     def __enter__(self) -> _Screen:
         return self
 
-    def __exit__(self, *unused: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *unused: object) -> None:
+        """A page that could not be had ends the document: it stays one, and says so."""
         self._wipe()
+        is_document = self._begun and self._out.as_json and not self._out.quiet
+        if failure is not None and is_document and not issubclass(failure, OSError):
+            self._close({"complete": False, "totals": self._so_far.json()})
+
+    def _close(self, rest: dict[str, render.Json]) -> None:
+        lines = json.dumps(rest, ensure_ascii=False, indent=2)[1:]
+        self._out.stdout.write(f"\n],{lines}\n")
 
     def page(self, files: list[FileCheck], so_far: Sum) -> None:
         """More files."""
         self._wipe()
         if not self._begun and self._out.as_json and not self._out.quiet:
             self._out.stdout.write(f'{{"path": {json.dumps(self._path)}, "files": [')
+        self._so_far = so_far
         self._begun = True  # a path that is refused leaves no half of a document
         for file in files:
             self._file(file)
         if self._counting:
-            said = (
-                f"fsck: {so_far.files:,} files, {so_far.blocks:,} blocks, {so_far.ill:,} not well"
-            )
+            files = render.count(so_far.files, "file")
+            blocks = render.count(so_far.blocks, "block")
+            said = f"fsck: {files}, {blocks}, {so_far.ill:,} not well"
             self._out.stderr.write(f"\r\x1b[K{said}")
             self._out.stderr.flush()
 
@@ -197,14 +224,14 @@ class _Screen:
         """The totals."""
         if self._out.as_json:
             if not self._out.quiet:
-                rest = {
+                rest: dict[str, render.Json] = {
+                    "complete": True,
                     "totals": usual.json(),
                     "reserved": reserved.json(),
                     "under_construction": last.under_construction,
                     "strays": last.strays,
                 }
-                lines = json.dumps(rest, ensure_ascii=False, indent=2)[1:]
-                self._out.stdout.write(f"\n],{lines}\n")
+                self._close(rest)
             return
         if self._listed:
             self._out.line()
@@ -212,9 +239,13 @@ class _Screen:
             self._out.line(line)
 
     def _summary(self, usual: Sum, reserved: Sum, last: FsckReply) -> Iterator[str]:
-        yield (
-            f"{self._path}: {render.count(usual.files, 'file')},"
+        directories = (
             f" {render.count(usual.directories, 'directory', 'directories')},"
+            if usual.directories
+            else ""
+        )
+        yield (
+            f"{self._path}: {render.count(usual.files, 'file')},{directories}"
             f" {render.count(usual.blocks, 'block')}, {format_size(usual.size_bytes)}"
         )
         for health in ORDER:
@@ -233,7 +264,7 @@ class _Screen:
         if reserved.blocks:
             healths = ", ".join(f"{_plain(h)} {n}" for h, n in reserved.blocks_by_health.items())
             yield f"  reserved (canaries, broken on purpose): {healths}"
-        yield f"the files below {self._path} are {self._verdict(usual)}"
+        yield f"{self._path} is {self._verdict(usual)}"
 
     def _verdict(self, usual: Sum) -> str:
         match usual.exit_code():
@@ -242,7 +273,7 @@ class _Screen:
             case 1:
                 return "whole, but less safe than wanted; see: dfs-admin repair status"
             case _:
-                return "NOT all whole; see: dfs-admin explain repair PATH, docs/recover.md"
+                return "NOT whole; see: dfs-admin explain repair PATH, docs/recover.md"
 
 
 def _plain(health: str) -> str:

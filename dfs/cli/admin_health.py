@@ -65,12 +65,31 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _health(context: Context) -> int:
     try:
         if context.args.history:
+            _require_whole(context.args)
             return _history(context)
         report = _ask(context)
         chosen = _chosen(report, context.args.check, context.args.ignore)
     except DfsError as exc:
         return _say_unknown(context, exc)
     return _say(context, report, chosen)
+
+
+def _require_whole(args: argparse.Namespace) -> None:
+    """Refuse what would be ignored: what is kept are reports of all checks, as they were then.
+
+    Raises:
+        BadRequest: with --history, which knows only whole reports.
+    """
+    for flag, is_given in (
+        ("--check", args.check),
+        ("--ignore", args.ignore),
+        ("--probe", args.probe),
+    ):
+        if is_given:
+            raise BadRequest(
+                f"{flag} does not go with --history, which shows whole reports",
+                hint="what fired then, check by check: dfs-admin health --history --json",
+            )
 
 
 def _ask(context: Context) -> HealthReport:

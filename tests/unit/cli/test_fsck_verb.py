@@ -112,7 +112,7 @@ def test_fsck_names_what_is_not_well_with_nodes_states_and_reason(
     assert "  under-replicated: 1 block, 1 file" in lines
     assert "  being written: 1 file (no name yet)" in lines
     assert "  strays: 2 block files that are copies of nothing" in lines
-    assert lines[-1].startswith("the files below /data are whole, but less safe")
+    assert lines[-1].startswith("/data is whole, but less safe")
     assert namenode.last(routes.FSCK.path)["path"] == "/data"
 
 
@@ -124,6 +124,46 @@ def test_fsck_says_when_copies_were_verified_if_asked(
     console.admin("fsck", "--files", "--blocks")
     asked = namenode.last(routes.FSCK.path)
     assert (asked["healthy"], asked["blocks"]) == (True, True)
+
+
+def test_fsck_of_one_file_speaks_of_a_file(console: Console, namenode: FakeNamenode) -> None:
+    counts = {"healthy": 1}
+    of = FsckTotals(
+        files=1, size_bytes=2048, blocks=1, files_by_health=counts, blocks_by_health=counts
+    )
+    serve(namenode, FsckReply(files=[], totals=of, reserved=FsckTotals(), next=""))
+    lines = console.admin("fsck", "/data/f").out.splitlines()
+    assert lines == [
+        "/data/f: 1 file, 1 block, 2 KiB",
+        "  healthy:          1 block, 1 file",
+        "/data/f is healthy",
+    ]
+
+
+def test_fsck_for_programs_stays_a_document_when_a_page_cannot_be_had(
+    console: Console, namenode: FakeNamenode
+) -> None:
+    def answer(request: FsckRequest, _me: str) -> object:
+        if request.cursor:
+            raise PathNotFound("/data is gone")
+        return page(a_file("/data/f", "missing"), of=totals("missing"), to="1")
+
+    namenode.serve(routes.FSCK, answer)
+    ran = console.admin("fsck", "/data", "--json")
+    assert ran.code == 3
+    assert [file["path"] for file in ran.json["files"]] == ["/data/f"]
+    assert ran.json["complete"] is False
+    assert "is gone" in ran.err
+
+
+@pytest.mark.parametrize("extra", ["/data", "--files", "--blocks", "--locations"])
+def test_fsck_of_the_metadata_refuses_what_it_would_ignore(
+    console: Console, namenode: FakeNamenode, extra: str
+) -> None:
+    ran = console.admin("fsck", "--metadata", extra)
+    assert ran.code == 2
+    assert f"{extra} does not go with it" in ran.err
+    assert routes.INVARIANTS.path not in [path for path, _ in namenode.asked]
 
 
 def test_fsck_for_programs_is_one_document_however_many_pages(

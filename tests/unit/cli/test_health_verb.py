@@ -127,6 +127,16 @@ def test_health_history_is_a_table(console: Console, namenode: FakeNamenode) -> 
     assert len(console.admin("health", "--history", "--json").json) == 2
 
 
+@pytest.mark.parametrize("flag", [("--check", "nodes_down"), ("--ignore", "x"), ("--probe",)])
+def test_health_history_refuses_what_it_would_ignore(
+    console: Console, namenode: FakeNamenode, flag: tuple[str, ...]
+) -> None:
+    namenode.serve(routes.HEALTH_RUNS, lambda _q, _me: HealthRunsReply(runs=[]))
+    ran = console.admin("health", "--history", *flag)
+    assert ran.code == 3, "no state of the cluster was found out"
+    assert f"{flag[0]} does not go with --history" in ran.out
+
+
 def test_health_is_coloured_on_a_terminal_alone(console: Console, namenode: FakeNamenode) -> None:
     answer(namenode, DOWN)
     assert "\x1b[33mWARNING" in console.run(admin.PROGRAM, "health", terminal=True).out
@@ -138,8 +148,6 @@ def test_health_is_coloured_on_a_terminal_alone(console: Console, namenode: Fake
     sorted({check.next for _, facts, *_ in FIRES for check in judge(facts).checks if check.next}),
 )
 def test_command_that_a_check_says_to_type_next_exists(command: str) -> None:
-    if command == "dfs-admin backup":
-        pytest.skip("comes with the verb that first writes when the last backup was")
     program, *words = command.split()
     assert program == "dfs-admin"
     parse(admin.PROGRAM, words)
