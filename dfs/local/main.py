@@ -21,7 +21,7 @@ from dfs.base.clock import SystemClock
 from dfs.base.entropy import SystemRandom
 from dfs.base.errors import DfsError
 from dfs.base.units import parse_size
-from dfs.local.cluster import LocalCluster
+from dfs.local.cluster import DATANODES_MAX, LocalCluster
 from dfs.local.demo import DemoOptions, run_demo
 from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED, exit_code
 
@@ -40,7 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dfs-local {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     up = _verb(verbs, "up", "start the cluster; make it first where there is none")
-    up.add_argument("--datanodes", type=int, metavar="N", help="at least so many (new cluster: 3)")
+    up.add_argument(
+        "--datanodes", type=_datanodes, metavar="N", help="at least so many (new cluster: 3)"
+    )
     up.add_argument("--namenodes", type=int, default=1, choices=[1], help="1 (more need failover)")
     _verb(verbs, "down", "stop every daemon; what they store stays")
     status = _verb(verbs, "status", "name, role, state, pid and address of every daemon")
@@ -61,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--keep", action="store_true", help="leave the cluster running, and its files"
     )
     return parser
+
+
+def _datanodes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= DATANODES_MAX:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {DATANODES_MAX}, not {text}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
