@@ -143,6 +143,7 @@ def token(
     cluster: str = CLUSTER,
     key: BlockKey = KEY,
     peers: Iterable[pb.Target] = (),
+    window: tuple[int, int] | None = None,
 ) -> bytes:
     """What a NameNode would sign."""
     return sign_token(
@@ -159,6 +160,7 @@ def token(
             length_max,
             digest_path(path),
             b"".join(digest_peer(each.node, each.address) for each in peers),
+            window,
         ),
         key,
     )

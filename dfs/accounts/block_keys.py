@@ -45,12 +45,14 @@ class TokenWish:
     """One block of a batch of tokens.
 
     `length_max_bytes`, `path` and `peers` bind what an upload may do; a reader's are not looked at.
+    `window` binds a reader to an `(offset, length)` of the block.
     """
 
     name: BlockName
     length_max_bytes: int
     path: str
     peers: tuple[NodeAddress, ...] = ()  # whom the DataNode may connect to for it
+    window: tuple[int, int] | None = None  # None: the whole block
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ class BlockKeys:
             length_max_bytes=wish.length_max_bytes,
             path_digest=digest_path(wish.path),
             peer_digests=b"".join(digest_peer(each.node, each.grpc) for each in wish.peers),
+            window=wish.window,
         )
         return sign_token(token, key)
 

@@ -10,11 +10,11 @@ from dfs.accounts.block_keys import BlockKeys, TokenWish
 from dfs.accounts.permissions import Access
 from dfs.base.errors import DfsError, IsADirectory, LimitExceeded
 from dfs.base.ids import BlockId, InodeId
-from dfs.base.records import LocatedExtent, LocatedFile, NodeView, Principal
+from dfs.base.records import BlockTruth, LocatedExtent, LocatedFile, NodeView, Principal
 from dfs.blocks.blockmap import LocatedBlock, locate
 from dfs.meta.tables import EXTENT
 from dfs.namespace.batch import attempt
-from dfs.namespace.inode_rows import in_parts
+from dfs.namespace.inode_rows import Inode, in_parts
 from dfs.namespace.resolve import Place, Resolver
 from dfs.namespace.status import StatusView
 from dfs.settings.sections import LimitsConfig
@@ -49,14 +49,16 @@ class Locating:
         """The extents of each file, who holds them, and tokens to read them."""
         resolver = Resolver(connection, who, as_of=body.as_of)
         places: list[Outcome[Place]] = [
-            attempt(lambda path=path: _readable(resolver, path))  # type: ignore[misc]
+            attempt(lambda path=path: readable(resolver, path))  # type: ignore[misc]
             for path in body.paths
         ]
         found = [each.value for each in places if each.value is not None]
-        extents = _extents(connection, [place.inode.id for place in found], as_of=body.as_of)
+        extents = extents_of(connection, [place.inode.id for place in found], as_of=body.as_of)
         allowed = self._within_limit(found, extents)
         located = self._located(connection, who, allowed, extents)
-        return Outcomes(outcomes=[_answer(each, located, self._too_many()) for each in places])
+        return Outcomes(
+            outcomes=[_answer(each, located, too_many(self._extents_max)) for each in places]
+        )
 
     def _within_limit(
         self, places: Sequence[Place], extents: dict[InodeId, list[Any]]
@@ -71,11 +73,6 @@ class Locating:
             allowed.append(place)
         return allowed
 
-    def _too_many(self) -> DfsError:
-        return LimitExceeded(
-            f"one answer holds {self._extents_max} extents", hint="ask for fewer files at once"
-        )
-
     def _located(
         self,
         connection: Connection,
@@ -87,7 +84,14 @@ class Locating:
         nodes = {view.node: view for view in self._nodes()}
         blocks = locate(connection, wanted, nodes)
         wishes = [
-            TokenWish(blocks[BlockId(row.block)].name, 0, place.path)
+            TokenWish(
+                blocks[BlockId(row.block)].name,
+                0,
+                place.path,
+                window=window_of(
+                    row.block_offset, row.length_bytes, blocks[BlockId(row.block)].truth
+                ),
+            )
             for place in places
             for row in extents[place.inode.id]
         ]
@@ -105,17 +109,44 @@ class Locating:
         }
 
 
-def _readable(resolver: Resolver, path: str) -> Place:
+def too_many(extents_max: int) -> DfsError:
+    """Why a file is left out of an answer that is full."""
+    return LimitExceeded(
+        f"one answer holds {extents_max} extents", hint="ask for fewer files at once"
+    )
+
+
+def window_of(offset: int, length_bytes: int, truth: BlockTruth) -> tuple[int, int] | None:
+    """What a token for that stretch is bound to; none where it is all of the block."""
+    return None if length_bytes == truth.length_bytes else (offset, length_bytes)
+
+
+def readable(resolver: Resolver, path: str) -> Place:
+    """The file at a path.
+
+    Raises:
+        DfsError: there is none, or the caller may not read it.
+    """
     place = resolver.place(path)
-    if place.inode.is_directory:
-        raise IsADirectory(f"is a directory: {place.path}", hint="name a file")
-    resolver.require(place.inode, Access.READ, place.path)
+    require_readable(resolver, place.inode, place.path)
     return place
 
 
-def _extents(
+def require_readable(resolver: Resolver, inode: Inode, path: str) -> None:
+    """Refuse unless it is a file that the caller may read.
+
+    Raises:
+        IsADirectory, PermissionDenied: it is not.
+    """
+    if inode.is_directory:
+        raise IsADirectory(f"is a directory: {path}", hint="name a file")
+    resolver.require(inode, Access.READ, path)
+
+
+def extents_of(
     connection: Connection, inodes: Sequence[InodeId], *, as_of: int | None
 ) -> dict[InodeId, list[Any]]:
+    """The rows of the extents of each file in order, live or as they were after `as_of`."""
     found: dict[InodeId, list[Any]] = {inode: [] for inode in inodes}
     alive: ColumnElement[bool] = EXTENT.c.died_tx.is_(None)
     if as_of is not None:

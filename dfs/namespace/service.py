@@ -19,6 +19,7 @@ from dfs.namespace.explaining import Deciders, Explaining
 from dfs.namespace.keeping import Keeping
 from dfs.namespace.leases import LeaseClock
 from dfs.namespace.locating import Locating
+from dfs.namespace.locating_many import LocatingMany
 from dfs.namespace.lookup import Lookup
 from dfs.namespace.packing import Packing
 from dfs.namespace.trash import Trash
@@ -41,6 +42,7 @@ class Namespace:
     completing: Completing
     packing: Packing
     locating: Locating
+    locating_many: LocatingMany
     checking: Checking
     keeping: Keeping
     explaining: Explaining
@@ -96,6 +98,7 @@ def build_namespace(
             counts=counts, heard=heard, keys=keys, rng=rng, config=config, completing=completing
         ),
         locating=Locating(nodes=nodes, keys=keys, limits=config.limits),
+        locating_many=LocatingMany(nodes=nodes, keys=keys, limits=config.limits),
         checking=Checking(nodes=nodes, standings=worth),
         keeping=Keeping(standings=worth),
         explaining=Explaining(deciders),

@@ -79,8 +79,9 @@ class BlockService(DataNodeServicer):
     ) -> Iterator[pb.BlockChunk]:
         """Send verified bytes of the ranges asked."""
         with self._traffic.call("download"), self._watch.watching(context) as progressed:
-            name = self._gate.admit_reader(request.block)
             ranges = read_ranges(request)
+            # Its label names all that a block ever held.
+            name = self._gate.admit_reader(request.block, () if request.label else ranges)
             if request.label:
                 yield self._label(name)
             with self._disk.read(name, ranges) as pieces:
@@ -118,7 +119,7 @@ class BlockService(DataNodeServicer):
         """Say what is held of a block; with `verify`, after reading all of it."""
         del context
         with self._traffic.call("probe"):
-            name = self._gate.admit_reader(request.block)
+            name = self._gate.admit_probe(request.block)
             reply = self._verified(name) if request.verify else self._stored(name)
             reply.node = self._standing.node
             return reply

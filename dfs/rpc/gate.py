@@ -19,6 +19,7 @@ from dfs.wire.tokens import (
     Mode,
     check_peer,
     check_token,
+    check_window,
     digest_path,
     key_id_of,
     read_token,
@@ -63,11 +64,22 @@ class Gate:
         self._standing = standing
         self._block_bytes_max = block_bytes_max
 
-    def admit_reader(self, ref: pb.BlockRef) -> BlockName:
-        """The block, if the caller may read it.
+    def admit_reader(self, ref: pb.BlockRef, ranges: Sequence[tuple[int, int]]) -> BlockName:
+        """The block, if the caller may read those ranges of it (none: all of it, and its label).
 
         Raises:
             TokenRefused, BadRequest: see `dfs.wire.tokens` and `dfs.wire.codec`.
+        """
+        name = read_block_ref(ref)
+        if self._standing.tokens_required:
+            check_window(self._token(ref.token, name, READERS), ranges)
+        return name
+
+    def admit_probe(self, ref: pb.BlockRef) -> BlockName:
+        """The block, if the caller may read any of it: what is told is not its content.
+
+        Raises:
+            TokenRefused, BadRequest: as for a reader.
         """
         name = read_block_ref(ref)
         if self._standing.tokens_required:

@@ -115,6 +115,7 @@ def _bind_names(handlers: Handlers, names: Namespace) -> None:
     handlers.view(routes.DF, names.lookup.df)
     handlers.view(routes.CHECKSUM, names.lookup.checksum)
     handlers.view(routes.LOCATE, names.locating.locate)
+    handlers.view(routes.LOCATE_MANY, names.locating_many.locate_many)
     handlers.view(routes.TRASH, names.trash.trash)
     handlers.view(routes.FSCK, names.checking.fsck)
     handlers.view(routes.COPIES, names.keeping.copies)

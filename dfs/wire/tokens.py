@@ -8,7 +8,7 @@ receipt is a DataNode's word, signed under the same ring, that it holds a block.
 import dataclasses
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -38,7 +38,9 @@ class BlockToken(msgspec.Struct, frozen=True, array_like=True):
     `path_digest` binds the file name that an upload may put in the label.  `peer_digests` are the
     joined digests of the only peers that a DataNode may connect to at the bearer's word: the
     targets of a write, the source of a copy.  Without them a writer could send any DataNode to any
-    address.  A bearer may use some of them and in any order.
+    address.  A bearer may use some of them and in any order.  `window` is the `(offset, length)` of
+    the block beside which nothing may be read: a block may hold files that the bearer may not see.
+    Without one the whole block may.
     """
 
     key_id: int
@@ -53,6 +55,7 @@ class BlockToken(msgspec.Struct, frozen=True, array_like=True):
     length_max_bytes: int
     path_digest: bytes
     peer_digests: bytes = b""
+    window: tuple[int, int] | None = None
 
 
 class KeyRing:
@@ -141,6 +144,19 @@ def check_token(
         raise TokenRefused("the block token is for another block")
     if token.mode not in modes:
         raise TokenRefused(f"the block token does not allow this (it is for mode {token.mode!s})")
+
+
+def check_window(token: BlockToken, ranges: Sequence[tuple[int, int]]) -> None:
+    """Refuse to read what lies outside the token's window; no ranges mean the whole block.
+
+    Raises:
+        TokenRefused: some of it does.
+    """
+    if token.window is None:
+        return
+    first, length = token.window
+    if not ranges or any(at < first or at + count > first + length for at, count in ranges):
+        raise TokenRefused(f"the block token is for bytes {first} to {first + length} alone")
 
 
 def check_peer(token: BlockToken, *, node: int, address: str) -> None:
