@@ -65,11 +65,13 @@ class RigNode:
         transfers_max: int = 16,
         reserve_percent: float = 0,
         peers: Peers | None = None,
+        more_disks: Iterable[Path] = (),
     ) -> None:
         clock = SystemClock()
         config = DatanodeConfig(reserve_bytes=0, reserve_percent=reserve_percent, stall_s=stall_s)
         self.log = BugsFail()
-        self.store = BlockStore.open([folder], config=config, clock=clock, emit=self.log)
+        folders = [folder, *more_disks]
+        self.store = BlockStore.open(folders, config=config, clock=clock, emit=self.log)
         self.store.adopt(NodeIdentity(CLUSTER, self.store.uuid, node, "secret"))
         self.standing = Standing(memory=self.store, clock=clock)
         self.standing.settle(CLUSTER, NodeId(node))

@@ -215,13 +215,16 @@ class BlockStore:
         return Reading(self._serve(volume, row, file, pieces), file)
 
     def truth(self, name: BlockName) -> BlockTruth:
-        """Length and hash that were recorded when the block was written.
+        """Length and hash of a block that need not be stored here again, as recorded when written.
 
         Raises:
-            BlockNotFound: it is not here.
+            BlockNotFound: it is not here, or on a failed disk while another takes writes.
             BlockCorrupt: it is in quarantine.
         """
-        return self._holdings.find_readable(name)[1].truth
+        row = self._holdings.find_readable(name)[1]
+        if self._may_replace(name):
+            raise not_found(name)
+        return row.truth
 
     def label(self, name: BlockName) -> Label:
         """What the block's file says of itself: path when written, table of contents, chunk hashes.
@@ -418,10 +421,12 @@ class BlockStore:
         A copy on a disk that takes no writes any more is no reason not to store it on another.
         """
         stored = find_stored(self._holdings.rows_of(name.block), name)
-        if stored is None or self.failing(name) is None:
-            return stored
-        others = any(volume.state is VolumeState.ONLINE for volume in self._volumes)
-        return None if others else stored
+        return None if self._may_replace(name) else stored
+
+    def _may_replace(self, name: BlockName) -> bool:
+        """Whether its only disks take no writes, and another one does."""
+        online = (volume.state is VolumeState.ONLINE for volume in self._volumes)
+        return self.failing(name) is not None and any(online)
 
     def failing(self, name: BlockName) -> CatalogRow | None:
         """The row of this very generation, if only disks that take no writes have it."""

@@ -148,9 +148,10 @@ class CopyRig:
 
     # ---- nodes
 
-    def join(self, *, peers: Peers | None = None, rack: str = "/default") -> NodeId:
+    def join(self, *, peers: Peers | None = None, rack: str = "/default", disks: int = 1) -> NodeId:
         node = NodeId(len(self.nodes) + 1)
-        self.nodes[node] = RigNode(self.folder / f"dn-{node}", node=node, peers=peers, stall_s=3)
+        first, *more = (self.folder / f"dn-{node}{'x' * n}" for n in range(disks))
+        self.nodes[node] = RigNode(first, node=node, peers=peers, stall_s=3, more_disks=more)
         port = self.nodes[node].server.port
         view = a_node(node, rack=rack)
         address = NodeAddress(node, "127.0.0.1", port, 1, rack)

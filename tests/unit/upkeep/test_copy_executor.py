@@ -325,6 +325,20 @@ def test_job_replaces_a_bad_copy_elsewhere_and_on_its_own_node_when_there_is_no_
     assert rig.content(two, name) == DATA
 
 
+def test_job_stores_what_a_failed_disk_has_on_the_good_disk_of_that_node(rig: CopyRig) -> None:
+    one, two = rig.join(), rig.join(disks=2)
+    name = rig.put(7, [one, two])
+    store = rig.nodes[two].store
+    (worn,) = (volume for volume in store.folders if volume.blocks)
+    worn._fail("a test says so")
+    assert store.entry(name).state == "failing"
+    rig.set_row(7, two, "failing")
+    rig.rounds(3)
+    assert rig.rows(7) == {one: "live", two: "live"}
+    entry = store.entry(name)
+    assert (entry.state, entry.volume != worn.uuid) == ("final", True)
+
+
 def test_job_brings_a_retiring_copy_back_when_its_block_loses_the_others(rig: CopyRig) -> None:
     one, two, three = rig.join(), rig.join(), rig.join()
     name = rig.put(7, [one, two, three])
