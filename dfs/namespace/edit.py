@@ -64,6 +64,10 @@ class EntryCounts:
         if len(self._counts) > COUNTED_DIRECTORIES_MAX:
             self._counts.popitem(last=False)
 
+    def room(self, connection: Connection, directory: InodeId) -> int:
+        """How many more entries there is room for, beside those that are there."""
+        return max(0, self._max - _count(connection, directory))
+
 
 def _count(connection: Connection, directory: InodeId) -> int:
     live = DIRENT.c.died_tx.is_(None)
@@ -238,6 +242,10 @@ class Edit:
             LimitExceeded: it has not.
         """
         self._counts.grow(self.txn.connection, directory, path, count)
+
+    def room(self, directory: InodeId) -> int:
+        """How many more names the directory has room for, beside those that are linked."""
+        return self._counts.room(self.txn.connection, directory)
 
     def renew(self, inode: Inode, **changes: Any) -> Inode:
         """Write an inode with some fields changed; its version grows."""

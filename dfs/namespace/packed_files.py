@@ -259,16 +259,16 @@ class FileBatch:
 
     def _make_room(self, folder: _Folder) -> None:
         """Refuse what the directory has no room for; the first in the request are taken."""
-        count = len(folder.new)
+        if not folder.new:
+            return
+        directory = folder.inode.id
         try:
-            if count:
-                self._edit.make_room(folder.inode.id, folder.path, count)
-        except LimitExceeded:
-            for name in folder.new:
-                try:
-                    self._edit.make_room(folder.inode.id, folder.path, 1)
-                except LimitExceeded as exc:
-                    self._refuse(folder, name, exc)
+            self._edit.make_room(directory, folder.path, len(folder.new))
+        except LimitExceeded as exc:
+            room = self._edit.room(directory)
+            for name in folder.new[room:]:
+                self._refuse(folder, name, exc)
+            self._edit.make_room(directory, folder.path, room)
 
     def _refuse(self, folder: _Folder, name: str, why: DfsError) -> None:
         self._refused[folder.files.pop(name)] = why
