@@ -20,6 +20,7 @@ class PutOptions:
         jobs: files moved at once.
         resume: skip files that are there already, and go on with a large one that was interrupted.
         write_mode: `pipeline` or `fan-out`.
+        pack: put small files many to a block.  Never done where `block_size_bytes` is given.
     """
 
     recursive: bool = False
@@ -30,6 +31,7 @@ class PutOptions:
     jobs: int | None = None
     resume: bool = False
     write_mode: str | None = None
+    pack: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

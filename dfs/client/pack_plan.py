@@ -1,8 +1,8 @@
 """Pure: which files of a put go together into packs, and which of a read lie close together.
 
 Writing: a pack takes the files that follow each other, as long as it and its table of contents
-have room; files of a directory thus lie side by side, as they will be read.  An empty file takes a
-place among them and no room.
+have room; files of a directory thus lie side by side, as they will be read.  Empty files are
+planned by themselves, for they need no pack, only to be made visible by the thousand.
 
 Reading: a *run* is what one conversation with one DataNode fetches - stretches of one window, in
 the order of the block, those that lie near each other as one range, for a DataNode reads and
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from dfs.base.checksum import CHUNK_SIZE_BYTES
+from dfs.base.checksum import CHUNK_SIZE_BYTES, Buffer
 from dfs.base.units import MiB
 from dfs.wire.packs import entry_bytes_max, table_has_room
 
@@ -44,24 +44,35 @@ F = TypeVar("F", bound=Sized)
 
 
 def divide(files: Iterable[F], *, file_bytes_max: int) -> tuple[list[F], list[F]]:
-    """The files that go into packs, and those that go by themselves: the large, and a lone one."""
+    """The files that go into packs, and those that go by themselves: the large, and a lone one.
+
+    Of the former, the empty ones come last.
+    """
     small: list[F] = []
+    empty: list[F] = []
     alone: list[F] = []
     for file in files:
-        (small if file.size_bytes <= file_bytes_max else alone).append(file)
-    if len(small) < 2:
-        return [], small + alone
-    return small, alone
+        if file.size_bytes > file_bytes_max:
+            alone.append(file)
+        else:
+            (small if file.size_bytes else empty).append(file)
+    if len(small) + len(empty) < 2:
+        return [], small + empty + alone
+    return small + empty, alone
 
 
 def plan_packs(files: Iterable[F], *, pack_bytes: int) -> Iterator[list[F]]:
-    """The files in runs, each of which is one pack: at most `pack_bytes` long, unless one is."""
+    """The files in runs, each of which is one pack: at most `pack_bytes` long, unless one is.
+
+    What is empty shares none with what is not.
+    """
     pack: list[F] = []
     length = table = 0
     for file in files:
         size, entry = file.size_bytes, entry_bytes_max(file.remote)
         if pack and (
             length + size > pack_bytes
+            or (size == 0) != (length == 0)
             or table + entry > TABLE_BYTES_WANTED
             or not table_has_room(len(pack) + 1, table + entry)
         ):
@@ -138,7 +149,7 @@ def _run(parts: Sequence[Part], ranges: Sequence[tuple[int, int]]) -> Run:
 
 
 def slices(
-    parts: Sequence[Part], pieces: Iterable[tuple[int, bytes]]
+    parts: Sequence[Part], pieces: Iterable[tuple[int, Buffer]]
 ) -> Iterator[tuple[Part, memoryview]]:
     """The content of each part, as soon as the last byte of it came.
 
@@ -149,10 +160,10 @@ def slices(
     """
     waiting = iter(parts)
     part = next(waiting, None)
-    held, base = b"", 0
+    held, base = memoryview(b""), 0
     for offset, data in pieces:
         if held and base + len(held) == offset:
-            data, offset = held + data, base
+            data, offset = b"".join((held, data)), base
         view, end = memoryview(data), offset + len(data)
         while part is not None and part.end <= end:
             assert part.offset >= offset, "a part was not fetched"
@@ -161,4 +172,4 @@ def slices(
         if part is None:
             return
         base = max(part.offset, offset)
-        held = data[base - offset :] if base < end else b""
+        held = view[max(base - offset, 0) :] if base < end else view[:0]

@@ -1,10 +1,12 @@
 """Copying local files, trees and streams in.
 
-A put of many files asks the NameNode few things: directories are made in one request a depth,
-files begun and completed by the hundred, while `jobs` threads send their content.  One failing file
-stops no other; it is in the report with its reason, and nothing of it is visible.
+A put of many files asks the NameNode few things: directories are made in one request a depth, small
+files packed many to a block (`pack_put.py`), others begun and completed by the hundred, while
+`jobs` threads send their content.  One failing file stops no other; it is in the report with its
+reason, and nothing of it is visible.
 
-Order of effects for each file: lease (CREATE), blocks durable on DataNodes, visible (COMPLETE).
+Order of effects for each file not packed: lease (CREATE), blocks durable on DataNodes, visible
+(COMPLETE).
 Whatever ends the put before the last step leaves blocks that no file shows, which the NameNode
 collects when the lease is abandoned or runs out.
 """
@@ -29,6 +31,8 @@ from dfs.client.leases import Lease
 from dfs.client.namenode_link import error_of, value_of
 from dfs.client.names import NamespaceCalls
 from dfs.client.options import Progress, PutOptions, TransferReport
+from dfs.client.pack_plan import divide
+from dfs.client.pack_put import PackPut
 from dfs.client.put_directories import PutDirectories
 from dfs.client.put_plan import PlannedFile, PutPlan, plan_put
 from dfs.client.resume import PutState
@@ -157,6 +161,9 @@ class _Put:
         self._first_blocks = settings.blocks_in_flight
         self._uploads = ThreadPoolExecutor(self._jobs, "dfs-put")
         self._tally = Tally(progress)
+        self._packs = PackPut(
+            cluster, options=options, mode=mode, tally=self._tally, moved=progress.advanced
+        )
         self._directories = PutDirectories(
             cluster.names,
             plan.directories,
@@ -175,12 +182,7 @@ class _Put:
             tally.leave_out(note)
         try:
             self._directories.make()
-            run_batches(
-                batches(self._placed_files(), cost=_cost, most=_COST_MAX),
-                self._run_batch,
-                at_once=self._jobs,
-                stop=self._stop,
-            )
+            self._put_files(self._placed_files())
             for complaint in self._directories.close():
                 self._progress.note(complaint)
         except BaseException:
@@ -191,6 +193,42 @@ class _Put:
         if self._mark is not None and tally.report.ok:
             self._mark.forget()
         return tally.report
+
+    def _put_files(self, files: Sequence[PlannedFile]) -> None:
+        packed, alone = self._divided(files)
+        with ThreadPoolExecutor(1, "dfs-packs") as beside:
+            try:
+                packing = beside.submit(self._packs.run, self._still_to_pack(packed))
+                run_batches(
+                    batches(alone, cost=_cost, most=_COST_MAX),
+                    self._run_batch,
+                    at_once=self._jobs,
+                    stop=self._stop,
+                )
+                packing.result()
+            except BaseException:
+                self._stop()
+                raise
+
+    def _divided(self, files: Sequence[PlannedFile]) -> tuple[list[PlannedFile], list[PlannedFile]]:
+        """The files to pack, and the others.  What an earlier put began it goes on with alone."""
+        options, settings = self._options, self._cluster.settings
+        if not options.pack or options.block_size_bytes is not None:
+            return [], list(files)
+        limit = min(settings.pack_file_bytes_max, settings.block_size_bytes)
+        packed, alone = divide(files, file_bytes_max=limit if limit else -1)
+        folder = self._state_folder
+        if folder is not None and PutState.any_in(folder):
+            begun = {file for file in packed if PutState.is_in(folder, file)}
+            packed, alone = [f for f in packed if f not in begun], [*alone, *begun]
+        return packed, alone
+
+    def _still_to_pack(self, files: Sequence[PlannedFile]) -> Iterator[PlannedFile]:
+        if not self._options.resume:
+            yield from files
+            return
+        for start in range(0, len(files), BATCH_FILES_MAX):
+            yield from self._without_those_there(files[start : start + BATCH_FILES_MAX])
 
     def _made_top(self, made: FileStatus) -> None:
         if self._mark is not None:
@@ -220,7 +258,7 @@ class _Put:
         self._complete([one for one in writing if one.error is None])
         self._give_up([one for one in writing if one.error is not None])
 
-    def _without_those_there(self, batch: list[PlannedFile]) -> list[PlannedFile]:
+    def _without_those_there(self, batch: Sequence[PlannedFile]) -> list[PlannedFile]:
         there = AlreadyThere(self._names, batch)
         left: list[PlannedFile] = []
         for file in batch:
@@ -377,6 +415,7 @@ class _Put:
         self._stopped = True
         self._tally.end()
         self._cluster.drop_plane()
+        self._packs.stop()
         self._uploads.shutdown(wait=False)  # what waits there sees `_stopped` and ends at once
         with self._lock:
             opened = [one.lease for one in self._open.values() if one.state is None]

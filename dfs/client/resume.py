@@ -13,7 +13,7 @@ import hashlib
 import os
 from io import FileIO
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -22,6 +22,8 @@ from dfs.base.errors import LocalIoError
 from dfs.base.records import WrittenBlock
 from dfs.client.put_plan import PlannedFile
 from dfs.wire.data_api import OpenedFile
+
+_PREFIX: Final = "put-"
 
 
 class PutBegun(msgspec.Struct, frozen=True):
@@ -116,6 +118,19 @@ class PutState:
                 done[one.number] = one.block
         return cls(file, held, begun, done)
 
+    @staticmethod
+    def any_in(folder: Path) -> bool:
+        """Whether any put is remembered there: looked at once, for thousands of files."""
+        try:
+            return any(each.name.startswith(_PREFIX) for each in folder.iterdir())
+        except OSError:
+            return False
+
+    @staticmethod
+    def is_in(folder: Path, planned: PlannedFile) -> bool:
+        """Whether a put of that source to that target is remembered there."""
+        return _state_file(folder, planned).exists()
+
     def add(self, number: int, block: WrittenBlock) -> None:
         """That block is durable.
 
@@ -144,7 +159,7 @@ class PutState:
 def _state_file(folder: Path, planned: PlannedFile) -> Path:
     local = os.path.abspath(planned.local)  # noqa: PTH100 - lexical, links stay as they are
     key = f"{local}\0{planned.remote}".encode("utf-8", "surrogateescape")
-    return folder / f"put-{hashlib.sha256(key).hexdigest()[:32]}.jsonl"
+    return folder / f"{_PREFIX}{hashlib.sha256(key).hexdigest()[:32]}.jsonl"
 
 
 def _hold(file: Path, flag: int = 0) -> FileIO | None:
