@@ -186,9 +186,8 @@ class _Screen:
         for file in files:
             self._file(file)
         if self._counting:
-            files = render.count(so_far.files, "file")
-            blocks = render.count(so_far.blocks, "block")
-            said = f"fsck: {files}, {blocks}, {so_far.ill:,} not well"
+            counted = render.count(so_far.files, "file"), render.count(so_far.blocks, "block")
+            said = f"fsck: {', '.join(counted)}, {so_far.ill:,} not well"
             self._out.stderr.write(f"\r\x1b[K{said}")
             self._out.stderr.flush()
 

@@ -131,7 +131,17 @@ def test_fsck_of_one_file_speaks_of_a_file(console: Console, namenode: FakeNamen
     of = FsckTotals(
         files=1, size_bytes=2048, blocks=1, files_by_health=counts, blocks_by_health=counts
     )
-    serve(namenode, FsckReply(files=[], totals=of, reserved=FsckTotals(), next=""))
+    serve(
+        namenode,
+        FsckReply(
+            files=[],
+            totals=of,
+            reserved=FsckTotals(),
+            next="",
+            under_construction=0,
+            strays=0,
+        ),
+    )
     lines = console.admin("fsck", "/data/f").out.splitlines()
     assert lines == [
         "/data/f: 1 file, 1 block, 2 KiB",
