@@ -132,29 +132,11 @@ class NamenodeProcess:
             raise
 
     def _build(self, folder: NamenodeFolder) -> None:
-        config, log, clock = self._config, self._log, self._clock
-        reader, writer = self.database.reader, self.database.writer
-        with reader.view() as connection:
-            self.cluster = cluster_id(connection)
-        if not self.cluster:
-            raise MetadataCorrupt(f"{folder.database} belongs to no cluster")
+        config, clock = self._config, self._clock
         metrics = Metrics()
-        self.keys = BlockKeys(writer, reader, clock, config.namenode, self.cluster, emit=log)
-        self.keys.rotate_once()
-        self.registry = NodeRegistry(
-            writer,
-            reader,
-            clock=clock,
-            emit=log,
-            config=config.liveness,
-            keys=self.keys,
-            facts=ClusterFacts(
-                cluster=self.cluster,
-                namenodes=config.cluster.namenodes,
-                block_tokens=config.namenode.block_tokens,
-                join_token_life_s=config.accounts.join_token_life_s,
-            ),
-        )
+        self.cluster = self._cluster_of(folder)
+        self.keys = self._block_keys()
+        self.registry = self._registry()
         self.accounts = self._accounts()
         self.names = build_namespace(
             clock=clock,
@@ -164,38 +146,78 @@ class NamenodeProcess:
             rng=Random(),
             fresh=self.registry.presence.fresh,
         )
-        self.upkeep = build_upkeep(
-            Surroundings(
-                cluster=self.cluster,
-                config=config,
-                reader=reader,
-                writer=writer,
-                registry=self.registry,
-                keys=self.keys,
-                canary_files=self.names.canaries,
-                clock=clock,
-                rng=Random(),
-                emit=log,
-            )
-        )
+        self.upkeep = build_upkeep(self._surroundings())
         self.names.explaining.refusal_of_changes = self.upkeep.caution.refusal_of_changes
         self.names.explaining.repairs = self.upkeep.repair_states
         self.stock = self._stock_keeping()
         self.nodes = self._nodes()
         audit = config.logging.audit_file
         self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
-        self.standing = Standing(
+        self.standing = self._standing(metrics)
+        self.http = self._http(metrics)
+        self._schedule = self._jobs()
+        self.standing.jobs = self._schedule.results
+
+    def _cluster_of(self, folder: NamenodeFolder) -> str:
+        with self.database.reader.view() as connection:
+            cluster = cluster_id(connection)
+        if not cluster:
+            raise MetadataCorrupt(f"{folder.database} belongs to no cluster")
+        return cluster
+
+    def _block_keys(self) -> BlockKeys:
+        keys = BlockKeys(
+            self.database.writer,
+            self.database.reader,
+            self._clock,
+            self._config.namenode,
+            self.cluster,
+            emit=self._log,
+        )
+        keys.rotate_once()
+        return keys
+
+    def _registry(self) -> NodeRegistry:
+        config = self._config
+        return NodeRegistry(
+            self.database.writer,
+            self.database.reader,
+            clock=self._clock,
+            emit=self._log,
+            config=config.liveness,
+            keys=self.keys,
+            facts=ClusterFacts(
+                cluster=self.cluster,
+                namenodes=config.cluster.namenodes,
+                block_tokens=config.namenode.block_tokens,
+                join_token_life_s=config.accounts.join_token_life_s,
+            ),
+        )
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
             cluster=self.cluster,
-            writer=writer,
+            config=self._config,
+            reader=self.database.reader,
+            writer=self.database.writer,
+            registry=self.registry,
+            keys=self.keys,
+            canary_files=self.names.canaries,
+            clock=self._clock,
+            rng=Random(),
+            emit=self._log,
+        )
+
+    def _standing(self, metrics: Metrics) -> Standing:
+        return Standing(
+            cluster=self.cluster,
+            writer=self.database.writer,
             views=self.registry.views,
-            clock=clock,
+            clock=self._clock,
             metrics=metrics,
             audit=self._audit,
             held_back=self._held_back,
         )
-        self.http = self._http(metrics)
-        self._schedule = self._jobs()
-        self.standing.jobs = self._schedule.results
 
     def _accounts(self) -> Accounts:
         return Accounts(
