@@ -3,7 +3,7 @@
 Each runs inside the caller's transaction, with its permissions checked there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from dfs.accounts.account_rows import find_group, find_user
@@ -19,7 +19,7 @@ from dfs.base.errors import (
     PathNotFound,
     PermissionDenied,
 )
-from dfs.base.ids import ROOT_INODE
+from dfs.base.ids import ROOT_INODE, InodeId
 from dfs.base.records import FileStatus, Principal
 from dfs.meta.txn import Txn
 from dfs.namespace.edit import Edit, EntryCounts, check_mode, edit_each, is_below
@@ -140,11 +140,16 @@ class Changes:
             edit.require_owned(inode, path)
             if inode.replication == body.replication:
                 return None
-            renewed = edit.renew(inode, replication=body.replication)
-            refresh_block_replication(txn, inode.id)
-            return renewed
+            return edit.renew(inode, replication=body.replication)
 
-        return self._recursive(edit, body.paths, change, body.recursive, body.atomic)
+        return self._recursive(
+            edit,
+            body.paths,
+            change,
+            body.recursive,
+            body.atomic,
+            after=lambda changed: refresh_block_replication(txn, changed),
+        )
 
     def touch(self, txn: Txn, who: Principal, body: TouchRequest) -> Outcomes[FileStatus]:
         """Set modification times of what exists."""
@@ -172,14 +177,18 @@ class Changes:
         change: Callable[[Inode, str], Inode | None],
         recursive: bool,  # noqa: FBT001 - private, always named by its field
         atomic: bool,  # noqa: FBT001
+        after: Callable[[Sequence[InodeId]], None] = lambda _changed: None,
     ) -> Outcomes[Touched]:
         def one(path: str) -> Touched:
             place = edit.resolver.place(path)
-            changed = 0
-            for inode, where in self._affected(edit, place, recursive=recursive):
-                changed += change(inode, where) is not None
+            changed = [
+                inode.id
+                for inode, where in self._affected(edit, place, recursive=recursive)
+                if change(inode, where) is not None
+            ]
+            after(changed)
             edit.resolver.forget()
-            return Touched(path=place.path, changed=changed)
+            return Touched(path=place.path, changed=len(changed))
 
         return edit_each(edit, targets, one, atomic=atomic)
 
