@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from dfs.base import crashpoint
+from dfs.base.checksum import Buffer
 from dfs.base.entropy import new_id
 from dfs.base.records import BlockName, BlockTruth
 from dfs.base.units import MiB
@@ -66,7 +67,7 @@ class PartFile:
             raise
         crashpoint.reach("dn.block.allocated")
 
-    def write(self, data: bytes, offset: int) -> None:
+    def write(self, data: Buffer, offset: int) -> None:
         """Write a verified piece, and push older ones towards the disk.
 
         Raises:

@@ -25,6 +25,7 @@ from dfs.base.checksum import (
     CHUNK_HASH_BYTES,
     CHUNK_SIZE_BYTES,
     BlockHasher,
+    Buffer,
     chunk_count,
     chunk_hashes,
 )
@@ -82,7 +83,7 @@ class Intake:
         """The hashes of all chunks that arrived, joined."""
         return b"".join(self._hashes)
 
-    def take(self, offset: int, data: bytes, hashes: bytes) -> None:
+    def take(self, offset: int, data: Buffer, hashes: bytes) -> None:
         """The next piece.
 
         Raises:
@@ -156,7 +157,7 @@ class BlockWriter:
                 volume, self._what, label=label, length=length, length_max=length_max
             )
 
-    def write(self, offset: int, data: bytes, hashes: bytes) -> None:
+    def write(self, offset: int, data: Buffer, hashes: bytes) -> None:
         """Take the next piece: whole 256 KiB chunks, except that the last may end anywhere.
 
         Args:

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from dfs.base.checksum import Buffer
 from dfs.base.errors import BadRequest, BlockCorrupt, DfsError, IsADirectory
 from dfs.base.records import FileStatus, LocatedFile
 from dfs.base.states import InodeKind
@@ -68,7 +69,7 @@ class Reader(DfsFile):
         self._extents = located.extents
         self._size_bytes = check_extents(located.extents)
         self._position = 0
-        self._next: Generator[bytes, None, None] | None = None
+        self._next: Generator[Buffer, None, None] | None = None
         self._next_at = 0  # where the bytes of `_next`, or of the rest, begin
         self._rest = memoryview(b"")
         self._followed_to = -1  # where the last read ended
@@ -164,7 +165,7 @@ class Reader(DfsFile):
             length = min(length, max(size, PROBING_READ_BYTES))
         self._next, self._next_at = self._stream(self._position, length), self._position
 
-    def _stream(self, offset: int, length: int) -> Generator[bytes, None, None]:
+    def _stream(self, offset: int, length: int) -> Generator[Buffer, None, None]:
         settings, plane = self._cluster.settings, self._cluster.plane
         return stream(
             plane.reader,

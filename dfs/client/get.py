@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from dfs.base.checksum import file_checksum
+from dfs.base.checksum import Buffer, file_checksum
 from dfs.base.errors import (
     DataUnavailable,
     DfsError,
@@ -90,7 +90,7 @@ def get_stream(
     return written
 
 
-def _write_all(out: BinaryIO, piece: bytes) -> None:
+def _write_all(out: BinaryIO, piece: Buffer) -> None:
     try:
         view = memoryview(piece)
         while view:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from dfs.base.checksum import Buffer
 from dfs.base.records import BlockName, BlockTruth, StockEntry
 from dfs.blockstore.format import Label
 from dfs.blockstore.reader import Reading, Verdict
@@ -12,7 +13,7 @@ from dfs.blockstore.reader import Reading, Verdict
 class BlockSink(Protocol):
     """A block being written; leaving the `with` without `finish` leaves nothing behind."""
 
-    def write(self, offset: int, data: bytes, hashes: bytes) -> None:
+    def write(self, offset: int, data: Buffer, hashes: bytes) -> None:
         """The next bytes with the hashes of their chunks."""
         ...
 

@@ -22,7 +22,7 @@ from dfs.rpc.traffic import Traffic
 from dfs.rpc.upload import Uploads
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.codec import block_ref
-from dfs.wire.dataNode_pb2_grpc import DataNodeServicer
+from dfs.wire.frames import Frame, data_frame, header_frame
 
 RANGES_MAX: Final = 10_000
 HEADER_WAIT_S: Final = 5.0  # an upload that does not say what it is gives its place up
@@ -37,7 +37,7 @@ class Desk:
     stall_s: float
 
 
-class BlockService(DataNodeServicer):
+class BlockService:
     """See the module.  Method names are those of the proto."""
 
     def __init__(
@@ -63,7 +63,7 @@ class BlockService(DataNodeServicer):
 
     @answers
     def UploadBlock(  # noqa: N802 - the proto's name
-        self, request_iterator: Iterator[pb.BlockChunk], context: Context
+        self, request_iterator: Iterator[Frame], context: Context
     ) -> pb.BlockReceipt:
         """Store a block, and pass it on."""
         del context
@@ -76,7 +76,7 @@ class BlockService(DataNodeServicer):
     @streams
     def DownloadBlock(  # noqa: N802 - the proto's name
         self, request: pb.BlockRange, context: Context
-    ) -> Iterator[pb.BlockChunk]:
+    ) -> Iterator[Frame]:
         """Send verified bytes of the ranges asked."""
         with self._traffic.call("download"), self._watch.watching(context) as progressed:
             ranges = read_ranges(request)
@@ -86,7 +86,7 @@ class BlockService(DataNodeServicer):
                 yield self._label(name)
             with self._disk.read(name, ranges) as pieces:
                 for piece in pieces:
-                    yield pb.BlockChunk(offset=piece.offset, data=piece.data, hashes=piece.hashes)
+                    yield data_frame(piece.offset, piece.data, piece.hashes)
                     progressed()
                     self._traffic.sent(len(piece.data))
 
@@ -124,11 +124,11 @@ class BlockService(DataNodeServicer):
             reply.node = self._standing.node
             return reply
 
-    def _label(self, name: BlockName) -> pb.BlockChunk:
+    def _label(self, name: BlockName) -> Frame:
         label = self._disk.label(name)
         header = pb.UploadHeader(block=block_ref(name, path=label.path, token=b""))
         header.pack = label.pack
-        return pb.BlockChunk(header=header)
+        return header_frame(header)
 
     def _stored(self, name: BlockName) -> pb.ProbeReply:
         entry = self._disk.entry(name)

@@ -90,7 +90,7 @@ class Copies:
     def _fetch(self, admission: Admission, request: pb.CopyRequest) -> None:
         with self._source(admission, request) as inflow:
             label = inflow.next()
-            if label is None or label.WhichOneof("head") != "header":
+            if label is None or label.header is None:
                 raise _at_source(BadRequest("the source did not begin with the block's label"))
             if len(label.header.pack) > PACK_BYTES_MAX:
                 raise _at_source(LimitExceeded("the source sent too long a table of contents"))
@@ -124,8 +124,8 @@ class Copies:
         peer = node_name(NodeId(request.source.node))
         ref = block_ref(admission.name, path=admission.path, token=request.source_token)
         try:
-            with self._peers.line(request.source.address) as stub:
-                call = stub.DownloadBlock(pb.BlockRange(block=ref, label=True))
+            with self._peers.line(request.source.address) as calls:
+                call = calls.DownloadBlock(pb.BlockRange(block=ref, label=True))
                 try:
                     with Inflow(call, stall_s=self._stall_s) as inflow:
                         yield inflow

@@ -13,7 +13,7 @@ import grpc
 
 from dfs.base.errors import PeerUnreachable
 from dfs.rpc.handover import Closed, Handover, TimedOut
-from dfs.wire import dataNode_pb2 as pb
+from dfs.wire.frames import Frame
 
 AHEAD_MAX: Final = 4  # 4 MiB: enough to overlap network and disk, little for each transfer
 
@@ -29,12 +29,12 @@ class Inflow:
     """
 
     def __init__(
-        self, messages: Iterator[pb.BlockChunk], *, stall_s: float, first_s: float | None = None
+        self, messages: Iterator[Frame], *, stall_s: float, first_s: float | None = None
     ) -> None:
         self._messages = messages
         self._stall_s = stall_s
         self._wait_s = stall_s if first_s is None else min(first_s, stall_s)
-        self._ahead: Handover[pb.BlockChunk] = Handover(AHEAD_MAX)
+        self._ahead: Handover[Frame] = Handover(AHEAD_MAX)
         self._failure: grpc.RpcError | None = None
         self._thread = threading.Thread(target=self._pull, name="inflow", daemon=True)
 
@@ -50,7 +50,7 @@ class Inflow:
     ) -> None:
         self._ahead.drop()
 
-    def next(self) -> pb.BlockChunk | None:
+    def next(self) -> Frame | None:
         """The next message; None at the end of the stream.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Final
 import grpc
 
 from dfs.wire.channel import open_channel
-from dfs.wire.dataNode_pb2_grpc import DataNodeStub
+from dfs.wire.data_calls import DataCalls
 
 IDLE_CHANNELS_MAX: Final = 32
 
@@ -21,7 +21,7 @@ IDLE_CHANNELS_MAX: Final = 32
 class _Line:
     def __init__(self, address: str) -> None:
         self.channel: grpc.Channel = open_channel(address)
-        self.stub = DataNodeStub(self.channel)
+        self.calls = DataCalls(self.channel)
         self.users = 0
 
 
@@ -33,11 +33,11 @@ class Peers:
         self._lines: dict[str, _Line] = {}  # in order of last use
 
     @contextlib.contextmanager
-    def line(self, address: str) -> Iterator[DataNodeStub]:
-        """A stub for that address, until the block ends."""
+    def line(self, address: str) -> Iterator[DataCalls]:
+        """The calls to that address, until the block ends."""
         line = self._borrow(address)
         try:
-            yield line.stub
+            yield line.calls
         except grpc.RpcError:
             self.forget(address)
             raise

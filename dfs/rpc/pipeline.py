@@ -19,6 +19,7 @@ from dfs.base.records import BlockTruth
 from dfs.rpc.handover import Closed, Handover, TimedOut
 from dfs.rpc.peers import Peers
 from dfs.wire import dataNode_pb2 as pb
+from dfs.wire.frames import Frame, read_frame
 from dfs.wire.grpc_errors import from_rpc_error
 
 AHEAD_MAX: Final = 8  # 8 MiB hide 67 ms of round trip at 1 Gbit/s
@@ -31,20 +32,20 @@ class Downstream:
     Leaving the `with` before `outcome` cancels the call.
     """
 
-    def __init__(self, header: pb.BlockChunk, *, peers: Peers, stall_s: float) -> None:
-        self._targets = list(header.header.pipeline)
+    def __init__(self, first: Frame, *, peers: Peers, stall_s: float) -> None:
+        self._targets = list(first.header.pipeline) if first.header else []
         self._peers = peers
         self._stall_s = stall_s
-        self._queue: Handover[pb.BlockChunk] = Handover(AHEAD_MAX)
+        self._queue: Handover[Frame] = Handover(AHEAD_MAX)
         self._given_up: DfsError | None = None
         self._call: grpc.Future[pb.BlockReceipt] | None = None
         self._line = contextlib.ExitStack()
-        self._first = _passed_on(header) if self._targets else header
+        self._first = first
 
     def __enter__(self) -> Self:
         if self._targets:
-            stub = self._line.enter_context(self._peers.line(self._targets[0].address))
-            self._call = stub.UploadBlock.future(self._messages())
+            calls = self._line.enter_context(self._peers.line(self._targets[0].address))
+            self._call = calls.UploadBlock.future(self._messages())
             self._call.add_done_callback(lambda _call: self._queue.drop())
         return self
 
@@ -59,7 +60,7 @@ class Downstream:
         self._queue.drop()
         self._line.close()
 
-    def send(self, message: pb.BlockChunk) -> None:
+    def send(self, message: Frame) -> None:
         """Pass a message on; waits while the next target is behind, gives it up when it stalls."""
         if self._call is None or self._given_up is not None:
             return
@@ -120,8 +121,8 @@ class Downstream:
             ),
         ]
 
-    def _messages(self) -> Iterator[pb.BlockChunk]:
-        yield self._first
+    def _messages(self) -> Iterator[Frame]:
+        yield _passed_on(self._first)
         while True:
             try:
                 yield self._queue.take()
@@ -129,12 +130,11 @@ class Downstream:
                 return
 
 
-def _passed_on(header: pb.BlockChunk) -> pb.BlockChunk:
+def _passed_on(first: Frame) -> Frame:
     """The header as the next target must get it: without itself in the pipeline."""
-    passed = pb.BlockChunk()
-    passed.CopyFrom(header)
+    passed = pb.BlockChunk.FromString(first.raw)
     del passed.header.pipeline[0]
-    return passed
+    return read_frame(passed.SerializeToString())
 
 
 def _agree(answer: pb.BlockReceipt, truth: BlockTruth, targets: Sequence[pb.Target]) -> None:

@@ -14,7 +14,8 @@ import grpc
 
 from dfs.base.errors import BadConfig, DfsError, PortInUse
 from dfs.wire.channel import SERVER_OPTIONS
-from dfs.wire.dataNode_pb2_grpc import DataNodeServicer, add_DataNodeServicer_to_server
+from dfs.wire.data_calls import DataService, serve_data_calls
+from dfs.wire.heap import keep_buffers
 
 STOP_MARGIN_S: Final = 1.0
 
@@ -30,15 +31,14 @@ class BlockServer:
         BadConfig: the host is no address of this machine.
     """
 
-    def __init__(
-        self, service: DataNodeServicer, *, host: str, port: int, transfers_max: int
-    ) -> None:
+    def __init__(self, service: DataService, *, host: str, port: int, transfers_max: int) -> None:
+        keep_buffers()
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers=transfers_max, thread_name_prefix="rpc"),
             maximum_concurrent_rpcs=transfers_max,
             options=SERVER_OPTIONS,
         )
-        add_DataNodeServicer_to_server(service, self._server)
+        serve_data_calls(service, self._server)
         try:
             self.port = self._server.add_insecure_port(listen_address(host, port))
         except RuntimeError as exc:

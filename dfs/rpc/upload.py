@@ -13,7 +13,7 @@ The order of effects of one upload:
 from typing import Final
 
 from dfs.base import crashpoint
-from dfs.base.checksum import CHUNK_HASH_BYTES, chunk_count
+from dfs.base.checksum import CHUNK_HASH_BYTES, Buffer, chunk_count
 from dfs.base.errors import BadRequest, LengthMismatch, LimitExceeded
 from dfs.base.events import Event
 from dfs.base.records import BlockTruth
@@ -29,6 +29,7 @@ from dfs.rpc.traffic import Traffic
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.channel import PIECE_BYTES
 from dfs.wire.codec import write_receipt
+from dfs.wire.frames import Frame
 from dfs.wire.tokens import sign_receipt
 
 PACK_BYTES_MAX: Final = 3 * MiB  # with the rest of the header it fits in one message
@@ -67,7 +68,7 @@ class Uploads:
             PeerUnreachable: the stream went silent.
         """
         first = messages.next()
-        if first is None or first.WhichOneof("head") != "header":
+        if first is None or first.header is None:
             raise BadRequest("an upload begins with its header")
         header = first.header
         admission = self._gate.admit_writer(header.block)
@@ -96,7 +97,7 @@ class Uploads:
 
     def _store(
         self,
-        first: pb.BlockChunk,
+        first: Frame,
         messages: Inflow,
         sink: BlockSink,
         downstream: Downstream,
@@ -108,18 +109,18 @@ class Uploads:
             if not passed:
                 downstream.send(message)
             self._take_piece(message, sink, length_max)
-            if message.WhichOneof("head") == "footer":
+            if message.footer is not None:
                 downstream.end()
                 return message.footer
             following = messages.next()
             if following is None:
                 raise LengthMismatch("the upload ended before its footer")
-            if following.WhichOneof("head") == "header":
+            if following.header is not None:
                 raise BadRequest("an upload has one header")
             message, passed = following, False
 
-    def _take_piece(self, message: pb.BlockChunk, sink: BlockSink, length_max: int) -> None:
-        data = message.data  # each access copies: once only
+    def _take_piece(self, message: Frame, sink: BlockSink, length_max: int) -> None:
+        data = message.data
         if not data:
             return
         check_piece(message.offset, data, message.hashes, length_max=length_max)
@@ -153,7 +154,7 @@ def own_receipt(truth: BlockTruth, standing: Standing) -> pb.BlockReceipt:
     return write_receipt(sign_receipt(truth, node=standing.node, epoch=standing.epoch, key=key))
 
 
-def check_piece(offset: int, data: bytes, hashes: bytes, *, length_max: int) -> None:
+def check_piece(offset: int, data: Buffer, hashes: bytes, *, length_max: int) -> None:
     """Refuse a piece that is too large, passes the block's end or lacks hashes.
 
     That it follows the last one, and that the hashes hold, is the disk's check.

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import grpc
 
 from dfs.base import crashpoint
-from dfs.base.checksum import BlockHasher, chunk_hashes
+from dfs.base.checksum import BlockHasher, Buffer, chunk_hashes
 from dfs.base.errors import (
     BlockCorrupt,
     DfsError,
@@ -28,7 +28,8 @@ from dfs.transfer.stall_watch import StallWatch, Watched
 from dfs.wire import codec
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.channel import PIECE_BYTES
-from dfs.wire.dataNode_pb2_grpc import DataNodeStub
+from dfs.wire.data_calls import DataCalls
+from dfs.wire.frames import Frame, data_frame, footer_frame, header_frame
 from dfs.wire.grpc_errors import from_rpc_error
 
 PROBE_DEADLINE_S: Final = 30.0
@@ -48,7 +49,7 @@ class PieceSource(Protocol):
         """How long the block is."""
         ...
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[Buffer]:
         """The content from the start.  May raise `DfsError` (or `SourceIdle`)."""
         ...
 
@@ -120,7 +121,7 @@ class BlockChannel:
     """Conversations with the DataNode at one address.  Safe to share between threads."""
 
     def __init__(self, channel: grpc.Channel, address: NodeAddress, watch: StallWatch) -> None:
-        self._stub = DataNodeStub(channel)
+        self._calls = DataCalls(channel)
         self.address = address
         self._watch = watch
         self._peer = f"{node_name(address.node)} at {address.grpc}"
@@ -146,7 +147,7 @@ class BlockChannel:
         outgoing = _Outgoing(access, source, pipeline, sent or (lambda _length: None))
         watched = outgoing.watched = self._watch.watch(outgoing.cancel)
         try:
-            outgoing.call = self._stub.UploadBlock.future(outgoing.messages())
+            outgoing.call = self._calls.UploadBlock.future(outgoing.messages())
             answer = outgoing.call.result()
         except (grpc.RpcError, grpc.FutureCancelledError, ValueError) as exc:
             raise (outgoing.error or self._error(exc, watched)) from exc
@@ -159,7 +160,7 @@ class BlockChannel:
         crashpoint.reach("client.block.acknowledged")
         return self._uploaded(outgoing, answer, pipeline)
 
-    def download(self, access: BlockAccess, *, offset: int, length_bytes: int) -> Iterator[bytes]:
+    def download(self, access: BlockAccess, *, offset: int, length_bytes: int) -> Iterator[Buffer]:
         """The bytes of one range, in order, in pieces that match the hashes sent with them.
 
         Raises:
@@ -198,7 +199,7 @@ class BlockChannel:
                     due, length_bytes = next(waiting, (due, 0))
                     end = due + length_bytes
                 length_bytes = self._checked(chunk, due, end)
-                yield due, chunk.data
+                yield due, bytes(chunk.data)
                 due += length_bytes
         if due != end or next(waiting, None) is not None:
             raise BlockCorrupt(f"{self._peer}: the block ended before all that was asked of it")
@@ -212,7 +213,7 @@ class BlockChannel:
         ref = codec.block_ref(access.name, path=access.path, token=access.token)
         with contextlib.closing(self._chunks(pb.BlockRange(block=ref, label=True))) as messages:
             first = next(messages, None)
-        if first is None or first.WhichOneof("head") != "header":
+        if first is None or first.header is None:
             raise BlockCorrupt(f"{self._peer}: did not begin with the block's label")
         return Label(first.header.block.filename, first.header.pack)
 
@@ -228,13 +229,14 @@ class BlockChannel:
         )
         deadline_s = PROBE_DEADLINE_S + (length_bytes / VERIFY_BYTES_PER_S if verify else 0.0)
         try:
-            reply = self._stub.ProbeBlock(request, timeout=deadline_s)
+            reply = self._calls.ProbeBlock(request, timeout=deadline_s)
         except grpc.RpcError as exc:
             raise from_rpc_error(exc, self._peer) from exc
         except ValueError as exc:
             raise _closed() from exc
         if reply.node != self.address.node:
-            raise PeerUnreachable(f"{self._peer}: {node_name(NodeId(reply.node))} is at that address")
+            other = node_name(NodeId(reply.node))
+            raise PeerUnreachable(f"{self._peer}: {other} is at that address")
         return Probe(
             reply.held,
             reply.length,
@@ -268,17 +270,17 @@ class BlockChannel:
             hash=truth.hash,
         )
         try:
-            answer = self._stub.CopyBlock(request, timeout=deadline_s)
+            answer = self._calls.CopyBlock(request, timeout=deadline_s)
         except grpc.RpcError as exc:
             raise from_rpc_error(exc, self._peer) from exc
         except ValueError as exc:
             raise _closed() from exc
         return _checked_receipt(codec.read_receipt(answer), truth, self._peer)
 
-    def _chunks(self, request: pb.BlockRange) -> Generator[pb.BlockChunk, None, None]:
+    def _chunks(self, request: pb.BlockRange) -> Generator[Frame, None, None]:
         """The messages of a download; the call is over when the iterator is."""
         try:
-            call = self._stub.DownloadBlock(request)
+            call = self._calls.DownloadBlock(request)
         except ValueError as exc:
             raise _closed() from exc
         watched = self._watch.watch(call.cancel)
@@ -293,7 +295,7 @@ class BlockChannel:
             self._watch.end(watched)
             call.cancel()
 
-    def _checked(self, chunk: pb.BlockChunk, due: int, end: int) -> int:
+    def _checked(self, chunk: Frame, due: int, end: int) -> int:
         if chunk.offset != due or not chunk.data or due + len(chunk.data) > end:
             raise BlockCorrupt(
                 f"{self._peer}: sent {len(chunk.data)} bytes for offset {chunk.offset} "
@@ -372,7 +374,7 @@ class _Outgoing:
         if self.call is not None:
             self.call.cancel()
 
-    def messages(self) -> Iterator[pb.BlockChunk]:
+    def messages(self) -> Iterator[Frame]:
         """Header, data, footer."""
         access = self._access
         ref = codec.block_ref(
@@ -383,7 +385,7 @@ class _Outgoing:
         )
         header = pb.UploadHeader(block=ref, pipeline=[codec.target(t) for t in self._pipeline])
         header.pack = access.pack
-        yield pb.BlockChunk(header=header)
+        yield header_frame(header)
         self._turn(ours=True)
         try:
             yield from self._data()
@@ -392,7 +394,7 @@ class _Outgoing:
         if self.error is None and not self.over:
             footer = pb.UploadFooter(length=self._hasher.length_bytes, hash=self._hasher.digest())
             crashpoint.reach("client.block.sent")
-            yield pb.BlockChunk(footer=footer)
+            yield footer_frame(footer)
         self._turn(ours=False)
 
     def truth(self) -> BlockTruth:
@@ -402,14 +404,14 @@ class _Outgoing:
             name.block, name.generation, self._hasher.length_bytes, self._hasher.digest()
         )
 
-    def _data(self) -> Iterator[pb.BlockChunk]:
+    def _data(self) -> Iterator[Frame]:
         for piece in self._source.pieces():
             if self.over:
                 return
             assert len(piece) <= PIECE_BYTES
             offset = self._hasher.length_bytes
             self._hasher.update(piece)
-            message = pb.BlockChunk(offset=offset, data=piece, hashes=chunk_hashes(piece))
+            message = data_frame(offset, piece, chunk_hashes(piece))
             crashpoint.reach("client.piece.sent")
             self._turn(ours=False)
             yield message

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from dfs.base.checksum import Buffer
 from dfs.base.errors import DfsError, LocalDiskFull, LocalIoError
 from dfs.transfer.ranges import Stretch
 from dfs.transfer.replica_reader import Relocate, ReplicaReader
@@ -26,7 +27,7 @@ def stream(
     relocate: Relocate,
     blocks_ahead: int,
     pieces_in_flight: int,
-) -> Generator[bytes, None, None]:
+) -> Generator[Buffer, None, None]:
     """The bytes of the stretches, in order.
 
     Memory is at most `blocks_ahead * pieces_in_flight` MiB: of each block under way, half the
@@ -91,7 +92,7 @@ class HeldOutlet:
         """See `Outlet`."""
         return self._held.keep_bytes
 
-    def take(self, offset: int, data: bytes) -> None:  # noqa: ARG002 - a stream has one place
+    def take(self, offset: int, data: Buffer) -> None:  # noqa: ARG002 - a stream has one place
         """See `Outlet`."""
         self._held.add(data)
 
@@ -116,7 +117,7 @@ class PlacedOutlet:
         self._wrote = wrote
         self._counted = 0
 
-    def take(self, offset: int, data: bytes) -> None:
+    def take(self, offset: int, data: Buffer) -> None:
         """See `Outlet`.
 
         Raises:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dfs.base.checksum import BlockHasher
+from dfs.base.checksum import BlockHasher, Buffer
 from dfs.base.entropy import Random
 from dfs.base.errors import (
     BlockCorrupt,
@@ -55,7 +55,7 @@ class Outlet(Protocol):
         """How much of a stretch can still be taken back; a block up to this long needs no seal."""
         ...
 
-    def take(self, offset: int, data: bytes) -> None:
+    def take(self, offset: int, data: Buffer) -> None:
         """Bytes at that offset of the stretch; they follow what was taken before."""
         ...
 
@@ -181,7 +181,7 @@ class ReplicaReader:
 
     def _pieces(
         self, attempt: _Attempt, holder: Holder, outlet: Outlet
-    ) -> Generator[bytes, None, None]:
+    ) -> Generator[Buffer, None, None]:
         stretch = attempt.stretch
         access = BlockAccess(stretch.extent.name, attempt.path, stretch.extent.token)
         left = stretch.length_bytes - attempt.done

@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
+from dfs.base.checksum import Buffer
+
 
 class Window:
     """At most `pieces_max` pieces wait in it."""
@@ -16,13 +18,13 @@ class Window:
     def __init__(self, *, pieces_max: int) -> None:
         assert pieces_max >= 1
         self._pieces_max = pieces_max
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[Buffer] = deque()
         self._moved = threading.Condition()
         self._ended = False
         self._cancelled = False
         self._error: BaseException | None = None
 
-    def put(self, piece: bytes) -> bool:
+    def put(self, piece: Buffer) -> bool:
         """Add the next piece when there is room; False when the taker went away."""
         with self._moved:
             self._moved.wait_for(lambda: self._cancelled or len(self._pieces) < self._pieces_max)
@@ -52,7 +54,7 @@ class Window:
             self._pieces.clear()
             self._moved.notify_all()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Buffer]:
         """The pieces in order.
 
         Raises:
@@ -80,11 +82,11 @@ class Held:
     def __init__(self, window: Window, *, keep_bytes: int) -> None:
         self.window = window
         self.keep_bytes = keep_bytes
-        self._kept: deque[bytes] = deque()
+        self._kept: deque[Buffer] = deque()
         self._kept_bytes = 0
         self.released_bytes = 0
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: Buffer) -> None:
         """Keep the piece, and let go of the oldest above the limit.
 
         Raises:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dfs.base.checksum import Buffer
 from dfs.base.errors import DfsError, SourceChanged, TokenRefused
 from dfs.base.records import AllocatedBlock, BlockTruth, NodeAddress, Receipt
 from dfs.transfer.block_channel import BlockAccess, PieceSource, TargetFailed, Uploaded
@@ -165,7 +166,7 @@ class _WatchedSource:
     def length_bytes(self) -> int | None:
         return self._source.length_bytes
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[Buffer]:
         try:
             yield from self._source.pieces()
         except DfsError as exc:

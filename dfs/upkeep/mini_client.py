@@ -8,6 +8,7 @@ truth as the block's writer computed it.
 from collections.abc import Callable, Iterator
 
 from dfs.accounts.block_keys import BlockKeys, TokenWish
+from dfs.base.checksum import Buffer
 from dfs.base.errors import BlockCorrupt, DfsError, PeerUnreachable, TokenRefused
 from dfs.base.ids import node_name
 from dfs.base.records import BlockName, BlockTruth, NodeAddress, Receipt
@@ -153,7 +154,7 @@ class _Relay:
         except DfsError as err:
             raise _at_source(err) from err
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[Buffer]:
         """The content from the start."""
         try:
             yield from self._channel.download(
