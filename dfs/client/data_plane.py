@@ -9,6 +9,7 @@ from dfs.base.entropy import Random
 from dfs.base.errors import SourceChanged
 from dfs.base.ids import NodeId
 from dfs.base.records import BlockName, LocatedExtent
+from dfs.client.bulk_read import BulkReader
 from dfs.client.leases import LeaseKeeper
 from dfs.client.names import NamespaceCalls
 from dfs.settings.sections import Config
@@ -32,13 +33,11 @@ class DataPlane:
         self.channels = Channels(clock=clock, stall_s=config.client.stall_s)
         self.memory = NodeMemory(clock=clock)
         self.sender = BlockSender(self.channels, self.memory)
+        here = frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()})
         self.reader = ReplicaReader(
-            self.channels,
-            self.memory,
-            rng=rng,
-            here=frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()}),
-            suspect=self._report,
+            self.channels, self.memory, rng=rng, here=here, suspect=self._report
         )
+        self.bulk = BulkReader(self.channels, self.memory, rng=rng, here=here, suspect=self._report)
         interval_s = config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
         self.leases = LeaseKeeper(names.link, interval_s=interval_s)
         self._lock = threading.Lock()

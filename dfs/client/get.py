@@ -1,13 +1,15 @@
 """Copying files and trees out.
 
-Each file is written beside its target under a temporary name, its blocks in any order at their
-offsets, every byte verified; what its blocks hash to is compared with the file's checksum; then it
-gets its mode, its time and its name.  A failing file leaves nothing and stops no other.
+Small files are fetched many at a time (`bulk_get.py`).  Each other file is written beside its
+target under a temporary name, its blocks in any order at their offsets, every byte verified; what
+its blocks hash to is compared with the file's checksum; then it gets its mode, its time and its
+name.  A failing file leaves nothing and stops no other.
 """
 
 import contextlib
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,6 +24,7 @@ from dfs.base.errors import (
 from dfs.base.records import LocatedFile
 from dfs.base.states import InodeKind
 from dfs.client.batches import BATCH_BYTES_MAX, BATCH_FILES_MAX, all_of, batches, run_batches
+from dfs.client.bulk_get import BulkGet, divide
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.get_plan import GetPlan, Wanted, plan_get
 from dfs.client.local_files import PartFile, check_free, make_directory
@@ -33,6 +36,7 @@ from dfs.transfer.replica_reader import Relocate
 
 BATCH_EXTENTS_MAX: Final = 10_000  # half of what a NameNode locates in one request
 _COST_MAX: Final = (BATCH_FILES_MAX, BATCH_BYTES_MAX, BATCH_EXTENTS_MAX)
+_SMALL_COST_MAX: Final = (5_000, BATCH_BYTES_MAX)
 
 
 def get(
@@ -117,6 +121,9 @@ class _Get:
         self._in_flight = settings.blocks_in_flight
         self._downloads = ThreadPoolExecutor(self._jobs, "dfs-get")
         self._tally = Tally(progress)
+        self._bulk = BulkGet(cluster, options, progress, self._tally)
+        self._lock = threading.Lock()
+        self._left: list[Wanted] = []  # small ones that have to be got by themselves after all
         self._stopped = False
 
     def run(self) -> TransferReport:
@@ -124,12 +131,9 @@ class _Get:
         self._tally.begin(len(plan.files), plan.size_bytes, failed=plan.failed)
         try:
             made = self._make_directories()
-            run_batches(
-                batches(self._those_with_room(plan.files), cost=_cost, most=_COST_MAX),
-                self._run_batch,
-                at_once=self._jobs,
-                stop=self._stop,
-            )
+            small, large = divide(self._those_with_room(plan.files, made))
+            self._run(batches(small, cost=_small_cost, most=_SMALL_COST_MAX), self._run_small)
+            self._run(batches(large + self._left, cost=_cost, most=_COST_MAX), self._run_batch)
             self._close_directories(made)
         except BaseException:
             self._stop()
@@ -137,12 +141,20 @@ class _Get:
         self._downloads.shutdown()
         return self._tally.report
 
+    def _run(self, cut: Iterable[list[Wanted]], run: Callable[[list[Wanted]], None]) -> None:
+        run_batches(cut, run, at_once=self._jobs, stop=self._stop)
+
+    def _run_small(self, batch: list[Wanted]) -> None:
+        left = self._bulk.get(batch)
+        with self._lock:
+            self._left += left
+
     def _make_directories(self) -> list[Wanted]:
         """Make them, open to us for now; the new ones."""
         made: list[Wanted] = []
         for wanted in self._plan.directories:
             try:
-                if make_directory(wanted.local):
+                if make_directory(wanted.path):
                     made.append(wanted)
                 self._tally.directory()
             except DfsError as exc:
@@ -154,17 +166,21 @@ class _Get:
         for wanted in reversed(made):
             modified_ns = wanted.status.modified_ms * 1_000_000
             try:
-                wanted.local.chmod(wanted.status.mode & 0o777)
+                wanted.path.chmod(wanted.status.mode & 0o777)
                 os.utime(wanted.local, ns=(modified_ns, modified_ns))
             except OSError as exc:
                 self._progress.note(f"{wanted.local}: mode and time not set: {exc.strerror}")
 
-    def _those_with_room(self, files: Sequence[Wanted]) -> list[Wanted]:
+    def _those_with_room(self, files: Sequence[Wanted], made: Sequence[Wanted]) -> list[Wanted]:
         """The files whose targets are free: what is refused is refused before bytes move."""
         left: list[Wanted] = []
+        new = {directory.local for directory in made}
         for wanted in files:
+            if wanted.local.rpartition("/")[0] in new:
+                left.append(wanted)
+                continue
             try:
-                check_free(wanted.local, overwrite=self._options.overwrite)
+                check_free(wanted.path, overwrite=self._options.overwrite)
                 left.append(wanted)
             except DfsError as exc:
                 self._tally.fail(wanted.status.path, exc)
@@ -193,7 +209,7 @@ class _Get:
         try:
             if self._stopped:
                 raise Stopping("the get was ended")
-            self._download(wanted.local, located)
+            self._download(wanted.path, located)
         except DfsError as exc:
             self._tally.fail(wanted.status.path, exc)
             return
@@ -232,9 +248,14 @@ class _Get:
         """The get is ended from outside (Ctrl-C): what is under way ends and removes its parts."""
         if not self._stopped:
             self._stopped = True
+            self._bulk.stop()
             self._tally.end()
             self._cluster.drop_plane()
             self._downloads.shutdown(wait=True)
+
+
+def _small_cost(wanted: Wanted) -> tuple[int, int]:
+    return 1, wanted.status.size_bytes
 
 
 def _cost(wanted: Wanted) -> tuple[int, int, int]:

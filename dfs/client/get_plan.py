@@ -27,7 +27,12 @@ class Wanted:
     """A remote file or directory, and where it goes."""
 
     status: FileStatus
-    local: Path
+    local: str
+
+    @property
+    def path(self) -> Path:
+        """Where it goes on this computer."""
+        return Path(self.local)
 
 
 @dataclass(slots=True)
@@ -87,25 +92,27 @@ def _plan_source(
     if is_directory(status) and not recursive:
         raise IsADirectory(f"is a directory: {status.path}")
     name = status.path.rstrip("/").rsplit("/", 1)[-1]
-    local = target / _local_name(name, status.path) if into and name else target
+    local = str(target / _local_name(name, status.path) if into and name else target)
     if not is_directory(status):
         plan.files.append(Wanted(status, local))
         return
     plan.directories.append(Wanted(status, local))
+    # A remote directory, and where what is in it goes.  A walk tells of it before its entries.
+    folders = {status.path.rstrip("/"): local}
     for below in calls.walk(status.path):
+        parent, _, name = below.path.rpartition("/")
         try:
-            wanted = Wanted(below, local.joinpath(*_names_below(status.path, below.path)))
+            if parent not in folders:
+                raise PathNotFound(f"the NameNode listed {below.path!r} below {status.path!r}")
+            wanted = Wanted(below, f"{folders[parent]}/{_local_name(name, below.path)}")
         except DfsError as exc:
             plan.failed.append((below.path, exc))
             continue
-        (plan.directories if is_directory(below) else plan.files).append(wanted)
-
-
-def _names_below(top: str, path: str) -> list[str]:
-    prefix = top.rstrip("/") + "/"
-    if not path.startswith(prefix):
-        raise PathNotFound(f"the NameNode listed {path!r} below {top!r}")
-    return [_local_name(name, path) for name in path[len(prefix) :].split("/")]
+        if is_directory(below):
+            folders[below.path] = wanted.local
+            plan.directories.append(wanted)
+        else:
+            plan.files.append(wanted)
 
 
 def _local_name(name: str, path: str) -> str:

@@ -13,11 +13,13 @@ from dfs.base.states import InodeKind
 from dfs.client.namenode_link import NamenodeLink, error_of, value_of
 from dfs.wire import files_api as f
 from dfs.wire import routes
+from dfs.wire.pack_api import LocateManyReply, LocateManyRequest
 from dfs.wire.shapes import Nothing, Outcome, Outcomes
 
 T = TypeVar("T")
 
 PAGE_ENTRIES: Final = 1_000  # of a listing: one answer of a few hundred KiB
+WALK_ENTRIES: Final = 5_000  # of a whole tree, which nobody watches arrive
 BATCH_PATHS: Final = 1_000
 
 
@@ -75,7 +77,7 @@ class NamespaceCalls:
         """Everything below a directory, parents before children; the directory itself is not."""
         return (
             status
-            for status in self.find(f.FindRequest(path=path, limit=PAGE_ENTRIES))
+            for status in self.find(f.FindRequest(path=path, limit=WALK_ENTRIES))
             if status.path != path.rstrip("/") and status.path != path
         )
 
@@ -178,6 +180,14 @@ class NamespaceCalls:
         """Where files are, in one request; the caller bounds the number.  As `locate`."""
         body = f.PathsRequest(paths=list(paths))
         return _each(self.link.call(routes.LOCATE, body, insist=insist).outcomes)
+
+    def locate_many(self, paths: Sequence[str], *, insist: bool = False) -> LocateManyReply:
+        """Where many files are, each block said once; the caller bounds the number.
+
+        For reading small files; see `dfs.client.bulk_read`.
+        """
+        body = LocateManyRequest(paths=list(paths))
+        return self.link.call(routes.LOCATE_MANY, body, insist=insist)
 
 
 def is_directory(status: FileStatus) -> bool:

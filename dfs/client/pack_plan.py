@@ -170,6 +170,7 @@ def slices(
             yield part, view[part.offset - offset : part.end - offset]
             part = next(waiting, None)
         if part is None:
-            return
+            held = view[:0]
+            continue
         base = max(part.offset, offset)
         held = view[max(base - offset, 0) :] if base < end else view[:0]

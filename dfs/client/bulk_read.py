@@ -1,0 +1,175 @@
+"""Reading many small files at once: many stretches of a block in one conversation.
+
+The NameNode says of all files in one answer where they lie; what lies close together in a block is
+fetched together (`pack_plan.py`), and each file is held against its own checksum before anybody
+sees it.  So a wrong byte is found whoever lied, and costs only the file it is in.
+
+A replica that fails in the middle is followed by the next, for the files not there yet.  What no
+replica gave this way is left to the reader of single files, which knows more ways: it asks again
+where a block is, and hears the reasons of every replica.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from dfs.base.checksum import block_hash, file_checksum
+from dfs.base.entropy import Random
+from dfs.base.errors import BlockNotFound, DfsError, ErrorKind, TokenRefused
+from dfs.base.records import Holder
+from dfs.base.states import NodeState
+from dfs.base.units import MiB
+from dfs.client.pack_plan import Part, Run, plan_runs, slices
+from dfs.transfer.block_channel import BlockAccess
+from dfs.transfer.channels import Channels
+from dfs.transfer.node_memory import NodeMemory
+from dfs.transfer.replica_reader import SuspectSink
+from dfs.transfer.source_choice import order_sources
+from dfs.wire.pack_api import LocateManyReply, ManyFile
+
+FILE_BYTES_MAX: Final = 4 * MiB  # larger files are worth a conversation each
+RUNS_AT_ONCE: Final = 3
+
+Take = Callable[[int, memoryview], None]
+
+
+class BulkReader:
+    """Fetches small files.  Safe to share between threads.
+
+    Args:
+        here: names and addresses of this computer, whose replicas are preferred.
+        suspect: told of every replica that gave wrong bytes, or none where it should have some.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        memory: NodeMemory,
+        *,
+        rng: Random,
+        here: frozenset[str],
+        suspect: SuspectSink,
+    ) -> None:
+        self._channels = channels
+        self._memory = memory
+        self._rng = rng
+        self._here = here
+        self._suspect = suspect
+
+    def fetch(self, found: LocateManyReply, wanted: Iterable[int], take: Take) -> list[int]:
+        """Give `take` the content of each file that is wanted; which it was not given, in order.
+
+        Args:
+            wanted: places in `found.files`.
+            take: is told the place and the content, verified, which is good for as long as the
+                call takes.  Called from several threads; what it raises ends all.
+        """
+        left: list[int] = []
+        parts: list[Part] = []
+        for number in wanted:
+            file = found.files[number].value
+            part = None if file is None else part_of(number, file)
+            if file is not None and not file.extents and file.checksum == _EMPTY:
+                take(number, memoryview(b""))
+            elif part is None:
+                left.append(number)
+            else:
+                parts.append(part)
+        runs = plan_runs(parts)
+        fetching = _Fetching(self, found, take)
+        with ThreadPoolExecutor(RUNS_AT_ONCE, "dfs-bulk") as pool:
+            for missing in pool.map(fetching.run, runs):
+                left += [part.file for part in missing]
+        return sorted(left)
+
+    def ordered(self, holders: Sequence[Holder]) -> list[Holder]:
+        """The holders in the order to try them."""
+        return order_sources(
+            holders,
+            here=self._here,
+            failures=self._memory.failures(),
+            load=self._memory.load(),
+            rng=self._rng,
+        )
+
+    def attempt(
+        self,
+        access: BlockAccess,
+        holder: Holder,
+        run: Run,
+        take: Callable[[Part, memoryview], None],
+    ) -> None:
+        """Read a run from one replica, as far as that gives it.
+
+        Raises:
+            TokenRefused: the right to read it is not accepted.
+            DfsError: everything was ended on this side.
+        """
+        node = holder.address.node
+        try:
+            with self._memory.busy(node), self._channels.to(holder.address) as channel:
+                for part, content in slices(run.parts, channel.download_ranges(access, run.ranges)):
+                    take(part, content)
+        except TokenRefused:
+            raise
+        except DfsError as exc:
+            if self._channels.closed:
+                raise
+            self._memory.failed(node, exc)
+            if exc.kind is ErrorKind.CORRUPT or isinstance(exc, BlockNotFound):
+                self._suspect(access.name, node, exc.message)
+        else:
+            self._memory.succeeded(node)
+
+
+class _Fetching:
+    """What was located, and how each run of it is fetched."""
+
+    def __init__(self, reader: BulkReader, found: LocateManyReply, take: Take) -> None:
+        self._reader = reader
+        self._found = found
+        self._take = take
+
+    def run(self, run: Run) -> Sequence[Part]:
+        """Read one run from whichever replicas give it; the parts that none gave."""
+        window = self._found.windows[run.window]
+        block = self._found.blocks[window.block]
+        access = BlockAccess(block.name, "", window.token)
+        holders = [
+            Holder(self._found.nodes[each.node], each.state, NodeState(each.node_state))
+            for each in block.holders
+        ]
+        missing = {part.file: part for part in run.parts}
+
+        def take(part: Part, content: memoryview) -> None:
+            if part.file in missing and self._is_right(part, content):
+                self._take(part.file, content)
+                del missing[part.file]
+
+        for holder in self._reader.ordered(holders):
+            try:
+                for left in plan_runs(missing.values()):
+                    self._reader.attempt(access, holder, left, take)
+            except TokenRefused:
+                break
+            if not missing:
+                break
+        return list(missing.values())
+
+    def _is_right(self, part: Part, content: memoryview) -> bool:
+        file = self._found.files[part.file].value
+        assert file is not None
+        return file_checksum([(part.length_bytes, block_hash(content))]) == file.checksum
+
+
+_EMPTY: Final = file_checksum([])
+
+
+def part_of(number: int, file: ManyFile) -> Part | None:
+    """The one stretch that a small file is; None for what is better read by itself."""
+    if len(file.extents) != 1 or file.size_bytes > FILE_BYTES_MAX:
+        return None
+    extent = file.extents[0]
+    if (extent.file_offset, extent.length_bytes) != (0, file.size_bytes) or not file.size_bytes:
+        return None
+    return Part(number, extent.window, extent.block_offset, extent.length_bytes)
