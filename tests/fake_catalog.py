@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -38,28 +38,13 @@ from dfs.wire import routes
 from dfs.wire.nodes_api import ClusterReply
 from dfs.wire.shapes import Done, Outcome, Outcomes, error_body
 from tests.fake_datanode import FakeDataNode
+from tests.fake_packs import NOW_MS, Entry, FakePacks, Write
 from tests.route_server import RouteServer
 
 TOKEN = "dfs_session"
-NOW_MS = 1_700_000_000_000
 
 
-@dataclass
-class _Entry:
-    status: FileStatus
-    extents: tuple[LocatedExtent, ...] = ()
-
-
-@dataclass
-class _Write:
-    new: d.NewFile
-    inode: int
-    lease: str
-    block_size: int
-    allocated: dict[int, AllocatedBlock] = field(default_factory=dict)
-
-
-class FakeCatalog:
+class FakeCatalog(FakePacks):
     """Names in a dict.  Faults are attributes; `requests` counts what was asked."""
 
     def __init__(self, nodes: list[FakeDataNode], *, block_size: int = 1 << 20) -> None:
@@ -67,8 +52,8 @@ class FakeCatalog:
         self.block_size = block_size
         self.replication = 2
         self.min_acks = 1
-        self.entries: dict[str, _Entry] = {"/": _Entry(self._status("/", InodeKind.DIRECTORY))}
-        self.writes: dict[int, _Write] = {}
+        self.entries: dict[str, Entry] = {"/": Entry(self._status("/", InodeKind.DIRECTORY))}
+        self.writes: dict[int, Write] = {}
         self.requests: Counter[str] = Counter()
         self.largest: Counter[str] = Counter()  # items in one request, by route
         self.suspects: list[d.SuspectRequest] = []
@@ -98,13 +83,14 @@ class FakeCatalog:
         parts = []
         for extent in self.entries[path].extents:
             node = next(n for n in self.nodes if extent.name in n.blocks)
-            parts.append(node.blocks[extent.name])
+            start = extent.block_offset
+            parts.append(node.blocks[extent.name][start : start + extent.length_bytes])
         return b"".join(parts)
 
     def _answer(self, path: str, raw: bytes, headers: Mapping[str, str]) -> bytes | None:
         with self._lock:
             route = self._routes[path]
-            name = path.rsplit("/", 1)[1]
+            name = path.rsplit("/", 1)[1].replace("-", "_")
             request = headers.get("X-Request-Id", "")
             self.requests[name] += 1
             try:
@@ -195,7 +181,7 @@ class FakeCatalog:
         self._parent_of(path)
         status = self._status(path, InodeKind.DIRECTORY, mode=mode)
         status = replace(status, inode=InodeId(self._next()))
-        self.entries[path] = _Entry(status)
+        self.entries[path] = Entry(status)
         return status
 
     def _chmod(self, body: f.ChmodRequest):
@@ -237,7 +223,7 @@ class FakeCatalog:
         def copy(pair: f.PairRequest) -> FileStatus:
             entry = self._find_entry(pair.source)
             status = replace(entry.status, path=pair.target)
-            self.entries[pair.target] = _Entry(status, entry.extents)
+            self.entries[pair.target] = Entry(status, entry.extents)
             return status
 
         return self._each(body.copies, copy)
@@ -274,21 +260,12 @@ class FakeCatalog:
 
     def _create(self, body: d.CreateRequest):
         self.largest["create"] = max(self.largest["create"], len(body.files))
-        return self._each(body.files, lambda new: self._begin(new, body.first_blocks))
+        return self._each(body.files, lambda new: self._open(new, body.first_blocks))
 
-    def _begin(self, new: d.NewFile, first_blocks: int) -> d.OpenedFile:
-        if new.parents and paths.split(new.path)[0] not in self.entries:
-            self._make(paths.split(new.path)[0], 0o755, parents=True)
-        self._parent_of(new.path)
-        there = self.entries.get(new.path)
-        if there is not None and there.status.kind is InodeKind.DIRECTORY:
-            raise IsADirectory(f"is a directory: {new.path}")
-        if there is not None and not new.overwrite:
-            raise PathExists(f"exists: {new.path}")
-        if any(write.new.path == new.path for write in self.writes.values()):
-            raise BeingWritten(f"being written: {new.path}")
+    def _open(self, new: d.NewFile, first_blocks: int) -> d.OpenedFile:
+        self._check_new(new)
         inode = self._next()
-        write = _Write(new, inode, f"lease-{inode}", new.block_size_bytes or self.block_size)
+        write = Write(new, inode, f"lease-{inode}", new.block_size_bytes or self.block_size)
         self.writes[inode] = write
         count = len(block_lengths(new.size_bytes or 0, write.block_size))
         try:
@@ -315,7 +292,7 @@ class FakeCatalog:
         return self._each(body.items, allocate)
 
     def _blocks(
-        self, write: _Write, number: int, count: int, exclude: frozenset[int]
+        self, write: Write, number: int, count: int, exclude: frozenset[int]
     ) -> list[AllocatedBlock]:
         fit = [n for n in self.nodes if n.node not in exclude | self.avoided]
         if count and not fit:
@@ -363,7 +340,7 @@ class FakeCatalog:
             modified_ms=item.modified_ms or NOW_MS,
             checksum=file_checksum((e.truth.length_bytes, e.truth.hash) for e in extents),
         )
-        self.entries[write.new.path] = _Entry(status, tuple(extents))
+        self.entries[write.new.path] = Entry(status, tuple(extents))
         del self.writes[item.inode]
         return d.Completed(status, owed)
 
@@ -385,6 +362,18 @@ class FakeCatalog:
         self.suspects.append(body)
         return Done()
 
+    def _check_new(self, new: d.NewFile) -> None:
+        if new.parents and paths.split(new.path)[0] not in self.entries:
+            self._make(paths.split(new.path)[0], 0o755, parents=True)
+        self._parent_of(new.path)
+        there = self.entries.get(new.path)
+        if there is not None and there.status.kind is InodeKind.DIRECTORY:
+            raise IsADirectory(f"is a directory: {new.path}")
+        if there is not None and not new.overwrite:
+            raise PathExists(f"exists: {new.path}")
+        if any(write.new.path == new.path for write in self.writes.values()):
+            raise BeingWritten(f"being written: {new.path}")
+
     # --- what they share ------------------------------------------------------------------------
 
     def _each(self, items, handle):
@@ -396,13 +385,13 @@ class FakeCatalog:
                 outcomes.append(Outcome(error=error_body(exc)))
         return Outcomes(outcomes=outcomes)
 
-    def _leased(self, inode: int, lease: str) -> _Write:
+    def _leased(self, inode: int, lease: str) -> Write:
         write = self.writes.get(inode)
         if write is None or write.lease != lease:
             raise LeaseLost("that write is no more")
         return write
 
-    def _find_entry(self, path: str) -> _Entry:
+    def _find_entry(self, path: str) -> Entry:
         paths.parse(path)
         if path not in self.entries:
             raise PathNotFound(f"no such file or directory: {path}")
