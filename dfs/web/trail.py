@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from dfs.base.errors import DfsError, ErrorKind, PermissionDenied
 from dfs.web.authn import Asked
+from dfs.wire.pack_api import CommitFilesReply, LocateManyReply
 from dfs.wire.routes import BEAT, RENEW, STOCK, STOCK_DIGESTS, Route
 from dfs.wire.shapes import Outcomes
 
@@ -81,9 +82,14 @@ class Trail:
 
 def _refusals(reply: object) -> dict[str, int]:
     """How many items of a batch were refused, by code."""
-    if not isinstance(reply, Outcomes):
-        return {}
-    return dict(Counter(one.error.code for one in reply.outcomes if one.error is not None))
+    match reply:
+        case Outcomes(outcomes=items) | LocateManyReply(files=items):
+            errors = [one.error for one in items]
+        case CommitFilesReply(refused=refused):
+            errors = [one.error for one in refused]
+        case _:
+            return {}
+    return dict(Counter(error.code for error in errors if error is not None))
 
 
 def _subjects(body: object, reply: object) -> list[str]:

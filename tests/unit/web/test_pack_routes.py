@@ -1,0 +1,74 @@
+"""Packs over REST: thousands of files in a request, answered once, and written in the trail."""
+
+import msgspec
+
+from dfs.base.entropy import new_id
+from dfs.base.errors import PermissionDenied
+from dfs.wire import routes
+from dfs.wire.pack_api import (
+    BeginPacksRequest,
+    CommitFilesReply,
+    CommitFilesRequest,
+    LocateManyReply,
+    LocateManyRequest,
+    NewPack,
+    OpenedPack,
+    PackedFile,
+)
+from dfs.wire.shapes import Outcomes
+from tests.namenode_rig import NamenodeRig
+
+
+def empty_files(folder: str, count: int) -> CommitFilesRequest:
+    files = [PackedFile(path=f"{folder}/f{n}", parents=True) for n in range(count)]
+    return CommitFilesRequest(files=files)
+
+
+def test_files_committed_twice_under_one_id_come_to_be_once_and_answer_briefly(
+    namenode: NamenodeRig, ada: str
+) -> None:
+    request, body = new_id(), empty_files("/user/ada/packed", 2_000)
+    first = namenode.post(routes.COMMIT_FILES, body, token=ada, request=request)
+    txid = namenode.process.database.writer.txid
+    second = namenode.post(routes.COMMIT_FILES, body, token=ada, request=request)
+    assert first.status == second.status == 200
+    assert first.raw == second.raw
+    assert len(first.raw) < 100
+    assert namenode.process.database.writer.txid == txid
+    assert msgspec.json.decode(first.raw, type=CommitFilesReply).refused == []
+    (line,) = [each for each in namenode.audit_lines() if each["action"] == "packs.commit"]
+    assert line["items"] == 2_000
+    again = namenode.post(routes.COMMIT_FILES, body, token=ada, request=new_id())
+    assert len(msgspec.json.decode(again.raw, type=CommitFilesReply).refused) == 2_000
+    assert namenode.audit_lines()[-1]["refused"] == {"path_exists": 2_000}
+
+
+def test_more_files_than_a_request_may_hold_are_refused(namenode: NamenodeRig, ada: str) -> None:
+    answer = namenode.post(routes.COMMIT_FILES, empty_files("/user/ada/x", 10_001), token=ada)
+    assert answer.error["code"] == "limit_exceeded"
+
+
+def test_a_pack_finds_no_place_where_no_datanode_joined(namenode: NamenodeRig, ada: str) -> None:
+    body = BeginPacksRequest(packs=[NewPack(size_bytes=10)])
+    answer = namenode.post(routes.BEGIN_PACKS, body, token=ada)
+    (outcome,) = msgspec.json.decode(answer.raw, type=Outcomes[OpenedPack]).outcomes
+    assert outcome.error is not None
+    assert outcome.error.code == "placement_refused"
+
+
+def test_who_may_not_read_some_of_many_files_leaves_a_line(namenode: NamenodeRig, ada: str) -> None:
+    files = [
+        PackedFile(path="/user/ada/secret", mode=0o600),
+        PackedFile(path="/user/ada/known", mode=0o644),
+    ]
+    namenode.post(routes.COMMIT_FILES, CommitFilesRequest(files=files), token=ada)
+    bob = namenode.user("bob")
+    asked = LocateManyRequest(paths=[file.path for file in files])
+    answer = namenode.post(routes.LOCATE_MANY, asked, token=bob)
+    reply = msgspec.json.decode(answer.raw, type=LocateManyReply)
+    assert [each.error.code if each.error else "" for each in reply.files] == [
+        PermissionDenied.code,
+        "",
+    ]
+    line = namenode.audit_lines()[-1]
+    assert (line["user"], line["refused"]) == ("bob", {PermissionDenied.code: 1})
