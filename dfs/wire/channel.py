@@ -22,9 +22,16 @@ KEEPALIVE_TIMEOUT_S: Final = 10  # a peer whose machine vanished is noticed with
 RECONNECT_CAP_S: Final = 5  # the library's 120 s would hide a DataNode that came back
 STREAMS_PER_CONNECTION_MAX: Final = 256
 
+# What may be on its way to a reader that is behind.  Left to itself gRPC raises it with the speed
+# of the link, up to 44 MiB a stream between processes of one machine.
+WINDOW_BYTES: Final = 2 * MiB
+
 Options = Sequence[tuple[str, int]]
 
 _BOTH_ENDS: Final[Options] = (
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+    ("grpc.http2.max_frame_size", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_S * 1000),
