@@ -7,11 +7,13 @@ answer of a change, so that asking the same again answers the same and does noth
 
 import contextlib
 import hashlib
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qs
 
 import msgspec
 from flask import Flask, Response, request
@@ -28,15 +30,16 @@ from dfs.meta.txn import Txn
 from dfs.meta.writer import RequestKey, Writer, remembered
 from dfs.observe.logs import request_context
 from dfs.observe.metrics import Metrics
+from dfs.web.answers import JSON, Answer, Asking, refusal
 from dfs.web.authn import Asked, Gatekeeper, permit
 from dfs.web.bodies import BodyReader
-from dfs.web.errors import bug, error_headers, error_json, http_status, protocol_error
+from dfs.web.errors import bug, protocol_error
+from dfs.web.front import Served
 from dfs.web.handlers import Call, Change, Handler, Handlers, View
 from dfs.web.trail import AuditLines, Trail
 from dfs.wire.http_link import REQUEST_ID_HEADER
 from dfs.wire.routes import Route
 
-JSON: Final = "application/json"
 ChangeAct = Callable[[Txn, Asked, Any], object]
 CallAct = Callable[[Asked, Any], object]
 _REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -115,6 +118,12 @@ class UnderWay:
                 self._keys.remove(key)
 
 
+def _numbers() -> Iterator[str]:
+    """Ids for requests that came without: unlike those of any other process, and one by one."""
+    ours = new_id()[:16]
+    return map((ours + "{:016x}").format, itertools.count())
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What every endpoint works with."""
@@ -129,6 +138,7 @@ class Desk:
     items_max: int
     refusal_of_changes: Callable[[], DfsError | None] = lambda: None
     under_way: UnderWay = field(default_factory=UnderWay)
+    number: Callable[[], str] = field(default_factory=lambda: _numbers().__next__)
 
 
 class Endpoint:
@@ -142,47 +152,42 @@ class Endpoint:
         self._trail = Trail(route, desk.audit)
         self._metrics = desk.metrics.of(route.path)
 
-    def __call__(self) -> Response:
-        """Answer the request at hand."""
+    def __call__(self, asking: Asking) -> Answer:
+        """Answer one request."""
         clock = self._desk.clock
         began_s = clock.monotonic_s()
-        given = request.headers.get(REQUEST_ID_HEADER, "")
-        number = given if _REQUEST_ID.fullmatch(given) else new_id()
+        given = asking.request
+        number = given if _REQUEST_ID.fullmatch(given) else self._desk.number()
         with request_context(number):
-            answer, outcome = self._answer(given, number)
+            answer, outcome = self._answer(asking, number)
             took_s = clock.monotonic_s() - began_s
             self._metrics.note(outcome, took_s)
             self._desk.log.emit(
                 Event.REQUEST_SERVED, route=self._route.path, outcome=outcome, took_s=took_s
             )
-        answer.headers[REQUEST_ID_HEADER] = number
-        return answer
+        return Answer(answer.status, answer.body, (*answer.headers, (REQUEST_ID_HEADER, number)))
 
-    def _answer(self, given: str, number: str) -> tuple[Response, str]:
-        asked, body = Asked(request.remote_addr or ""), None
+    def _answer(self, asking: Asking, number: str) -> tuple[Answer, str]:
+        given, asked, body = asking.request, Asked(asking.address), None
         try:
             if given and given != number:
                 raise BadRequest(f"{REQUEST_ID_HEADER} must be 32 hex digits")
-            asked = self._desk.gate.identify(
-                self._route, request.headers.get("Authorization", ""), asked.address
-            )
+            asked = self._desk.gate.identify(self._route, asking.authorization, asked.address)
             permit(self._route, asked)
-            body = self._read()
+            body = self._read(asking)
             raw = self._act(asked, body, given)
             crashpoint.reach("nn.answer.before")
-            return Response(raw, content_type=JSON), "ok"
-        except HTTPException:
-            raise  # the body was larger than announced or never came: the application answers
+            return Answer(200, raw), "ok"
         except DfsError as err:
             self._refused(asked, body, err, number)
             return refusal(err), err.code
         except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
             return self._failed(exc, number), "bug"
 
-    def _read(self) -> Any:
-        if request.method == "POST":
-            return self._bodies.from_json(request.get_data(cache=False))
-        return self._bodies.from_query(request.args.to_dict(flat=False))
+    def _read(self, asking: Asking) -> Any:
+        if asking.method == "POST":
+            return self._bodies.from_json(asking.body)
+        return self._bodies.from_query(parse_qs(asking.query, keep_blank_values=True))
 
     def _act(self, asked: Asked, body: Any, given: str) -> bytes:
         match self._handler:
@@ -249,28 +254,19 @@ class Endpoint:
             message=err.message,
         )
 
-    def _failed(self, exc: Exception, number: str) -> Response:
+    def _failed(self, exc: Exception, number: str) -> Answer:
         self._desk.log.exception(self._route.path, exc)
         return refusal(bug(number))
 
 
-def refusal(err: DfsError, status: int | None = None) -> Response:
-    """The answer that carries an error."""
-    return Response(
-        error_json(err), status or http_status(err), error_headers(err), content_type=JSON
-    )
-
-
-def mount(app: Flask, handlers: Handlers, desk: Desk) -> None:
-    """Let the application answer every route of the table."""
-    for route, handler in handlers.table.values():
-        app.add_url_rule(
-            route.path,
-            endpoint=route.path,
-            view_func=Endpoint(route, handler, desk),
-            methods=["GET", "POST"] if route.safe else ["POST"],
-            provide_automatic_options=False,
+def endpoints(handlers: Handlers, desk: Desk) -> dict[str, Served]:
+    """Who answers each route of the table, by its address."""
+    return {
+        route.path: Served(
+            ("GET", "HEAD", "POST") if route.safe else ("POST",), Endpoint(route, handler, desk)
         )
+        for route, handler in handlers.table.values()
+    }
 
 
 def answer_protocol_errors(app: Flask, log: WebLog) -> None:
@@ -279,7 +275,8 @@ def answer_protocol_errors(app: Flask, log: WebLog) -> None:
     @app.errorhandler(HTTPException)
     def refused(exc: HTTPException) -> Response:
         status = exc.code or 400
-        answer = refusal(protocol_error(status, request.method, request.path, exc.name), status)
+        error = protocol_error(status, request.method, request.path, exc.name)
+        answer = _response(refusal(error, status))
         if isinstance(exc, MethodNotAllowed) and exc.valid_methods:
             answer.headers["Allow"] = ", ".join(exc.valid_methods)
         return answer
@@ -289,4 +286,8 @@ def answer_protocol_errors(app: Flask, log: WebLog) -> None:
         number = new_id()
         with request_context(number):
             log.exception(request.path, exc)
-        return refusal(bug(number))
+        return _response(refusal(bug(number)))
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers, content_type=JSON)

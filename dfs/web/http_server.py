@@ -1,4 +1,4 @@
-"""Waitress, with every limit stated: how a daemon serves its Flask application.
+"""Waitress, with every limit stated: how a daemon serves its WSGI application.
 
 Owns the listening socket and the thread of the loop.  Requests are bounded in size, connections in
 number and in idle time; a traceback never leaves.
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+from wsgiref.types import WSGIApplication
 
-from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
@@ -106,7 +106,7 @@ class HttpServer:
     """
 
     def __init__(
-        self, app: Flask, *, host: str, port: int, limits: HttpLimits, clock: Clock
+        self, app: WSGIApplication, *, host: str, port: int, limits: HttpLimits, clock: Clock
     ) -> None:
         self._clock = clock
         self._sockets: dict[int, Any] = {}  # waitress fills it: listeners, connections, triggers

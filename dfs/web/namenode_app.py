@@ -1,4 +1,4 @@
-"""The Flask application of a NameNode: which service answers which route.
+"""The web application of a NameNode: which service answers which route.
 
 `Services` is what the composition root hands over; `bind` is the list of who answers what, held
 against the route table by a test.  Nothing is decided here.
@@ -26,7 +26,8 @@ from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
 from dfs.upkeep.service import Upkeep
 from dfs.web.authn import Gatekeeper
-from dfs.web.dispatch import Desk, RequestMetrics, WebLog, answer_protocol_errors, mount
+from dfs.web.dispatch import Desk, RequestMetrics, WebLog, answer_protocol_errors, endpoints
+from dfs.web.front import Front
 from dfs.web.handlers import Handlers
 from dfs.web.status import Standing, mount_status
 from dfs.web.upkeep_routes import bind_upkeep
@@ -75,7 +76,7 @@ class Services:
     clock: Clock
 
 
-def create_app(services: Services) -> Flask:
+def create_app(services: Services) -> Front:
     """The application, with every route of the table."""
     app = Flask("dfs.web.namenode_app", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.config.limits.body_bytes_max
@@ -90,10 +91,9 @@ def create_app(services: Services) -> Flask:
         items_max=services.config.limits.batch_items_max,
         refusal_of_changes=services.upkeep.caution.refusal_of_changes,
     )
-    mount(app, bind(services), desk)
     mount_status(app, services.standing)
     answer_protocol_errors(app, services.log)
-    return app
+    return Front(endpoints(bind(services), desk), app, services.log.exception)
 
 
 def bind(services: Services) -> Handlers:

@@ -27,8 +27,21 @@ def test_every_error_is_answered_with_a_status_that_refuses(code: str) -> None:
 
 
 def test_every_route_has_a_handler_and_every_handler_a_route(namenode: NamenodeRig) -> None:
-    served = {rule.rule: rule.methods for rule in namenode.process.app.url_map.iter_rules()}
-    assert set(served) == {route.path for route in ROUTES} | SERVED_BESIDE
+    assert set(namenode.process.app.served) == {route.path for route in ROUTES}
+
+
+@pytest.mark.parametrize("path", sorted(SERVED_BESIDE))
+def test_what_is_served_beside_the_routes_answers(namenode: NamenodeRig, path: str) -> None:
+    assert namenode.send("GET", path).status == 200
+
+
+def test_head_of_a_safe_route_says_what_get_would_without_its_body(
+    namenode: NamenodeRig, ada: str
+) -> None:
+    asked = "/v1/fs/stat?paths=/"
+    got, head = (namenode.send(method, asked, token=ada) for method in ("GET", "HEAD"))
+    assert (head.status, head.raw) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(got.raw))
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)

@@ -1,0 +1,94 @@
+"""The WSGI application of a NameNode: `/v1` by its route table, anything else by Flask.
+
+A route's answer is worked out by its endpoint (`dispatch.py`) alone.  Flask would ask of every
+request what only its pages need (a context, a request and a response object, a search among
+address patterns), at several times the cost of a look-up in the namespace; the routes are fixed
+words, so that one look into a dictionary finds them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from dfs.base.entropy import new_id
+from dfs.observe.logs import request_context
+from dfs.web.answers import JSON, Answer, Asking, refusal
+from dfs.web.errors import bug, protocol_error
+from dfs.wire.http_link import REQUEST_ID_HEADER
+
+_REQUEST_ID: Final = "HTTP_" + REQUEST_ID_HEADER.upper().replace("-", "_")
+_STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_JSON_HEADER: Final = ("Content-Type", JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A route's address: by which methods it may be asked, and who answers."""
+
+    methods: tuple[str, ...]
+    answer: Callable[[Asking], Answer]
+
+
+class Front:
+    """See the module.
+
+    Args:
+        served: every address of the route table.
+        rest: who answers all others.
+        log_bug: told where, and with what, an endpoint broke.
+    """
+
+    def __init__(
+        self,
+        served: Mapping[str, Served],
+        rest: WSGIApplication,
+        log_bug: Callable[[str, Exception], None],
+    ) -> None:
+        self.served = served
+        self._rest = rest
+        self._log_bug = log_bug
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        path = environ["PATH_INFO"]
+        served = self.served.get(path)
+        if served is None:
+            return self._rest(environ, start_response)
+        method = environ["REQUEST_METHOD"]
+        if method in served.methods:
+            status, body, more = self._answer(path, served, environ)
+        else:
+            status, body, more = _not_served(path, method, served)
+        start_response(
+            _STATUS_LINES[status], [_JSON_HEADER, ("Content-Length", str(len(body))), *more]
+        )
+        return () if method == "HEAD" else (body,)
+
+    def _answer(self, path: str, served: Served, environ: WSGIEnvironment) -> Answer:
+        try:
+            return served.answer(_asking(environ))
+        except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
+            number = new_id()
+            with request_context(number):
+                self._log_bug(path, exc)
+            return refusal(bug(number))
+
+
+def _asking(environ: WSGIEnvironment) -> Asking:
+    length_bytes = environ.get("CONTENT_LENGTH")  # waitress counted them, and bounded them
+    return Asking(
+        environ["REQUEST_METHOD"],
+        environ["QUERY_STRING"],
+        environ.get("REMOTE_ADDR", ""),
+        environ.get("HTTP_AUTHORIZATION", ""),
+        environ.get(_REQUEST_ID, ""),
+        environ["wsgi.input"].read(int(length_bytes)) if length_bytes else b"",
+    )
+
+
+def _not_served(path: str, method: str, served: Served) -> Answer:
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    answer = refusal(protocol_error(status, method, path, status.phrase), status)
+    return answer._replace(headers=(*answer.headers, ("Allow", ", ".join(served.methods))))
