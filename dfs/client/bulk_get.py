@@ -5,9 +5,11 @@ and named as every file that is got (`local_files.py`).
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from dfs.base.errors import DfsError, LimitExceeded, Stopping
+from dfs.client.batches import BATCH_BYTES_MAX
 from dfs.client.bulk_read import FILE_BYTES_MAX
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.get_plan import Wanted
@@ -17,6 +19,8 @@ from dfs.client.options import GetOptions, Progress
 from dfs.client.tally import Tally
 from dfs.wire.pack_api import LocateManyReply
 
+LOCATED_FILES_MAX: Final = 2_500
+
 
 def divide(files: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
     """The files to get together, and those to get by themselves: the large, and a lone one."""
@@ -24,6 +28,20 @@ def divide(files: Sequence[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
     if len(small) < 2:
         return [], list(files)
     return small, [wanted for wanted in files if wanted.status.size_bytes > FILE_BYTES_MAX]
+
+
+def cut(files: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    """The files in batches that are located at once."""
+    batch: list[Wanted] = []
+    size_bytes = 0
+    for wanted in files:
+        batch.append(wanted)
+        size_bytes += wanted.status.size_bytes
+        if len(batch) >= LOCATED_FILES_MAX or size_bytes >= BATCH_BYTES_MAX:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
 
 
 class BulkGet:

@@ -159,7 +159,7 @@ class _Fetching:
     def _is_right(self, part: Part, content: memoryview) -> bool:
         file = self._found.files[part.file].value
         assert file is not None
-        return file_checksum([(part.length_bytes, block_hash(content))]) == file.checksum
+        return file_checksum([(len(content), block_hash(content))]) == file.checksum
 
 
 _EMPTY: Final = file_checksum([])
@@ -172,4 +172,5 @@ def part_of(number: int, file: ManyFile) -> Part | None:
     extent = file.extents[0]
     if (extent.file_offset, extent.length_bytes) != (0, file.size_bytes) or not file.size_bytes:
         return None
-    return Part(number, extent.window, extent.block_offset, extent.length_bytes)
+    end = extent.block_offset + extent.length_bytes
+    return Part(extent.window, extent.block_offset, end, number)

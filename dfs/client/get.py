@@ -24,7 +24,7 @@ from dfs.base.errors import (
 from dfs.base.records import LocatedFile
 from dfs.base.states import InodeKind
 from dfs.client.batches import BATCH_BYTES_MAX, BATCH_FILES_MAX, all_of, batches, run_batches
-from dfs.client.bulk_get import BulkGet, divide
+from dfs.client.bulk_get import BulkGet, cut, divide
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.get_plan import GetPlan, Wanted, plan_get
 from dfs.client.local_files import PartFile, check_free, make_directory
@@ -36,7 +36,6 @@ from dfs.transfer.replica_reader import Relocate
 
 BATCH_EXTENTS_MAX: Final = 10_000  # half of what a NameNode locates in one request
 _COST_MAX: Final = (BATCH_FILES_MAX, BATCH_BYTES_MAX, BATCH_EXTENTS_MAX)
-_SMALL_COST_MAX: Final = (5_000, BATCH_BYTES_MAX)
 
 
 def get(
@@ -132,7 +131,7 @@ class _Get:
         try:
             made = self._make_directories()
             small, large = divide(self._those_with_room(plan.files, made))
-            self._run(batches(small, cost=_small_cost, most=_SMALL_COST_MAX), self._run_small)
+            self._run(cut(small), self._run_small)
             self._run(batches(large + self._left, cost=_cost, most=_COST_MAX), self._run_batch)
             self._close_directories(made)
         except BaseException:
@@ -141,8 +140,8 @@ class _Get:
         self._downloads.shutdown()
         return self._tally.report
 
-    def _run(self, cut: Iterable[list[Wanted]], run: Callable[[list[Wanted]], None]) -> None:
-        run_batches(cut, run, at_once=self._jobs, stop=self._stop)
+    def _run(self, some: Iterable[list[Wanted]], run: Callable[[list[Wanted]], None]) -> None:
+        run_batches(some, run, at_once=self._jobs, stop=self._stop)
 
     def _run_small(self, batch: list[Wanted]) -> None:
         left = self._bulk.get(batch)
@@ -252,10 +251,6 @@ class _Get:
             self._tally.end()
             self._cluster.drop_plane()
             self._downloads.shutdown(wait=True)
-
-
-def _small_cost(wanted: Wanted) -> tuple[int, int]:
-    return 1, wanted.status.size_bytes
 
 
 def _cost(wanted: Wanted) -> tuple[int, int, int]:

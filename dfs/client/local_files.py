@@ -8,6 +8,7 @@ disk's caching to the operating system.
 
 import contextlib
 import errno
+import itertools
 import os
 from pathlib import Path
 from typing import Final, Self
@@ -20,6 +21,8 @@ from dfs.transfer.read_parallel import local_write_error
 
 _UNSPEAKABLE: Final = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 _PART_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_RUN: Final = new_id()[:12]  # nobody else's parts are called so
+_serial = itertools.count()
 _NAME_CHARS_SAFE: Final = 50  # of four bytes each at most
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -135,7 +138,7 @@ def _part_name(name: str) -> str:
     """A name of the target's own, cut so that the suffix does not make it too long."""
     if len(name) > _NAME_CHARS_SAFE:
         name = os.fsdecode(os.fsencode(name)[:200])
-    return f"{name}.{new_id()[:12]}.part"
+    return f"{name}.{_RUN}{next(_serial):x}.part"
 
 
 def _publish(part: str, target: str, *, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ verifies 256 KiB at a time anyway.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from dfs.base.checksum import CHUNK_SIZE_BYTES, Buffer
 from dfs.base.units import MiB
@@ -85,25 +85,20 @@ def plan_packs(files: Iterable[F], *, pack_bytes: int) -> Iterator[list[F]]:
         yield pack
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch that is wanted: of which file, and where it lies.
+class Part(NamedTuple):
+    """A stretch that is wanted: where it lies, and of which file.  Parts sort as they lie.
 
     Args:
-        file: the caller's number of the file.
         window: the caller's number of the window it lies in, which is in one block.
         offset: in the block.
+        end: in the block.
+        file: the caller's number of the file.
     """
 
-    file: int
     window: int
     offset: int
-    length_bytes: int
-
-    @property
-    def end(self) -> int:
-        """Where it ends in the block."""
-        return self.offset + self.length_bytes
+    end: int
+    file: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +112,10 @@ class Run:
 
 def plan_runs(parts: Iterable[Part]) -> list[Run]:
     """The runs that fetch all parts, window by window."""
-    ordered = sorted(parts, key=lambda part: (part.window, part.offset, part.end))
     runs: list[Run] = []
     begun: list[Part] = []
     ranges: list[tuple[int, int]] = []  # (begin, end)
-    for part in ordered:
+    for part in sorted(parts):
         if begun and (part.window != begun[0].window or _is_full(ranges, part)):
             runs.append(_run(begun, ranges))
             begun, ranges = [], []

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from dfs.base import paths
 from dfs.base.errors import (
     BadRequest,
@@ -26,10 +28,12 @@ from dfs.base.states import InodeKind
 from dfs.client.piece_sources import local_read_error
 
 _MODE_BITS: Final = 0o777
+# In a directory so near the root, a name of ASCII that a file system gave cannot make a bad path.
+_PLAIN_CHARS: Final = paths.PATH_BYTES_MAX // 4 - paths.NAME_BYTES_MAX
+_PLAIN_DEPTH: Final = paths.DEPTH_MAX - 1
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
+class PlannedFile(msgspec.Struct, frozen=True, gc=False):
     """A file to be put."""
 
     local: str
@@ -145,9 +149,14 @@ def _plan_tree(plan: PutPlan, top: str, remote_top: str) -> None:
     while waiting:
         local, remote = waiting.pop()
         deeper: list[tuple[str, str]] = []
+        base = remote.removesuffix("/")
+        is_plain = len(base) < _PLAIN_CHARS and base.count("/") < _PLAIN_DEPTH
         for entry in _entries(plan, local):
+            below = f"{base}/{entry.name}"
             try:
-                child = _plan_entry(plan, entry, paths.join(remote, entry.name))
+                if not (is_plain and entry.name.isascii()):
+                    paths.parse(below)
+                child = _plan_entry(plan, entry, below)
             except DfsError as exc:
                 plan.failed.append((entry.path, exc))
                 continue
@@ -166,7 +175,6 @@ def _entries(plan: PutPlan, local: str) -> Iterator[os.DirEntry[str]]:
 
 def _plan_entry(plan: PutPlan, entry: os.DirEntry[str], remote: str) -> tuple[str, str] | None:
     """Plan one entry; if it is a directory, what to walk next."""
-    paths.parse(remote)
     try:
         if entry.is_dir(follow_symlinks=False):
             mode = entry.stat(follow_symlinks=False).st_mode

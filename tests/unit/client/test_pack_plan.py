@@ -91,7 +91,7 @@ stretches = st.lists(
 def test_runs_fetch_every_part_of_one_window_and_little_beside(
     wanted: list[tuple[int, int, int]],
 ) -> None:
-    parts = [Part(number, *each) for number, each in enumerate(wanted)]
+    parts = [Part(w, at, at + n, number) for number, (w, at, n) in enumerate(wanted)]
     runs = plan_runs(parts)
     assert sorted(p.file for run in runs for p in run.parts) == list(range(len(parts)))
     for run in runs:
@@ -105,12 +105,12 @@ def test_runs_fetch_every_part_of_one_window_and_little_beside(
             for end, following in zip(ends, run.ranges[1:], strict=False)
         )
         spread = ends[-1] - run.ranges[0][0]
-        overlapping = sum(part.length_bytes for part in run.parts) > RUN_BYTES_MAX
+        overlapping = sum(part.end - part.offset for part in run.parts) > RUN_BYTES_MAX
         assert spread <= RUN_BYTES_MAX or len(run.parts) == 1 or overlapping
 
 
 def test_parts_of_a_whole_pack_are_fetched_as_one_range() -> None:
-    parts = [Part(n, 0, n * 8 * KIB, 8 * KIB) for n in range(1_000)]
+    parts = [Part(0, n * 8 * KIB, (n + 1) * 8 * KIB, n) for n in range(1_000)]
     (run,) = plan_runs(parts)
     assert run.ranges == ((0, 8_000 * KIB),)
 
@@ -126,7 +126,7 @@ def test_slices_are_the_bytes_of_each_part_however_they_come(
     wanted: list[tuple[int, int, int]], piece_bytes: int
 ) -> None:
     block = bytes(range(251)) * 20
-    for run in plan_runs(Part(number, *each) for number, each in enumerate(wanted)):
+    for run in plan_runs(Part(w, at, at + n, number) for number, (w, at, n) in enumerate(wanted)):
         pieces = (
             (at, block[at : min(at + piece_bytes, begin + length)])
             for begin, length in run.ranges
@@ -137,5 +137,5 @@ def test_slices_are_the_bytes_of_each_part_however_they_come(
 
 
 def test_slices_of_what_came_are_given_when_the_rest_does_not_come() -> None:
-    parts = [Part(0, 0, 0, 10), Part(1, 0, 10, 10), Part(2, 0, 20, 10)]
+    parts = [Part(0, 0, 10, 0), Part(0, 10, 20, 1), Part(0, 20, 30, 2)]
     assert [part.file for part, _ in slices(parts, [(0, b"x" * 25)])] == [0, 1]
