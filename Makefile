@@ -10,13 +10,16 @@ STAMP := $(VENV)/.ready
 DATA ?= .dfs-local
 DATANODES ?= 3
 WORKERS ?= 2
+PEERS ?= .dfs-peers
+BENCH ?=
 UNMARKED := not faults and not soak and not bench
 
 # The first of these that runs, is 3.11 or newer and can make environments.  PYTHON=... overrules.
 PYTHONS := python3 python3.13 python3.12 python3.11 python
 CAN := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-faults cover lint types format proto docs up down bench bench-integrity clean
+.PHONY: help setup demo test test-faults cover lint types format proto docs up down bench bench-scale bench-million bench-peers \
+        bench-integrity clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -80,8 +83,18 @@ up: $(STAMP)  ## Start a cluster on this machine (DATANODES=3 DATA=.dfs-local)
 down: $(STAMP)  ## Stop it; its files stay in DATA
 	$(BIN)/dfs-local down --data $(DATA)
 
-bench: $(STAMP)  ## Measure against cp on the same disk; see bench/RESULTS.md
-	$(BIN)/python -m bench.run
+bench: $(STAMP)  ## Measure every workload against the disk itself (BENCH='--only large,tree --json FILE')
+	$(BIN)/python -m bench.run $(BENCH)
+
+bench-scale: $(STAMP)  ## Measure a folder of 100,000 entries, 1,000 idle clients, 64 transfers at once
+	$(BIN)/python -m bench.run --scale $(BENCH)
+
+bench-million: $(STAMP)  ## Measure a NameNode with a million files
+	$(BIN)/python -m bench.million $(BENCH)
+
+bench-peers: $(STAMP)  ## Install peers in PEERS=.dfs-peers and measure them beside DFS
+	$(BIN)/python -m bench.peers.install --into $(PEERS)
+	$(BIN)/python -m bench.peers.run --peers $(PEERS) $(BENCH)
 
 bench-integrity: $(STAMP)  ## Measure scrub, heal and stock, with little; in full: bench/RESULTS.md
 	$(BIN)/python -m bench.scrub --size 512MiB

@@ -3,12 +3,13 @@
     python -m bench.million [--files 1000000]
 
 One real NameNode, and DataNodes of paper (`paper_node.py`) that sign for one block of each file on
-two copies: a million inodes, names, extents and blocks, two million replicas.  Then the NameNode is
-stopped and started, and asked.
+two copies: a million inodes, names, extents and blocks, two million replicas.  It is asked while it
+is empty; once it holds them all it is stopped and started, and asked again.
 """
 
 import argparse
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from bench.commands import peak_bytes
 from bench.figures import Figures
 from bench.load import stats_per_second
 from bench.paper_node import PaperNode
+from bench.targets import NAMENODE_PEAK, START, STAT, STAT_EMPTY
+from bench.workloads.requests import create
 from dfs.base.checksum import block_hash
 from dfs.base.records import BlockTruth, WrittenBlock
 from dfs.base.units import MiB
@@ -69,20 +72,29 @@ def build(cluster: LocalCluster, client: DfsClient, files: int, figures: Figures
             node.close()
 
 
+def ask_empty(client: DfsClient, figures: Figures) -> None:
+    """What a NameNode that holds next to nothing answers."""
+    client.mkdir("/few")
+    create(client, ["/few/file"])
+    for _ in range(ROUNDS):
+        stats_per_second(client, "/few/file", figures, STAT_EMPTY)
+
+
 def ask(cluster: LocalCluster, client: DfsClient, files: int, figures: Figures) -> None:
     """What a NameNode that holds them does."""
     name = cluster.folder.load().members[0].name
     for _ in range(ROUNDS):
         cluster.stop(name)
-        with figures.series("start-up until /health answers").timed():
+        with figures.series(START).timed():
             cluster.start(name)
         with figures.series("list a folder of 1,000").timed():
             assert sum(1 for _ in client.listdir("/million/0000")) == BATCH
         with figures.series("du of everything").timed():
             assert client.du("/million").files == files
-        stats_per_second(client, "/million/0000/file-0500", figures, "stat")
+        stats_per_second(client, "/million/0000/file-0500", figures, STAT)
     with figures.series("walk everything").timed():
         assert sum(1 for _ in client.walk("/million")) == files + files // BATCH
+    figures.ratio(STAT, STAT_EMPTY)
 
 
 def sizes(cluster: LocalCluster, figures: Figures) -> None:
@@ -90,9 +102,9 @@ def sizes(cluster: LocalCluster, figures: Figures) -> None:
     member = cluster.folder.load().members[0]
     data = cluster.folder.data(member)
     total = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
-    figures.series("NameNode's folder", "MiB").values.append(total / MiB)
+    figures.add("NameNode's folder", total / MiB, "MiB")
     peak = peak_bytes(cluster.status()[0].pid) / MiB
-    figures.series("peak memory of the NameNode", "MiB", "since its last start").values.append(peak)
+    figures.add(NAMENODE_PEAK, peak, "MiB", "since its last start")
 
 
 def main() -> None:
@@ -100,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.million", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(".dfs-bench"), help="a folder to make")
     parser.add_argument("--files", type=int, default=1_000_000, help="a multiple of 1,000")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there, too")
     args = parser.parse_args()
     folder = args.data.absolute()
     folder.mkdir()
@@ -109,10 +122,14 @@ def main() -> None:
             a_cluster(folder / "cluster", datanodes=0) as cluster,
             connect(config=cluster.config()) as client,
         ):
+            ask_empty(client, figures)
             build(cluster, client, args.files, figures)
             ask(cluster, client, args.files, figures)
             sizes(cluster, figures)
-        figures.show(f"{args.files:,} files of one block, two copies")
+        title = f"{args.files:,} files of one block, two copies"
+        figures.show(title)
+        if args.json:
+            figures.write_json(args.json, title=title, command=sys.argv[1:])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

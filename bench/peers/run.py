@@ -51,6 +51,7 @@ PEERS: Mapping[str, Callable[[Place], System]] = {
 GET_AGAIN = "get tree again"
 STEPS = (PUT_LARGE, GET_LARGE, PUT_TREE, GET_TREE, GET_AGAIN, LIST_TREE, REMOVE_TREE)
 WRITES = frozenset({PUT_LARGE, PUT_TREE})
+READS = {GET_LARGE: LARGE, GET_TREE: TREE, GET_AGAIN: TREE}
 REMEMBERS = frozenset({GET_AGAIN})  # steps that may profit from what the last one left
 ROOM = "dfs-bench-peers-"
 
@@ -87,24 +88,28 @@ class Pair:
             name = of_system(system.name, step)
             with self.figures.series(name).timed():
                 run(words, system.environment())
+            if step in READS:
+                self._check(Path(out) / "got", self._source / READS[step])
             if step in WRITES:
                 with self.figures.series(f"{name}: sync after it").timed():
                     settle()
 
+    def _check(self, got: Path, source: Path) -> None:
+        """A copy that is not all there would be fast."""
+        if _sizes(got) != _sizes(source):
+            raise RuntimeError(f"{got} is not what was put from {source}")
+
     def _words(self, system: System, step: str, target: Path) -> Sequence[str]:
-        match step:
-            case "put large":
-                return system.put_large(self._source / LARGE)
-            case "get large":
-                return system.get_large(target)
-            case "put tree":
-                return system.put_tree(self._source / TREE)
-            case "get tree" | "get tree again":
-                return system.get_tree(target)
-            case "ls -R":
-                return system.list_tree()
-            case _:
-                return system.remove_tree()
+        words: Mapping[str, Callable[[], Sequence[str]]] = {
+            PUT_LARGE: lambda: system.put_large(self._source / LARGE),
+            GET_LARGE: lambda: system.get_large(target),
+            PUT_TREE: lambda: system.put_tree(self._source / TREE),
+            GET_TREE: lambda: system.get_tree(target),
+            GET_AGAIN: lambda: system.get_tree(target),
+            LIST_TREE: system.list_tree,
+            REMOVE_TREE: system.remove_tree,
+        }
+        return words[step]()
 
     def commands(self) -> list[str]:
         """What was run, for the record."""
@@ -115,6 +120,13 @@ class Pair:
             for step in STEPS
             if step not in REMEMBERS
         ]
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Each file in it, or it alone, and how large."""
+    if path.is_file():
+        return {"": path.stat().st_size}
+    return {str(f.relative_to(path)): f.stat().st_size for f in path.rglob("*") if f.is_file()}
 
 
 def measure(name: str, args: argparse.Namespace, sizes: Sizes) -> Figures:

@@ -1,6 +1,7 @@
 """What a file system must be able to do to be measured beside another, and keeping its daemons."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Protocol
 
 from bench.commands import run
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 180.0  # a JVM on a busy machine
 STOP_WITHIN_S = 20.0
 POLL_S = 0.05
 LARGE, TREE = "large", "tree"
@@ -183,6 +184,12 @@ class Mounted:
     def remove_tree(self) -> Sequence[str]:
         """By `rm -r`."""
         return ["rm", "-r", str(self.mount / TREE)]
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as asking:
+        return asking.connect_ex((host, port)) == 0
 
 
 def unmount(mount: Path) -> None:
