@@ -1,5 +1,6 @@
 """A scrub pass that is interrupted: killed with its DataNode, or told to rest."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,8 +29,13 @@ from tests.e2e.refusal_rig import User, admin_of, content
 pytestmark = pytest.mark.timeout(300)
 VICTIM = "dn-1"
 WAIT_S = 90
-# A node with many bad blocks is believed here.
-SETTINGS = QUICK | {"quarantine_keep_s": "5m", "doubt_percent": "100", "new_after_s": "500ms"}
+# A node with many bad blocks is believed here, and one that starts again is not dead yet.
+SETTINGS = QUICK | {
+    "dead_after_s": "60s",
+    "quarantine_keep_s": "5m",
+    "doubt_percent": "100",
+    "new_after_s": "500ms",
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +107,9 @@ def test_pause_holds_and_ends_by_itself(cluster: RigCluster, dfs: User, tree: Pa
     wait_until(lambda: not scrub_of(cluster, VICTIM).unverified_blocks, "all is read")
     dfs.admin("scrub", "pause", "12s").done()
     wait_until(lambda: scrub_of(cluster, VICTIM).state == "paused", "it rests")
-    for number in range(3):
-        dfs("put", "-", f"/new-{number}", stdin=content(1_000)).done()
+    with cluster.client() as client:  # within the pause, however slowly a command starts
+        for number in range(3):
+            client.put_stream(io.BytesIO(content(1_000)), f"/new-{number}")
     read: list[int] = []
     while (now := scrub_of(cluster, VICTIM)).state == "paused":
         read.append(now.last_verified_ms)
