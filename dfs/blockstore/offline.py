@@ -5,7 +5,7 @@ one that runs (blocks that come and go meanwhile may be missed), and without a c
 explain themselves.  The catalog, where it can be read, adds when each was last verified.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dfs.blockstore.identity import read_card
 from dfs.blockstore.layout import BUCKETS, Layout
 from dfs.blockstore.reader import BlockFile, Verdict
 from dfs.blockstore.recovery import row_of, walk_bucket
+from dfs.wire.packs import PackEntry, decode_table
 
 
 def list_offline(folder: Path) -> Iterator[StockEntry]:
@@ -43,6 +44,21 @@ def list_offline(folder: Path) -> Iterator[StockEntry]:
             entry = _entry(name, path, volume, is_aside=is_aside)
             if entry is not None:
                 yield entry
+
+
+def packed_files(folder: Path, name: BlockName) -> Sequence[PackEntry]:
+    """The files that a published block was written with, if it is a pack that can be read.
+
+    Raises:
+        BadRequest, LimitExceeded: what its label says is no table of contents.
+    """
+    try:
+        with BlockFile(Layout(folder).block(name), name, disk=Disk()) as file:
+            if not file.label.pack:
+                return ()
+            return decode_table(file.label.pack, length_bytes=file.truth.length_bytes)
+    except (BlockCorrupt, OSError):
+        return ()
 
 
 def verify_offline(folder: Path) -> Iterator[Verdict]:

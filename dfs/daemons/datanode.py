@@ -340,7 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment = dict(os.environ)
     match asked.command:
         case "ls":
-            listing = partial(list_folders, asked.data, as_json=asked.json)
+            listing = partial(list_folders, asked.data, as_json=asked.json, with_files=asked.files)
             return run_guarded(PROGRAM, partial(until_unread, listing))
         case "verify":
             proof = partial(verify_folders, asked.data, as_json=asked.json)
@@ -419,6 +419,10 @@ def build_parser() -> argparse.ArgumentParser:
         offline = commands.add_parser(command, help=meaning, description=meaning)
         _add_data(offline, required=True)
         offline.add_argument("--json", action="store_true", help="print a JSON array")
+        if command == "ls":
+            offline.add_argument(
+                "--files", action="store_true", help="name the files in each pack, too"
+            )
     return parser
 
 

@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from dfs.base.errors import ForeignFolder, LocalNotFound
+from dfs.base.errors import DfsError, ForeignFolder, LocalNotFound
 from dfs.base.paths import printable
 from dfs.base.records import StockEntry
 from dfs.base.states import StoredState
 from dfs.blockstore.layout import Layout
-from dfs.blockstore.offline import list_offline, verify_offline
+from dfs.blockstore.offline import list_offline, packed_files, verify_offline
 from dfs.blockstore.reader import Verdict
 from dfs.observe.exit_codes import EXIT_CORRUPT, EXIT_DONE
 
@@ -41,21 +41,26 @@ def until_unread(listing: Callable[[], int]) -> int:
     return code
 
 
-def list_folders(folders: Sequence[Path], *, as_json: bool) -> int:
-    """Print every block held.
+def list_folders(folders: Sequence[Path], *, as_json: bool, with_files: bool = False) -> int:
+    """Print every block held, with what each pack holds where that is asked for.
 
     Raises:
         LocalNotFound, ForeignFolder: one is not there, or no data folder.
     """
     found = _existing(folders)  # refused before the table begins
-    entries = (entry for folder in found for entry in list_offline(folder))
+    entries = ((folder, entry) for folder in found for entry in list_offline(folder))
     if as_json:
-        _write_array(_entry_facts(entry) for entry in entries)
+        _write_array(
+            _entry_facts(entry) | (_files_facts(folder, entry) if with_files else {})
+            for folder, entry in entries
+        )
         return EXIT_DONE
     count, total_bytes = 0, 0
     sys.stdout.write(_LIST_HEAD)
-    for entry in entries:
+    for folder, entry in entries:
         sys.stdout.write(_entry_line(entry))
+        if with_files:
+            sys.stdout.writelines(_file_lines(folder, entry))
         count, total_bytes = count + 1, total_bytes + entry.length_bytes
     sys.stdout.write(f"{count} blocks, {total_bytes} bytes\n")
     return EXIT_DONE
@@ -142,6 +147,38 @@ def _entry_line(entry: StockEntry) -> str:
     )
 
 
+def _file_lines(folder: Path, entry: StockEntry) -> Iterator[str]:
+    """The files in a pack as its own table has them, under its line."""
+    try:
+        for file in packed_files(folder, entry.name):
+            yield (
+                f"{'':>8} at {file.offset:>12} {file.length_bytes:>12} bytes {file.mode:>5o}"
+                f" {file.hash.hex()} {_when(file.modified_ms):<19} {printable(file.path)}\n"
+            )
+    except DfsError as err:
+        yield f"{'':>8} {err.message}\n"
+
+
+def _files_facts(folder: Path, entry: StockEntry) -> dict[str, object]:
+    try:
+        files = packed_files(folder, entry.name)
+    except DfsError as err:
+        return {"files": [], "files_error": err.message}
+    return {
+        "files": [
+            {
+                "path": file.path,
+                "offset": file.offset,
+                "length_bytes": file.length_bytes,
+                "hash": file.hash.hex(),
+                "mode": file.mode,
+                "modified_ms": file.modified_ms,
+            }
+            for file in files
+        ]
+    }
+
+
 def _bad_line(verdict: Verdict) -> str:
     name = verdict.name
     return (
@@ -153,4 +190,7 @@ def _bad_line(verdict: Verdict) -> str:
 def _when(at_ms: int) -> str:
     if not at_ms:
         return "never"
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")[:19]
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")[:19]
+    except (OverflowError, ValueError, OSError):  # a client may call any number a time
+        return f"{at_ms} ms"

@@ -62,6 +62,8 @@ ELSEWHERE = {
     "nn.replica.retiring": "tests/e2e/test_repair_crashes.py",
     "nn.init.created": "tests/integration/test_namenode_process.py",
     "nn.init.tables": "tests/integration/test_namenode_process.py",
+    "nn.packs.begun": "tests/unit/namespace/test_pack_crashes.py",
+    "nn.packs.committed": "tests/unit/namespace/test_pack_crashes.py",
     "nn.password.kept": "tests/integration/test_namenode_process.py",
     "nn.node.removed": "an administrator's act: one transaction, then memory only",
     "nn.upgrade.backed_up": "tests/test_migrations.py",

@@ -1,15 +1,19 @@
 """What a DataNode says it holds: pages, changes, and a look from outside."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from dfs.base.errors import ForeignFolder, LocalIoError
+from dfs.base.checksum import block_hash
+from dfs.base.errors import DfsError, ForeignFolder, LocalIoError
 from dfs.base.records import BlockName, StockEntry
 from dfs.base.states import StoredState
 from dfs.blockstore import stock
-from dfs.blockstore.offline import list_offline, verify_offline
+from dfs.blockstore.offline import list_offline, packed_files, verify_offline
+from dfs.daemons.datanode_offline import list_folders
+from dfs.wire.packs import PackEntry, encode_table
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 
 
@@ -125,6 +129,49 @@ def test_offline_listing_shows_quarantine(rig: DiskRig) -> None:
     rig.store.verify(block_name(1))
     (entry,) = list_offline(rig.folder)
     assert (entry.name, entry.state) == (block_name(1), StoredState.CORRUPT)
+
+
+def test_offline_listing_names_what_a_pack_holds_without_anybody_else(rig: DiskRig) -> None:
+    files = {"/a": b"first", "/b": b"second one"}
+    entries = [
+        PackEntry("/a", 0, 5, block_hash(files["/a"]), 0o644, 1),
+        PackEntry("/b", 5, 10, block_hash(files["/b"]), 0o600, 2),
+    ]
+    rig.put(block_name(1), b"".join(files.values()), path="", pack=encode_table(entries))
+    rig.put(block_name(2), b"lone", path="/lone")
+    rig.put(block_name(3), b"12345", path="", pack=b"no table")
+    rig.store.close()
+    assert list(packed_files(rig.folder, block_name(1))) == entries
+    assert list(packed_files(rig.folder, block_name(2))) == []
+    assert list(packed_files(rig.folder, block_name(9))) == []
+    with pytest.raises(DfsError):
+        packed_files(rig.folder, block_name(3))
+
+
+def test_offline_listing_prints_the_files_of_a_pack_under_it(
+    rig: DiskRig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = encode_table([PackEntry("/a", 0, 5, block_hash(b"first"), 0o644, 1 << 62)])
+    rig.put(block_name(1), b"first", path="", pack=table)
+    rig.put(block_name(2), b"12345", path="", pack=b"no table")
+    rig.store.close()
+    list_folders([rig.folder], as_json=False, with_files=True)
+    _, _, packed, _, unreadable, _ = capsys.readouterr().out.splitlines()
+    assert packed.endswith("/a")
+    assert "cannot be read" in unreadable
+    list_folders([rig.folder], as_json=True, with_files=True)
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["files"] == [
+        {
+            "path": "/a",
+            "offset": 0,
+            "length_bytes": 5,
+            "hash": block_hash(b"first").hex(),
+            "mode": 0o644,
+            "modified_ms": 1 << 62,
+        }
+    ]
+    assert "cannot be read" in second["files_error"]
 
 
 def test_offline_verify_finds_damage_and_changes_nothing(rig: DiskRig) -> None:
