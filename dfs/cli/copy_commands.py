@@ -10,7 +10,7 @@ from dfs.base.errors import BadRequest, LocalNotFound
 from dfs.cli import render
 from dfs.cli.arguments import Offer, count_argument, offering, size_argument
 from dfs.cli.errors import error_json
-from dfs.cli.file_commands import GROUP, READS
+from dfs.cli.file_commands import GROUP, READS, write_files
 from dfs.cli.name_commands import CHANGES, need_directory
 from dfs.cli.verbs import Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_FAILED
@@ -47,6 +47,11 @@ def _put_arguments(parser: argparse.ArgumentParser) -> None:
         "--fan-out",
         action="store_true",
         help="send each copy from here, instead of letting DataNodes pass it on",
+    )
+    parser.add_argument(
+        "--no-pack",
+        action="store_true",
+        help="give every small file a block of its own, instead of one to many",
     )
     parser.add_argument(
         "--block-size", type=size_argument, metavar="SIZE", help="where files are cut: 64MiB"
@@ -104,6 +109,7 @@ def _put_options(context: Context) -> PutOptions:
         jobs=args.jobs,
         resume=args.resume,
         write_mode="fan-out" if args.fan_out else None,
+        pack=not args.no_pack,
     )
 
 
@@ -142,9 +148,7 @@ def _get(context: Context) -> int:
 
 def _get_stream(context: Context, sources: Sequence[str]) -> int:
     sink = context.out.bytes_out()
-    for source in sources:
-        with context.going_on():
-            context.client.get_stream(source, sink)
+    write_files(context, sources, sink)
     sink.flush()
     return context.code()
 

@@ -14,7 +14,7 @@ from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_CORRUPT, EXIT_NOT_FOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 GROUP: Final = "file content"
 READS: Final = (*ONLINE, EXIT_NOT_FOUND, EXIT_CONFLICT, EXIT_CORRUPT)
@@ -28,11 +28,21 @@ def _cat_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _cat(context: Context) -> int:
     sink = context.out.bytes_out()
-    for path in context.remotes(context.args.paths):
-        with context.going_on():
-            context.client.get_stream(path, sink)
+    write_files(context, list(context.remotes(context.args.paths)), sink)
     sink.flush()
     return context.code()
+
+
+def write_files(context: Context, paths: Sequence[str], sink: BinaryIO) -> None:
+    """Write files one after the other; what goes wrong with one is said, and the next follows."""
+    if len(paths) == 1:
+        with context.going_on():
+            context.client.get_stream(paths[0], sink)
+        return
+    for refusal in context.client.get_streams(paths, sink):
+        with context.going_on():
+            if refusal is not None:
+                raise refusal
 
 
 def _part_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,13 +5,14 @@ live in modules of their own.  Those that move bytes are imported when first use
 longer to load than most commands take to run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.entropy import Random, SystemRandom
+from dfs.base.errors import DfsError
 from dfs.base.records import FileStatus
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.credentials import (
@@ -165,6 +166,16 @@ class DfsClient(NamespaceCalls):
             out.write(data)
         return out.completed.status
 
+    def read_many(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | DfsError]]:
+        """The content of many files, in the order asked: each path with its bytes, or why not.
+
+        Small files are fetched many at a time, some of them ahead of need (at most 64 MiB); a
+        large one is read by itself when its turn comes, and is then in memory whole.
+        """
+        from dfs.client.bulk_files import read_many  # noqa: PLC0415 - start-up time
+
+        return read_many(self.cluster, paths)
+
     def put(
         self,
         sources: Sequence[Path | str],
@@ -233,6 +244,15 @@ class DfsClient(NamespaceCalls):
             length=length,
             progress=progress or SilentProgress(),
         )
+
+    def get_streams(self, paths: Sequence[str], out: BinaryIO) -> Iterator[DfsError | None]:
+        """Write files to `out` one after the other, small ones fetched many at a time.
+
+        Tells after each path what went wrong with it, if anything; bytes written are right.
+        """
+        from dfs.client.bulk_files import get_streams  # noqa: PLC0415 - start-up time
+
+        return get_streams(self.cluster, paths, out)
 
     def verify(self, path: str) -> Iterator[ReplicaVerdict]:
         """Have every holder of each block of a file, or of all below a directory, read it again."""

@@ -86,14 +86,20 @@ def get_stream(
     )
     with contextlib.closing(pieces):
         for piece in pieces:
-            _write_all(out, piece)
+            write_all(out, piece)
             written += len(piece)
             progress.advanced(len(piece))
     progress.file_done(path, written, None)
     return written
 
 
-def _write_all(out: BinaryIO, piece: Buffer) -> None:
+def write_all(out: BinaryIO, piece: Buffer) -> None:
+    """Write all of the bytes.
+
+    Raises:
+        BrokenPipeError: nobody reads `out` any more.
+        LocalDiskFull, LocalIoError: it does not take them.
+    """
     try:
         view = memoryview(piece)
         while view:
