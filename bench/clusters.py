@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.commands import end_in_order
 from dfs.base.clock import SystemClock
 from dfs.base.entropy import SystemRandom
 from dfs.local.cluster import LocalCluster
@@ -15,6 +16,7 @@ from dfs.local.cluster import LocalCluster
 @contextmanager
 def a_cluster(folder: Path, *, datanodes: int) -> Iterator[LocalCluster]:
     """A local cluster that ends with the block."""
+    end_in_order()
     console = Console(stderr=True)
     cluster = LocalCluster(
         folder,

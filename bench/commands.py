@@ -1,6 +1,7 @@
 """Running commands as a person types them, and how much memory processes took at most."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +81,11 @@ def peak_of(words: Sequence[str], environment: Mapping[str, str]) -> int:
     if child.returncode != 0:
         raise RuntimeError(f"dfs {' '.join(words)} ended with {child.returncode}")
     return peak
+
+
+def end_in_order() -> None:
+    """Let a SIGTERM end this process as Ctrl-C would: what was started is ended, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def settle() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import disk
-from bench.commands import run, settle
+from bench.commands import end_in_order, run, settle
 from bench.figures import Figures
 from bench.ground import QUICK, Sizes
 from bench.machine import in_words
@@ -216,6 +216,7 @@ def main() -> None:
     if cage.is_inside():
         inside(args)
         return
+    end_in_order()
     if args.data.exists():
         sys.exit(f"{args.data} is there already; name another with --data")
     try:
