@@ -8,12 +8,14 @@ from dfs.base.clock import Clock
 from dfs.base.entropy import Random
 from dfs.base.errors import SourceChanged
 from dfs.base.ids import NodeId
-from dfs.base.records import BlockName, LocatedExtent
+from dfs.base.records import BlockName, FileStatus, LocatedExtent
 from dfs.client.bulk_read import BulkReader
 from dfs.client.leases import LeaseKeeper
 from dfs.client.names import NamespaceCalls
 from dfs.settings.sections import Config
 from dfs.transfer.channels import Channels
+from dfs.transfer.local_links import LocalLinks
+from dfs.transfer.local_read import LocalReader
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import Relocate, ReplicaReader
 from dfs.transfer.write_pipeline import BlockSender
@@ -32,10 +34,17 @@ class DataPlane:
         names.link.learn()
         self.channels = Channels(clock=clock, stall_s=config.client.stall_s)
         self.memory = NodeMemory(clock=clock)
+        local = config.client.local_transfers
+        links = LocalLinks(self.channels, clock=clock) if local else None
         self.sender = BlockSender(self.channels, self.memory)
         here = frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()})
         self.reader = ReplicaReader(
-            self.channels, self.memory, rng=rng, here=here, suspect=self._report
+            self.channels,
+            self.memory,
+            rng=rng,
+            here=here,
+            suspect=self._report,
+            local=LocalReader(links) if links else None,
         )
         self.bulk = BulkReader(self.channels, self.memory, rng=rng, here=here, suspect=self._report)
         interval_s = config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
@@ -48,12 +57,19 @@ class DataPlane:
         self.leases.stop()
         self.channels.close()
 
-    def relocator(self, path: str) -> Relocate:
-        """Finds extents of the file at `path` again, as long as it is the same file."""
+    def relocator(self, status: FileStatus) -> Relocate:
+        """Finds extents of that file again, as long as it has the same content.
+
+        The block may be another one by then: files move from one pack to another.
+        """
+        path = status.path
 
         def relocate(old: LocatedExtent) -> LocatedExtent:
-            for extent in self._names.locate(path, insist=True).extents:
-                if (extent.file_offset, extent.truth) == (old.file_offset, old.truth):
+            located = self._names.locate(path, insist=True)
+            same = located.status.checksum == status.checksum
+            for extent in located.extents:
+                alike = same and extent.length_bytes == old.length_bytes
+                if extent.file_offset == old.file_offset and (alike or extent.truth == old.truth):
                     return extent
             raise SourceChanged(
                 f"{path}: was replaced while it was read", hint="read it again from its start"

@@ -171,7 +171,7 @@ class Reader(DfsFile):
             plane.reader,
             self.name,
             stretches(self._extents, offset, length),
-            relocate=plane.relocator(self.name),
+            relocate=plane.relocator(self.status),
             blocks_ahead=settings.blocks_in_flight,
             pieces_in_flight=settings.chunks_in_flight,
         )

@@ -165,6 +165,30 @@ class DfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
             else:
                 self.client.touch(path, self.client.clock.now_ms())
 
+    def cat(
+        self,
+        path: str | list[str],
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        on_error: str = "raise",
+        **options: Any,
+    ) -> Any:
+        """The content of a file; of several, a mapping from path to content, read together."""
+        paths = self.expand_path(path, recursive=recursive)
+        alone = isinstance(path, str) and len(paths) == 1 and paths[0] == self._bare(path)
+        if alone or options:
+            return super().cat(path, recursive=recursive, on_error=on_error, **options)
+        found: dict[str, bytes | Exception] = {}
+        for name, content in self.client.read_many(paths):
+            try:
+                with _as_os_errors(name):
+                    found[name] = _content(content)
+            except OSError as exc:
+                if on_error == "raise":
+                    raise
+                if on_error == "return":
+                    found[name] = exc
+        return found
+
     def _open(self, path: str, mode: Literal["rb", "wb", "xb"] = "rb", **_options: Any) -> DfsFile:
         if mode not in ("rb", "wb", "xb"):
             raise NotImplementedError(f"dfs files open with rb, wb or xb, not {mode}")
@@ -180,6 +204,12 @@ class DfsFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def _bare(self, path: str) -> str:
         return str(self._strip_protocol(path))
+
+
+def _content(found: bytes | DfsError) -> bytes:
+    if isinstance(found, DfsError):
+        raise found
+    return found
 
 
 def _detail(status: FileStatus) -> Detail:

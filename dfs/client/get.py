@@ -80,7 +80,7 @@ def get_stream(
         plane.reader,
         located.status.path,
         stretches(located.extents, begin, wanted),
-        relocate=plane.relocator(located.status.path),
+        relocate=plane.relocator(located.status),
         blocks_ahead=settings.blocks_in_flight,
         pieces_in_flight=settings.chunks_in_flight,
     )
@@ -224,7 +224,7 @@ class _Get:
         status = located.status
         size = check_extents(located.extents)
         whole = stretches(located.extents, 0, size)
-        relocate = self._plane.relocator(status.path)
+        relocate = self._plane.relocator(status)
         overwrite = self._options.overwrite
         with PartFile(target, size_bytes=size, overwrite=overwrite) as part:
             digests = self._fetch_all(part.fd, status.path, whole, relocate)

@@ -1,5 +1,9 @@
-"""Having every replica of a file read again by the node that holds it."""
+"""Having every replica of a file read again by the node that holds it.
 
+Small files share blocks: each replica is read once for all of them that follow each other.
+"""
+
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -7,7 +11,7 @@ from typing import Final
 
 from dfs.base.errors import DfsError, ErrorKind
 from dfs.base.ids import NodeId, node_name
-from dfs.base.records import Holder, LocatedExtent, LocatedFile
+from dfs.base.records import BlockName, Holder, LocatedExtent, LocatedFile
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.names import is_directory
 from dfs.client.options import ReplicaVerdict
@@ -15,6 +19,7 @@ from dfs.transfer.block_channel import BlockAccess
 
 NOBODY: Final = NodeId(0)
 PROBES_AT_ONCE: Final = 8  # each makes a disk read a whole block
+REMEMBERED_MAX: Final = 1_000  # replicas
 
 
 def verify(cluster: ClusterLink, path: str) -> Iterator[ReplicaVerdict]:
@@ -27,14 +32,43 @@ def verify(cluster: ClusterLink, path: str) -> Iterator[ReplicaVerdict]:
     """
     status = cluster.names.stat(path)
     files = [status] if not is_directory(status) else cluster.names.walk(path)
+    said = _Said(cluster)
     with ThreadPoolExecutor(PROBES_AT_ONCE, "dfs-verify") as pool:
         for file in files:
             if not is_directory(file):
-                yield from _verify_file(cluster, cluster.names.locate(file.path), pool)
+                yield from _verify_file(said, cluster.names.locate(file.path), pool)
+
+
+class _Said:
+    """What the last few replicas were found to be.  Safe to share between threads."""
+
+    def __init__(self, cluster: ClusterLink) -> None:
+        self._cluster = cluster
+        self._lock = threading.Lock()
+        self._found: dict[tuple[BlockName, NodeId], tuple[str, bool]] = {}
+
+    def of(self, path: str, extent: LocatedExtent, holder: Holder | None) -> tuple[str, bool]:
+        """What is wrong with that replica, empty when nothing is; and whether it was reached."""
+        if holder is None:
+            return "no DataNode holds this block", True
+        key = extent.name, holder.address.node
+        with self._lock:
+            known = self._found.get(key)
+        if known is not None:
+            return known
+        try:
+            found = _reason(self._cluster, path, extent, holder), True
+        except DfsError as exc:
+            found = exc.message, exc.kind is not ErrorKind.UNAVAILABLE
+        with self._lock:
+            while len(self._found) >= REMEMBERED_MAX:
+                del self._found[next(iter(self._found))]
+            self._found[key] = found
+        return found
 
 
 def _verify_file(
-    cluster: ClusterLink, located: LocatedFile, pool: ThreadPoolExecutor
+    said: _Said, located: LocatedFile, pool: ThreadPoolExecutor
 ) -> Iterator[ReplicaVerdict]:
     probes = (
         (number, extent, holder)
@@ -43,19 +77,15 @@ def _verify_file(
     )
     path = located.status.path
     while some := list(islice(probes, PROBES_AT_ONCE)):
-        yield from pool.map(lambda probe: _probe(cluster, path, *probe), some)
+        yield from pool.map(lambda probe: _probe(said, path, *probe), some)
 
 
 def _probe(
-    cluster: ClusterLink, path: str, number: int, extent: LocatedExtent, holder: Holder | None
+    said: _Said, path: str, number: int, extent: LocatedExtent, holder: Holder | None
 ) -> ReplicaVerdict:
     truth = extent.truth
     node = holder.address.node if holder is not None else NOBODY
-    reason, reached = "", True
-    try:
-        reason = _reason(cluster, path, extent, holder)
-    except DfsError as exc:
-        reason, reached = exc.message, exc.kind is not ErrorKind.UNAVAILABLE
+    reason, reached = said.of(path, extent, holder)
     return ReplicaVerdict(
         path,
         number,
@@ -69,14 +99,12 @@ def _probe(
     )
 
 
-def _reason(cluster: ClusterLink, path: str, extent: LocatedExtent, holder: Holder | None) -> str:
+def _reason(cluster: ClusterLink, path: str, extent: LocatedExtent, holder: Holder) -> str:
     """What is wrong with that replica; empty when nothing is.
 
     Raises:
         DfsError: the node could not be asked, or refused to say.
     """
-    if holder is None:
-        return "no DataNode holds this block"
     access, truth = BlockAccess(extent.name, path, extent.token), extent.truth
     with cluster.plane.channels.to(holder.address) as channel:
         probe = channel.probe(access, verify=True, length_bytes=truth.length_bytes)
