@@ -27,6 +27,7 @@ from dfs.namespace.locating import (
     too_many,
     window_of,
 )
+from dfs.namespace.many_paths import ManyPaths, Names
 from dfs.namespace.resolve import Resolver
 from dfs.settings.sections import LimitsConfig
 from dfs.wire.pack_api import (
@@ -40,8 +41,6 @@ from dfs.wire.pack_api import (
 )
 from dfs.wire.shapes import Outcome, error_body
 from dfs.wire.tokens import Mode
-
-_Names = tuple[str, ...]
 
 
 class LocatingMany:
@@ -194,22 +193,22 @@ def _find(
     resolver: Resolver, connection: Connection, body: LocateManyRequest
 ) -> list[Outcome[Inode]]:
     """The file of each path, or why it cannot be read; each directory is asked once."""
-    parsed = [attempt(lambda path=path: paths.parse(path)) for path in body.paths]  # type: ignore[misc]
-    wanted: dict[_Names, list[str]] = {}
+    many = ManyPaths()
+    parsed = [attempt(lambda path=path: many.parse(path)) for path in body.paths]  # type: ignore[misc]
+    wanted: dict[Names, list[str]] = {}
     for each in parsed:
         if each.value:
-            wanted.setdefault(each.value[:-1], []).append(each.value[-1])
-    there: dict[_Names, dict[str, Entry]] = {}
+            wanted.setdefault(each.value[0], []).append(each.value[1])
+    there: dict[Names, dict[str, Entry]] = {}
 
-    def one(path: str, names: _Names) -> Inode:
-        if not names or body.as_of is not None:
+    def one(path: str, above: Names, name: str) -> Inode:
+        if not name or body.as_of is not None:
             return readable(resolver, path).inode
-        above = names[:-1]
         if above not in there:
             directory = resolver.directory(above)
             resolver.require(directory, Access.EXECUTE, paths.build(above))
             there[above] = find_children(connection, directory.id, wanted[above])
-        entry = there[above].get(names[-1])
+        entry = there[above].get(name)
         if entry is None:
             raise PathNotFound(f"no such file or directory: {path}")
         require_readable(resolver, entry.inode, path)
@@ -218,6 +217,6 @@ def _find(
     return [
         Outcome(error=each.error)
         if each.value is None
-        else attempt(lambda path=path, each=each: one(path, each.value))  # type: ignore[misc]
+        else attempt(lambda path=path, each=each: one(path, *each.value))  # type: ignore[misc]
         for path, each in zip(body.paths, parsed, strict=True)
     ]

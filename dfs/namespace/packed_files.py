@@ -21,6 +21,7 @@ from dfs.base.states import InodeKind
 from dfs.meta.tables import DIRENT, EXTENT, INODE, LEASE
 from dfs.namespace.edit import Edit, check_mode
 from dfs.namespace.inode_rows import Dirent, Entry, Inode, find_children, in_parts
+from dfs.namespace.many_paths import ManyPaths, Names
 from dfs.namespace.resolve import Place
 from dfs.namespace.writing import DIRECTORY_MODE
 from dfs.wire.pack_api import PackedFile
@@ -30,7 +31,6 @@ assert [column.key for column in EXTENT.columns] == [
     *("inode", "seq", "file_offset", "block", "block_offset", "length_bytes"),
     *("born_tx", "died_tx"),
 ]
-_Names = tuple[str, ...]
 _Image = tuple[int | str | bytes | None, ...]
 
 
@@ -80,7 +80,7 @@ class FileBatch:
         self._block_size_bytes = block_size_bytes
         self._end_silent = end_silent
         self._files: Sequence[PackedFile] = ()
-        self._folders: dict[_Names, _Folder] = {}
+        self._folders: dict[Names, _Folder] = {}
         self._refused: dict[int, DfsError] = {}
 
     def check(self, files: Sequence[PackedFile]) -> dict[int, DfsError]:
@@ -148,27 +148,27 @@ class FileBatch:
 
     def _sort_into_folders(self) -> None:
         """Put each file with its directory, made where missing and asked for."""
-        unreachable: dict[tuple[_Names, bool], DfsError] = {}
+        parsed = ManyPaths()
+        unreachable: dict[tuple[Names, bool], DfsError] = {}
         for index, file in enumerate(self._files):
             try:
                 self._check_shape(file)
-                names = paths.parse(file.path)
-                if not names:
+                key, name = parsed.parse(file.path)
+                if not name:
                     raise PathExists("a directory is already there: /")
                 self._edit.refuse_reserved(file.path)
-                key = names[:-1]
                 if (key, file.parents) in unreachable:
                     raise unreachable[key, file.parents]
                 folder = self._folders.get(key)
                 if folder is None:
                     folder = self._reach(key, parents=file.parents, unreachable=unreachable)
-                if folder.files.setdefault(names[-1], index) != index:
+                if folder.files.setdefault(name, index) != index:
                     raise PathExists(f"the same request writes it already: {file.path}")
             except DfsError as exc:
                 self._refused[index] = exc
 
     def _reach(
-        self, names: _Names, *, parents: bool, unreachable: dict[tuple[_Names, bool], DfsError]
+        self, names: Names, *, parents: bool, unreachable: dict[tuple[Names, bool], DfsError]
     ) -> _Folder:
         edit, path = self._edit, paths.build(names)
         try:
