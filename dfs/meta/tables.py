@@ -124,6 +124,7 @@ class BlockRow(Base):
     B5  acked names the nodes whose receipts it was committed with, for its history.
     B4  (file, number) names its place on disk; number is unique among a file's blocks but for
         replaced attempts, which stay allocated until the file completes or is abandoned.
+    B6  `file` of a pack is the inode it was written under, which is gone once it is committed.
     """
 
     __tablename__ = "block"
@@ -188,6 +189,7 @@ class LeaseRow(Base):
 
     L1  one lease per inode under construction.
     L2  one live write per (parent, name): a second client waits or takes over after the soft limit.
+    L3  a pack being written has no name: its lease's parent is its own inode, name and path are "".
     """
 
     __tablename__ = "lease"
