@@ -7,11 +7,11 @@ call.  Which file a block belongs to now is the namespace's business (extents), 
 a block is the folder of its name on the disks.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, select, text
 
 from dfs.base import crashpoint
 from dfs.base.entropy import Random
@@ -30,7 +30,8 @@ from dfs.base.units import format_size
 from dfs.blocks.commit import AllocatedRow, Commit, check_commit
 from dfs.blocks.placement import Placement, PlacementRound
 from dfs.blocks.promises import Promises
-from dfs.blocks.replica_rows import block_name, chunks, referenced
+from dfs.blocks.replica_rows import block_name, read_blocks, referenced, replicas_of
+from dfs.meta.prepared import ByKeys
 from dfs.meta.tables import BLOCK, GC_QUEUE, REPLICA
 from dfs.meta.txn import Txn
 
@@ -53,6 +54,18 @@ __all__ = [
 
 # Written out, not bound: SQLite uses a partial index only for a condition it can read.
 _UNWRITTEN: Final = text("block.state = 'allocated'")
+_ALLOCATED: Final = ByKeys(
+    select(
+        BLOCK.c.file,
+        BLOCK.c.number,
+        BLOCK.c.id,
+        BLOCK.c.generation,
+        BLOCK.c.length_bytes,
+        BLOCK.c.replication,
+        BLOCK.c.created_ms,
+    ).where(_UNWRITTEN),
+    BLOCK.c.file,
+)
 _REPLICA_ORDER: Final[Mapping[str, int]] = {
     ReplicaState.LIVE: 0,
     ReplicaState.FAILING: 1,
@@ -184,13 +197,9 @@ def placement_refused(size_bytes: int, refusals: Sequence[Refusal]) -> Placement
 def allocated(txn: Txn, files: Sequence[InodeId]) -> dict[InodeId, dict[BlockId, AllocatedRow]]:
     """The blocks allocated for those files and not committed; every file asked for has an entry."""
     found: dict[InodeId, dict[BlockId, AllocatedRow]] = {file: {} for file in files}
-    for chunk in chunks(files):
-        wanted = select(BLOCK).where(BLOCK.c.file.in_(chunk), _UNWRITTEN)
-        for row in txn.connection.execute(wanted):
-            name = block_name(row)
-            found[name.file][name.block] = AllocatedRow(
-                name, row.length_bytes, row.replication, row.created_ms
-            )
+    for file, number, block, generation, *rest in _ALLOCATED.run(txn.connection, files):
+        name = BlockName(file, number, block, generation)
+        found[name.file][name.block] = AllocatedRow(name, *rest)
     return found
 
 
@@ -251,8 +260,8 @@ def discard(txn: Txn, blocks: Collection[BlockId], *, reason: str, not_before_ms
     in_use = referenced(txn.connection, blocks)
     assert not in_use, f"blocks in use cannot be discarded: {sorted(in_use)[:10]}"
     garbage = [
-        dict(row._mapping) | {"state": BlockState.GARBAGE}
-        for row in _block_rows(txn.connection, blocks)
+        row._asdict() | {"state": BlockState.GARBAGE}
+        for row in read_blocks(txn.connection, blocks)
         if row.state != BlockState.GARBAGE
     ]
     txn.put(BLOCK, *garbage)
@@ -277,8 +286,8 @@ def raise_replication(txn: Txn, blocks: Collection[BlockId], replication: int) -
     Never lowers: a block may be shared with a file that wants more.
     """
     low = [
-        dict(row._mapping) | {"replication": replication}
-        for row in _block_rows(txn.connection, blocks)
+        row._asdict() | {"replication": replication}
+        for row in read_blocks(txn.connection, blocks)
         if row.replication < replication
     ]
     txn.put(BLOCK, *low)
@@ -295,14 +304,12 @@ def locate(
 
     Copies of another generation and those on nodes not in `nodes` are left out.
     """
-    rows = {row.id: row for row in _block_rows(connection, blocks) if row.hash}
+    rows = {row.id: row for row in read_blocks(connection, blocks) if row.hash}
     holders: dict[int, list[Holder]] = {block: [] for block in rows}
-    for chunk in chunks(rows):
-        for replica in connection.execute(select(REPLICA).where(REPLICA.c.block.in_(chunk))):
-            view = nodes.get(replica.node)
-            if view is not None and replica.generation == rows[replica.block].generation:
-                holder = Holder(view.address, replica.state, view.state)
-                holders[replica.block].append(holder)
+    for block, node, generation, state, _ in replicas_of(connection, list(rows)):
+        view = nodes.get(node)
+        if view is not None and generation == rows[block].generation:
+            holders[block].append(Holder(view.address, state, view.state))
     return {
         BlockId(block): LocatedBlock(
             BlockTruth(BlockId(block), Generation(row.generation), row.length_bytes, row.hash),
@@ -342,8 +349,3 @@ def _block_row(
         "created_ms": created_ms,
         "acked": acked,
     }
-
-
-def _block_rows(connection: Connection, blocks: Collection[BlockId]) -> Iterator[Row[Any]]:
-    for chunk in chunks(blocks):
-        yield from connection.execute(select(BLOCK).where(BLOCK.c.id.in_(chunk)))

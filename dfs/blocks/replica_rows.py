@@ -2,27 +2,47 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, select, text, tuple_
+from sqlalchemy import Connection, Row, bindparam, exists, select, text, tuple_
 
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
 from dfs.base.records import BlockName
 from dfs.base.states import BlockState, ReplicaState
 from dfs.blocks.reconcile import Expected, Location
 from dfs.meta.cluster_tables import NODE
-from dfs.meta.prepared import Prepared
+from dfs.meta.prepared import ByKeys, Prepared
 from dfs.meta.tables import BLOCK, EXTENT, GC_QUEUE, REPLICA
 from dfs.meta.txn import Txn
 from dfs.wire.stock_sums import Condition, StockSums
 
 KEYS_PER_SELECT: Final = 500
+_BLOCKS: Final = ByKeys(select(BLOCK), BLOCK.c.id)
+_REPLICAS: Final = ByKeys(select(REPLICA), REPLICA.c.block)
+_EXPECTED: Final = ByKeys(
+    select(
+        BLOCK.c.file,
+        BLOCK.c.number,
+        BLOCK.c.id,
+        BLOCK.c.generation,
+        BLOCK.c.state,
+        BLOCK.c.length_bytes,
+        BLOCK.c.hash,
+    ),
+    BLOCK.c.id,
+)
 
 # Looked up, not called: a full report asks for these ten thousand times a page.
 _BLOCK_STATES: Final = {state.value: state for state in BlockState}
 _REPLICA_STATES: Final = {state.value: state for state in ReplicaState}
 _LOCATIONS: Final = select(
     REPLICA.c.block, REPLICA.c.generation, REPLICA.c.state, REPLICA.c.verified_ms
+).where(REPLICA.c.node == bindparam("of_node"))
+_LOCATIONS_OF: Final = ByKeys(_LOCATIONS, REPLICA.c.block)
+_PAGE_OF: Final = Prepared(
+    _LOCATIONS.where(REPLICA.c.block > bindparam("after"))
+    .order_by(REPLICA.c.block)
+    .limit(bindparam("rows_max"))
 )
 
 # Written out, not bound: SQLite uses a partial index only for a condition it can read.
@@ -38,6 +58,10 @@ _CONDITIONS: Final = {
     ReplicaState.DISPUTED.value: Condition.UNSETTLED,
     ReplicaState.MISSING.value: Condition.UNSETTLED,
 }
+# Asks for the first extent of each block alone: a pack has thousands.
+_IN_USE: Final = ByKeys(
+    select(BLOCK.c.id).where(exists().where(EXTENT.c.block == BLOCK.c.id)), BLOCK.c.id
+)
 _SUMMED: Final = Prepared(
     select(
         BLOCK.c.file,
@@ -81,7 +105,35 @@ def chunks(keys: Iterable[int]) -> Iterator[list[int]]:
         yield listed[start : start + KEYS_PER_SELECT]
 
 
-def block_name(row: Row[Any]) -> BlockName:
+class BlockRecord(NamedTuple):
+    """A row of `block`; see `BlockRow` for what is always true of it."""
+
+    id: int
+    generation: int
+    length_bytes: int
+    hash: bytes
+    state: str
+    file: int
+    number: int
+    replication: int
+    created_ms: int
+    acked: str
+
+
+assert tuple(column.key for column in BLOCK.columns) == BlockRecord._fields
+
+
+def read_blocks(connection: Connection, blocks: Collection[BlockId]) -> list[BlockRecord]:
+    """The rows of those blocks."""
+    return [BlockRecord(*row) for row in _BLOCKS.run(connection, list(blocks))]
+
+
+def replicas_of(connection: Connection, blocks: Collection[int]) -> list[tuple[Any, ...]]:
+    """The rows of those blocks' copies: block, node, generation, state, verified_ms."""
+    return _REPLICAS.run(connection, list(blocks))
+
+
+def block_name(row: Row[Any] | BlockRecord) -> BlockName:
     """The place on disk of a row of `block`."""
     return BlockName(InodeId(row.file), row.number, BlockId(row.id), Generation(row.generation))
 
@@ -89,19 +141,9 @@ def block_name(row: Row[Any]) -> BlockName:
 def read_expected(connection: Connection, blocks: Collection[BlockId]) -> dict[BlockId, Expected]:
     """What is known of those blocks."""
     found = {}
-    for chunk in chunks(blocks):
-        wanted = select(
-            BLOCK.c.file,
-            BLOCK.c.number,
-            BLOCK.c.id,
-            BLOCK.c.generation,
-            BLOCK.c.state,
-            BLOCK.c.length_bytes,
-            BLOCK.c.hash,
-        ).where(BLOCK.c.id.in_(chunk))
-        for *name, state, length_bytes, digest in connection.execute(wanted).all():
-            place = BlockName(*name)
-            found[place.block] = Expected(place, _BLOCK_STATES[state], length_bytes, digest)
+    for *name, state, length_bytes, digest in _EXPECTED.run(connection, list(blocks)):
+        place = BlockName(*name)
+        found[place.block] = Expected(place, _BLOCK_STATES[state], length_bytes, digest)
     return found
 
 
@@ -109,19 +151,14 @@ def read_locations(
     connection: Connection, node: NodeId, blocks: Collection[BlockId]
 ) -> dict[BlockId, Location]:
     """What is known of that node's copies of those blocks."""
-    found = {}
-    for chunk in chunks(blocks):
-        wanted = _LOCATIONS.where(REPLICA.c.node == node, REPLICA.c.block.in_(chunk))
-        found.update(_locations(connection, wanted))
-    return found
+    return _locations(_LOCATIONS_OF.run(connection, list(blocks), of_node=node))
 
 
 def page_of_node(
     connection: Connection, node: NodeId, *, after: int, limit: int
 ) -> dict[BlockId, Location]:
     """The copies that node should have, in the order of blocks, from after that block on."""
-    wanted = _LOCATIONS.where(REPLICA.c.node == node, REPLICA.c.block > after)
-    return _locations(connection, wanted.order_by(REPLICA.c.block).limit(limit))
+    return _locations(_PAGE_OF.run(connection, of_node=node, after=after, rows_max=limit))
 
 
 def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
@@ -139,10 +176,10 @@ def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
     return found
 
 
-def _locations(connection: Connection, wanted: Select[Any]) -> dict[BlockId, Location]:
+def _locations(rows: Iterable[tuple[Any, ...]]) -> dict[BlockId, Location]:
     return {
         BlockId(block): Location(Generation(generation), _REPLICA_STATES[state], verified_ms)
-        for block, generation, state, verified_ms in connection.execute(wanted).all()
+        for block, generation, state, verified_ms in rows
     }
 
 
@@ -206,23 +243,15 @@ def due_garbage(connection: Connection, *, now_ms: int, after: int, limit: int) 
 def read_copies(connection: Connection, blocks: Collection[int]) -> dict[int, list[Copy]]:
     """Where those blocks are."""
     found: dict[int, list[Copy]] = {}
-    for chunk in chunks(blocks):
-        for row in connection.execute(select(REPLICA).where(REPLICA.c.block.in_(chunk))):
-            found.setdefault(row.block, []).append(
-                Copy(BlockId(row.block), NodeId(row.node), Generation(row.generation))
-            )
+    for block, node, generation, _, _ in replicas_of(connection, blocks):
+        copy = Copy(BlockId(block), NodeId(node), Generation(generation))
+        found.setdefault(block, []).append(copy)
     return found
 
 
 def referenced(connection: Connection, blocks: Collection[BlockId]) -> set[BlockId]:
     """Those of the blocks that an extent points at, live or retained."""
-    found: set[BlockId] = set()
-    for chunk in chunks(blocks):
-        # Asks for the first extent of each block alone: a pack has thousands.
-        in_use = exists().where(EXTENT.c.block == BLOCK.c.id)
-        wanted = select(BLOCK.c.id).where(BLOCK.c.id.in_(chunk), in_use)
-        found.update(connection.execute(wanted).scalars())
-    return found
+    return {block for (block,) in _IN_USE.run(connection, list(blocks))}
 
 
 def drop_copies(txn: Txn, copies: Iterable[Copy]) -> int:

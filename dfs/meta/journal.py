@@ -20,10 +20,12 @@ from sqlalchemy import Connection, delete, func, select
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.ids import Epoch, TxId
 from dfs.meta.cluster_tables import JOURNAL
+from dfs.meta.prepared import Prepared
 
 GENESIS_HASH: Final = bytes(16)
 CHECK_RECORDS: Final = 10_000
 TRIM_RECORDS_MAX: Final = 5_000
+_INSERT: Final = Prepared(JOURNAL.insert())
 
 Value = int | str | bytes | None
 Group = tuple[str, tuple[str, ...] | None, list[tuple[Value, ...]]]
@@ -82,6 +84,20 @@ def make_record(
     changes = msgspec.msgpack.encode(groups)
     digest = chain_hash(prev_hash, epoch, txid, at_ms, changes)
     return Record(txid, epoch, prev_hash, digest, at_ms, changes)
+
+
+def write_record(connection: Connection, record: Record) -> None:
+    """Put it down as the newest."""
+    assert _INSERT.names(connection) == Record.__match_args__
+    values = (
+        record.txid,
+        record.epoch,
+        record.prev_hash,
+        record.hash,
+        record.at_ms,
+        record.changes,
+    )
+    _INSERT.write_many(connection, [values])
 
 
 def chain_hash(prev_hash: bytes, epoch: int, txid: int, at_ms: int, changes: bytes) -> bytes:

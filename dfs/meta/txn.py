@@ -60,10 +60,8 @@ class Sequences:
     def take(self, connection: Connection, name: str, count: int) -> int:
         """The first of `count` numbers that nobody had before."""
         if name not in self._next:
-            found = connection.execute(
-                select(SEQUENCE.c.next).where(SEQUENCE.c.name == name)
-            ).scalar()
-            self._next[name] = found or 1
+            found = _get(SEQUENCE).run(connection, k_name=name)
+            self._next[name] = found[0][1] if found else 1
         first = self._next[name]
         self._next[name] += count
         self._touched.add(name)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 from dfs.base import crashpoint
@@ -32,8 +32,9 @@ from dfs.base.clock import Clock
 from dfs.base.errors import DatabaseUnavailable, Overloaded, StaleEpoch, Stopping
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import FIRST_EPOCH, Epoch, TxId
-from dfs.meta.cluster_tables import JOURNAL, RETRY_CACHE, SEQUENCE, SETTING
-from dfs.meta.journal import GENESIS_HASH, Record, last_record, make_record
+from dfs.meta.cluster_tables import RETRY_CACHE, SEQUENCE, SETTING
+from dfs.meta.journal import GENESIS_HASH, Record, last_record, make_record, write_record
+from dfs.meta.prepared import Prepared, execute, is_open
 from dfs.meta.txn import Sequences, Txn
 from dfs.settings.sections import LimitsConfig, NamenodeConfig
 
@@ -49,6 +50,12 @@ _DISK_TROUBLE: Final = frozenset(
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
     }
+)
+_SETTING: Final = Prepared(select(SETTING.c.value).where(SETTING.c.key == bindparam("key")))
+_ANSWER: Final = Prepared(
+    select(RETRY_CACHE.c.answer).where(
+        RETRY_CACHE.c.caller == bindparam("caller"), RETRY_CACHE.c.request == bindparam("request")
+    )
 )
 IDLE_WAIT_S: Final = 1.0  # after so long without a request the WAL is folded back whole
 
@@ -229,7 +236,7 @@ class Writer:
         self, batch: Sequence[_Job[Any]]
     ) -> tuple[list[tuple[_Job[Any], object]], Sequence[Callable[[], None]]]:
         connection = self._connection
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        execute(connection, "BEGIN IMMEDIATE")
         try:
             if int(_setting(connection, EPOCH_KEY) or FIRST_EPOCH) != self.epoch:
                 raise StaleEpoch(f"epoch {self.epoch} was taken over by another NameNode")
@@ -243,10 +250,10 @@ class Writer:
             answered = [pair for job in batch if (pair := self._attempt(txn, job))]
             record = self._append(txn)
             crashpoint.reach("nn.commit.before")
-            connection.exec_driver_sql("COMMIT")
+            execute(connection, "COMMIT")
         except BaseException:
             with contextlib.suppress(DBAPIError):
-                connection.exec_driver_sql("ROLLBACK")
+                execute(connection, "ROLLBACK")
             raise
         crashpoint.reach("nn.commit.after")
         if record:
@@ -255,23 +262,14 @@ class Writer:
 
     def _attempt(self, txn: Txn, job: _Job[Any]) -> tuple[_Job[Any], object] | None:
         """Run one request under a savepoint; None when it refused (its caller knows already)."""
-        mark = txn.mark()
-        txn.connection.exec_driver_sql("SAVEPOINT request")
         try:
-            result = job.work(txn)
+            with savepoint(txn):
+                return job, job.work(txn)
         except BaseException as exc:  # noqa: BLE001 - handed to the caller, who raises it
             if isinstance(exc, DBAPIError) and _is_disk_trouble(exc):
                 raise
-            self._undo(txn, mark)
             job.future.set_exception(exc)
             return None
-        txn.connection.exec_driver_sql("RELEASE request")
-        return job, result
-
-    def _undo(self, txn: Txn, mark: tuple[int, int]) -> None:
-        txn.connection.exec_driver_sql("ROLLBACK TO request")
-        txn.connection.exec_driver_sql("RELEASE request")
-        txn.rewind(mark)
 
     def _append(self, txn: Txn) -> Record | None:
         """The journal record of the batch, in its own transaction; none if nothing changed."""
@@ -286,17 +284,7 @@ class Writer:
             at_ms=txn.now_ms,
             groups=groups,
         )
-        txn.connection.execute(
-            JOURNAL.insert(),
-            {
-                "txid": record.txid,
-                "epoch": record.epoch,
-                "prev_hash": record.prev_hash,
-                "hash": record.hash,
-                "at_ms": record.at_ms,
-                "changes": record.changes,
-            },
-        )
+        write_record(txn.connection, record)
         return record
 
     def _fail(self, batch: Sequence[_Job[Any]], exc: DBAPIError) -> None:
@@ -332,9 +320,9 @@ class Writer:
 
 
 def _once(txn: Txn, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
-    found = txn.get(RETRY_CACHE, key.caller, key.request)
+    found = remembered(txn.connection, key)
     if found is not None:
-        return bytes(found["answer"])
+        return found
     answer = work(txn)
     row = {
         "caller": key.caller,
@@ -349,11 +337,8 @@ def _once(txn: Txn, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
 
 def remembered(connection: Connection, key: RequestKey) -> bytes | None:
     """What the request was answered, where it was answered before."""
-    wanted = select(RETRY_CACHE.c.answer).where(
-        RETRY_CACHE.c.caller == key.caller, RETRY_CACHE.c.request == key.request
-    )
-    found: bytes | None = connection.execute(wanted).scalar()
-    return found
+    rows = _ANSWER.run(connection, caller=key.caller, request=key.request)
+    return bytes(rows[0][0]) if rows else None
 
 
 def _sqlite_code(exc: DBAPIError) -> int:
@@ -373,25 +358,25 @@ def _refuse(batch: Sequence[_Job[Any]], exc: Exception) -> None:
 
 
 def _setting(connection: Connection, key: str) -> str | None:
-    found: str | None = connection.execute(
-        select(SETTING.c.value).where(SETTING.c.key == key)
-    ).scalar()
-    return found
+    rows = _SETTING.run(connection, key=key)
+    return rows[0][0] if rows else None
 
 
 @contextlib.contextmanager
 def savepoint(txn: Txn) -> Iterator[None]:
-    """Inside one request: undo what the block did if it raises, and let the error go on.
+    """Undo what the block did if it raises, and let the error go on.
 
-    For batches whose items stand or fall alone.
+    For batches whose items stand or fall alone, and the requests that share a transaction.  They
+    nest: SQLite goes back to the newest savepoint of the name.
     """
     mark = txn.mark()
-    txn.connection.exec_driver_sql("SAVEPOINT item")
+    execute(txn.connection, "SAVEPOINT item")
     try:
         yield
     except BaseException:
-        txn.connection.exec_driver_sql("ROLLBACK TO item")
-        txn.connection.exec_driver_sql("RELEASE item")
+        if is_open(txn.connection):  # a full disk makes SQLite undo the whole transaction
+            execute(txn.connection, "ROLLBACK TO item")
+            execute(txn.connection, "RELEASE item")
         txn.rewind(mark)
         raise
-    txn.connection.exec_driver_sql("RELEASE item")
+    execute(txn.connection, "RELEASE item")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from dfs.base.ids import DirentId, GroupId, InodeId, UserId
 from dfs.base.states import InodeKind
-from dfs.meta.prepared import Prepared
+from dfs.meta.prepared import ByKeys, Prepared
 from dfs.meta.tables import DIRENT, INODE
 from dfs.meta.txn import Txn
 
@@ -81,7 +81,16 @@ _PAGE: Final = (
     .limit(bindparam("count"))
 )
 _PAGE_LIVE: Final = Prepared(_PAGE.where(_LIVE))
-_INODE: Final = Prepared(select(INODE).where(INODE.c.id == bindparam("id")))
+_INODES: Final = ByKeys(select(INODE), INODE.c.id)
+_CHILDREN: Final = ByKeys(
+    _ENTRIES.where(DIRENT.c.parent == bindparam("parent"), _LIVE), DIRENT.c.name
+)
+_NEWEST: Final = Prepared(
+    select(DIRENT)
+    .where(DIRENT.c.inode == bindparam("inode"))
+    .order_by(DIRENT.c.died_tx.is_not(None), DIRENT.c.died_tx.desc(), DIRENT.c.id.desc())
+    .limit(1)
+)
 
 
 def _as_of(statement: Select[Any], txid: int) -> Select[Any]:
@@ -114,16 +123,12 @@ def put_dirents(txn: Txn, *dirents: Dirent) -> None:
 
 def find_inode(connection: Connection, inode: InodeId) -> Inode | None:
     """The inode of that id."""
-    return next((Inode(*row) for row in _INODE.run(connection, id=inode)), None)
+    return next((Inode(*row) for row in _INODES.run(connection, (inode,))), None)
 
 
 def find_inodes(connection: Connection, inodes: Sequence[InodeId]) -> dict[InodeId, Inode]:
     """Those inodes that exist, by id."""
-    found: dict[InodeId, Inode] = {}
-    for part in in_parts(inodes):
-        rows = connection.execute(select(INODE).where(INODE.c.id.in_(part)))
-        found.update((row[0], Inode(*row)) for row in rows)
-    return found
+    return {row[0]: Inode(*row) for row in _INODES.run(connection, inodes)}
 
 
 def find_child(
@@ -142,13 +147,8 @@ def find_children(
     connection: Connection, parent: InodeId, names: Sequence[str]
 ) -> dict[str, Entry]:
     """Those live entries of a directory that have one of the names."""
-    found: dict[str, Entry] = {}
-    for part in in_parts(names):
-        wanted = _ENTRIES.where(DIRENT.c.parent == parent, DIRENT.c.name.in_(part), _LIVE)
-        found.update(
-            (entry.dirent.name, entry) for entry in map(_entry, connection.execute(wanted))
-        )
-    return found
+    found = map(_entry, _CHILDREN.run(connection, names, parent=parent))
+    return {entry.dirent.name: entry for entry in found}
 
 
 def page_of_children(
@@ -181,14 +181,7 @@ def entries(connection: Connection, statement_filter: Any, *, limit: int) -> lis
 
 def newest_dirent_of(connection: Connection, inode: InodeId) -> Dirent | None:
     """The name an inode has, or had last: the live one first, then the one removed last."""
-    wanted = (
-        select(DIRENT)
-        .where(DIRENT.c.inode == inode)
-        .order_by(DIRENT.c.died_tx.is_not(None), DIRENT.c.died_tx.desc(), DIRENT.c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(wanted).first()
-    return None if row is None else Dirent(*row)
+    return next((Dirent(*row) for row in _NEWEST.run(connection, inode=inode)), None)
 
 
 def in_parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

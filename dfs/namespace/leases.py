@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from dfs.base.clock import Clock
 from dfs.base.errors import LeaseLost
@@ -18,14 +18,16 @@ from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId, InodeId, UserId
 from dfs.base.records import Principal
 from dfs.blocks.blockmap import allocated, discard
+from dfs.meta.prepared import ByKeys
 from dfs.meta.session import Reader
 from dfs.meta.tables import INODE, LEASE
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
-from dfs.namespace.inode_rows import in_parts
 from dfs.settings.sections import NamenodeConfig
 
 EXPIRE_MAX: Final = 500  # writes given up in one transaction
+_LEASES: Final = ByKeys(select(LEASE), LEASE.c.inode)
+_LEASES_OF_NAMES: Final = ByKeys(select(LEASE), LEASE.c.parent, LEASE.c.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +77,15 @@ class LeaseClock:
 
 def find_leases(txn: Txn, inodes: Sequence[InodeId]) -> dict[InodeId, Lease]:
     """The leases of those inodes."""
-    found: dict[InodeId, Lease] = {}
-    for part in in_parts(inodes):
-        rows = txn.connection.execute(select(LEASE).where(LEASE.c.inode.in_(part)))
-        found.update((row[0], Lease(*row)) for row in rows)
-    return found
+    return {row[0]: Lease(*row) for row in _LEASES.run(txn.connection, inodes)}
 
 
 def find_leases_of_names(
     txn: Txn, names: Sequence[tuple[InodeId, str]]
 ) -> dict[tuple[InodeId, str], Lease]:
     """The leases of writes to those (directory, name) pairs."""
-    found: dict[tuple[InodeId, str], Lease] = {}
-    for part in in_parts(names):
-        wanted = select(LEASE).where(tuple_(LEASE.c.parent, LEASE.c.name).in_(part))
-        for row in txn.connection.execute(wanted):
-            lease = Lease(*row)
-            found[lease.parent, lease.name] = lease
-    return found
+    found = (Lease(*row) for row in _LEASES_OF_NAMES.run(txn.connection, names))
+    return {(lease.parent, lease.name): lease for lease in found}
 
 
 def check_lease(lease: Lease | None, secret: str, who: Principal) -> Lease:
