@@ -8,13 +8,13 @@ every connection and read back.
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool
 
 from dfs.base.errors import DatabaseUnavailable, DfsError, MetadataCorrupt, Overloaded
@@ -22,6 +22,7 @@ from dfs.base.errors import DatabaseUnavailable, DfsError, MetadataCorrupt, Over
 DATABASE_FILE: Final = "dfs.sqlite"
 WRITER_CACHE_KIB: Final = 64 * 1024
 READER_CACHE_KIB: Final = 8 * 1024
+PLACE_WAIT_S: Final = 30.0  # for one of the readers' connections
 
 _NOT_THE_FILE: Final = frozenset(
     {
@@ -33,6 +34,7 @@ _NOT_THE_FILE: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
+_SPENT: Final = -1  # generation of a connection that is not used again
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRAGMAS: Final[dict[str, str | int]] = {
     "journal_mode": "wal",
@@ -92,11 +94,39 @@ def _set_pragmas(raw: sqlite3.Connection, pragmas: dict[str, str | int]) -> None
             raise MetadataCorrupt(f"SQLite did not take {name}={wanted} (it says {got})")
 
 
+class _Slot:
+    """A connection that stays open between views.
+
+    To SQLAlchemy it is one transaction without an end, so that only SQLite is told of the views:
+    its own accounts of beginning, ending and pooling cost more than a look-up.
+    """
+
+    def __init__(self, connection: Connection, generation: int) -> None:
+        self.generation = generation
+        self.connection = connection
+        connection.begin()  # SQLAlchemy's; and SQLite's, of the first view
+        raw: Any = connection.connection.driver_connection
+        raw.rollback()
+        self.raw: sqlite3.Connection = raw
+
+    def close(self) -> None:
+        if self.generation == _SPENT:
+            self.connection.invalidate()
+        self.connection.close()
+
+
 class Reader:
-    """Snapshots of the database for whoever only looks."""
+    """Snapshots of the database for whoever only looks; as many at once as the engine has
+    connections.
+    """
 
     def __init__(self, engine: Engine) -> None:
+        assert isinstance(engine.pool, QueuePool), "made by `reader_engine`"
         self._engine = engine
+        self._places = threading.Semaphore(engine.pool.size())
+        self._lock = threading.Lock()
+        self._free: list[_Slot] = []  # the one used last is taken first: its cache is the warmest
+        self._generation = 0
 
     @contextlib.contextmanager
     def view(self) -> Iterator[Connection]:
@@ -106,19 +136,50 @@ class Reader:
             DatabaseUnavailable, MetadataCorrupt: the disk or the file failed a read.
             Overloaded: every connection is in use, and stayed so.
         """
+        if not self._places.acquire(timeout=PLACE_WAIT_S):
+            raise Overloaded("too many requests read the metadata at once")
+        slot: _Slot | None = None
         try:
-            with self._engine.connect() as connection, connection.begin():
-                yield connection
-        except PoolTimeout:
-            raise Overloaded("too many requests read the metadata at once") from None
-        except DBAPIError as exc:
+            slot = self._slot()
+            slot.raw.execute("BEGIN")
+            yield slot.connection
+        except (DBAPIError, sqlite3.Error) as exc:
+            if slot is not None:
+                slot.generation = _SPENT
             if _sqlite_code(exc) not in _NOT_THE_FILE | _DAMAGE:
                 raise  # a statement of ours is wrong
             raise _translated("reading the metadata", exc) from exc
+        finally:
+            if slot is not None:
+                self._put_back(slot)
+            self._places.release()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those in use when their view ends."""
+        with self._lock:
+            self._generation += 1
+            free, self._free = self._free, []
+        for slot in free:
+            slot.close()
         self._engine.dispose()
+
+    def _slot(self) -> _Slot:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            generation = self._generation
+        return _Slot(self._engine.connect(), generation)
+
+    def _put_back(self, slot: _Slot) -> None:
+        try:
+            slot.raw.rollback()  # nothing was written: the end of the snapshot
+        except sqlite3.Error:
+            slot.generation = _SPENT
+        with self._lock:
+            if slot.generation == self._generation:
+                self._free.append(slot)
+                return
+        slot.close()
 
 
 @contextlib.contextmanager
