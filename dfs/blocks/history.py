@@ -48,6 +48,7 @@ class What(StrEnum):
     PURGED = "purged"  # a bad copy left quarantine for the purge area; good ones are elsewhere
     DELETED = "deleted"  # garbage: the copy was deleted
     LOST = "lost"  # no good copy is known anywhere
+    REWRITTEN = "rewritten"  # what files had of it stands in another block now, or came from some
     VERIFIED = "verified"  # a copy that was doubted was read again and is good
 
 

@@ -33,7 +33,7 @@ from dfs.meta.journal import TRIM_RECORDS_MAX, trim
 from dfs.meta.session import Reader, reader_engine, writer_engine
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
-from dfs.namespace.block_paths import paths_of_blocks
+from dfs.namespace.block_paths import paths_of_blocks, paths_of_inodes
 from dfs.namespace.genesis import CLUSTER_KEY, make_home
 from dfs.namespace.leases import LeaseExpiry
 from dfs.namespace.purge import Purge
@@ -203,6 +203,8 @@ class NamenodeProcess:
             registry=self.registry,
             keys=self.keys,
             canary_files=self.names.canaries,
+            own_packs=self.names.packing,
+            paths_of_inodes=paths_of_inodes,
             clock=self._clock,
             rng=Random(),
             emit=self._log,
@@ -354,6 +356,12 @@ class NamenodeProcess:
             "balance",
             config.repair.interval_s,
             self.upkeep.balance.run_once,
+            has_more=lambda report: report.more,
+        )
+        schedule.every(
+            "compaction",
+            config.repair.interval_s,
+            self.upkeep.compaction.run_once,
             has_more=lambda report: report.more,
         )
         health.late.block_paths = paths_of_blocks

@@ -128,6 +128,8 @@ class DatanodeConfig:
     stock_page_max: int = 10_000
     drain_s: float = 20.0
     stall_s: float = 30.0
+    local_socket: bool = True
+    local_folder: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -143,6 +145,10 @@ class DatanodeConfig:
         )
         _need(0 <= self.reserve_percent < 100, "[datanode] needs 0 <= reserve_percent < 100")
         _need(self.rack.startswith("/"), "[datanode] needs a rack that begins with '/'")
+        _need(
+            not self.local_folder or self.local_folder.startswith("/"),
+            "[datanode] needs a local_folder that begins with '/', or none",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +169,7 @@ class ClientConfig:
     retry_cap_s: float = 5.0
     timeout_s: float = 30.0
     stall_s: float = 30.0
+    local_transfers: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -313,6 +320,36 @@ class BalanceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactConfig:
+    """[compact]: when small files are gathered into packs, and packs with holes rewritten."""
+
+    enabled: bool = True
+    interval_s: float = HOUR_S
+    dead_percent: float = 50.0
+    small_file_bytes_max: int = 1 * MiB
+    age_s: float = HOUR_S
+    pack_bytes: int = 16 * MiB
+    bandwidth_bytes: int = 20 * MiB
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        _need(1 <= self.dead_percent <= 100, "[compact] needs 1 <= dead_percent <= 100")
+        _need_positive(
+            "compact",
+            interval_s=self.interval_s,
+            small_file_bytes_max=self.small_file_bytes_max,
+            pack_bytes=self.pack_bytes,
+            bandwidth_bytes=self.bandwidth_bytes,
+        )
+        _need(self.age_s >= 0, "[compact] needs age_s >= 0")
+        _need(
+            2 * self.small_file_bytes_max <= self.pack_bytes,
+            "[compact] needs small_file_bytes_max of at most half of pack_bytes",
+        )
+        _need(self.pack_bytes <= 64 * MiB, "[compact] needs pack_bytes <= 64MiB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthConfig:
     """[health]: when `dfs-admin health` warns."""
 
@@ -414,6 +451,7 @@ class Config:
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
     repair: RepairConfig = field(default_factory=RepairConfig)
     balance: BalanceConfig = field(default_factory=BalanceConfig)
+    compact: CompactConfig = field(default_factory=CompactConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     accounts: AccountsConfig = field(default_factory=AccountsConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)

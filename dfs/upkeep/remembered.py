@@ -25,6 +25,7 @@ class Key(StrEnum):
     LOST_NODES = "lost_nodes"  # since when which nodes count as dead
     ACCEPTED_LOSS = "accepted_loss"  # nodes whose loss the operator accepted
     BALANCE = "balance"  # the job that runs, or the last one
+    COMPACTION = "compaction"  # what it was told, and what it did
     REGRESSED = "regressed"  # DataNodes saw newer metadata than there is
 
 

@@ -21,6 +21,10 @@ from dfs.upkeep.balance_search import why_repair_first
 from dfs.upkeep.block_upload import BlockUpload
 from dfs.upkeep.canary import Canaries, CanaryFiles, CanaryParts
 from dfs.upkeep.caution import Caution
+from dfs.upkeep.cluster_view import NodeStandings
+from dfs.upkeep.compaction import CompactionParts, Compactor
+from dfs.upkeep.compaction_pack import OwnPacks, PathsOf, Rewriter, RewriterParts
+from dfs.upkeep.compaction_reads import StretchReader
 from dfs.upkeep.disk_levelling import DiskLevelling
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
@@ -43,6 +47,8 @@ class Surroundings:
     registry: NodeRegistry
     keys: BlockKeys
     canary_files: CanaryFiles
+    own_packs: OwnPacks
+    paths_of_inodes: PathsOf
     clock: Clock
     rng: Random
     emit: Emitter
@@ -61,6 +67,7 @@ class Upkeep:
     repair_desk: RepairDesk
     balance: Balancer
     disks: DiskLevelling
+    compaction: Compactor
 
     def repair_states(self, blocks: Sequence[KeptBlock]) -> dict[BlockId, RepairState]:
         """What repair is about with each of those blocks."""
@@ -71,6 +78,7 @@ class Upkeep:
         """Let go of connections and threads; what is under way is given up and done again later."""
         self.repair.close()
         self.canaries.close()
+        self.compaction.close()
 
 
 def build_upkeep(around: Surroundings) -> Upkeep:
@@ -92,6 +100,7 @@ def build_upkeep(around: Surroundings) -> Upkeep:
             emit=around.emit,
             threshold_percent=around.config.balance.threshold_percent,
         ),
+        compaction=_build_compaction(around, safety.caution, repair),
     )
 
 
@@ -128,6 +137,52 @@ def _build_balance(around: Surroundings, caution: Caution, repair: Repair) -> Ba
             emit=around.emit,
             config=around.config.balance,
             repair=around.config.repair,
+        )
+    )
+
+
+def _build_compaction(around: Surroundings, caution: Caution, repair: Repair) -> Compactor:
+    config = around.config
+    channels = Channels(clock=around.clock, stall_s=config.client.stall_s)
+
+    def why_wait() -> str:
+        refusal = caution.refusal_of_changes()
+        return (
+            (refusal.message if refusal else "")
+            or caution.why_no_deletes()
+            or caution.why_no_repair(RepairClass.MISPLACED)
+            or why_repair_first(repair.surveyor.latest.totals)
+        )
+
+    worth = NodeStandings(around.registry.presence, urgent_after_s=config.repair.urgent_after_s)
+    rewriter = RewriterParts(
+        writer=around.writer,
+        reader=around.reader,
+        packs=around.own_packs,
+        blocks=BlockUpload(channels, NodeMemory(clock=around.clock)),
+        stretches=StretchReader(
+            channels,
+            around.keys,
+            nodes=around.registry,
+            doubts=repair.executor,
+            standings=worth.standings,
+        ),
+        standings=worth.standings,
+        paths_of=around.paths_of_inodes,
+        why_wait=why_wait,
+        keep_ms=int(config.namenode.block_token_life_s * 1000),
+        pack_bytes=config.compact.pack_bytes,
+    )
+    return Compactor(
+        CompactionParts(
+            writer=around.writer,
+            reader=around.reader,
+            rewriter=Rewriter(rewriter),
+            why_wait=why_wait,
+            clock=around.clock,
+            emit=around.emit,
+            config=config.compact,
+            close=channels.close,
         )
     )
 

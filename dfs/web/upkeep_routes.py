@@ -1,6 +1,7 @@
 """Which service of upkeep answers which route; a part of the list in `namenode_app.py`."""
 
 from dfs.upkeep.balance import Balancer
+from dfs.upkeep.compaction import Compactor
 from dfs.upkeep.disk_levelling import DiskLevelling
 from dfs.upkeep.health_runs import HealthRuns
 from dfs.upkeep.repair_desk import RepairDesk
@@ -19,6 +20,7 @@ def bind_upkeep(handlers: Handlers, upkeep: Upkeep) -> None:
     _bind_scrubbing(handlers, upkeep.scrubbing)
     _bind_repair(handlers, upkeep.repair_desk)
     _bind_balance(handlers, upkeep.balance, upkeep.disks)
+    _bind_compaction(handlers, upkeep.compaction)
 
 
 def _bind_safety(handlers: Handlers, safety: Safety) -> None:
@@ -61,6 +63,16 @@ def _bind_balance(handlers: Handlers, balance: Balancer, disks: DiskLevelling) -
     )
     handlers.call(routes.BALANCE_STOP, lambda asked, _body: balance.stop(by=asked.name), once=True)
     handlers.call(routes.BALANCE_DISKS, lambda _asked, body: disks.order(body))
+
+
+def _bind_compaction(handlers: Handlers, compaction: Compactor) -> None:
+    handlers.call(routes.COMPACT_STATUS, lambda _asked, _body: compaction.status())
+    handlers.call(
+        routes.COMPACT_START, lambda asked, _body: compaction.start(by=asked.name), once=True
+    )
+    handlers.call(
+        routes.COMPACT_STOP, lambda asked, _body: compaction.stop(by=asked.name), once=True
+    )
 
 
 def _bind_repair(handlers: Handlers, desk: RepairDesk) -> None:

@@ -13,6 +13,7 @@ from dfs.base.records import AllocatedBlock, FileStatus, LocatedFile
 from dfs.wire import accounts_api as a
 from dfs.wire import balance_api as b
 from dfs.wire import check_api as c
+from dfs.wire import compact_api as cp
 from dfs.wire import data_api as d
 from dfs.wire import files_api as f
 from dfs.wire import health_api as h
@@ -357,6 +358,20 @@ BALANCE_DISKS: Final = Route(
     b.DisksOrdered,
     "Let DataNodes level their own disks",
     Caller.ADMIN,
+)
+COMPACT_STATUS: Final = Route(
+    "/v1/compact/status",
+    Nothing,
+    cp.CompactReply,
+    "How full packs are, and how far compaction is",
+    Caller.ADMIN,
+    safe=True,
+)
+COMPACT_START: Final = Route(
+    "/v1/compact/start", Nothing, cp.CompactReply, "Compact packs now", Caller.ADMIN
+)
+COMPACT_STOP: Final = Route(
+    "/v1/compact/stop", Nothing, cp.CompactReply, "Compact no more packs", Caller.ADMIN
 )
 SAFETY: Final = Route(
     "/v1/safety",
