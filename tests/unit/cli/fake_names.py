@@ -9,6 +9,7 @@ from dfs.base.checksum import file_checksum
 from dfs.base.errors import (
     DfsError,
     IsADirectory,
+    LimitExceeded,
     NotADirectory,
     NotInTrash,
     PathExists,
@@ -28,6 +29,7 @@ from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.wire import files_api as f
 from dfs.wire import routes as r
+from dfs.wire.pack_api import LocateManyReply, ManyFile
 from dfs.wire.repair_api import CopiesOf
 from dfs.wire.shapes import Outcome, Outcomes, error_body
 
@@ -126,6 +128,7 @@ class FakeNames:
             ),
             r.CHECKSUM.path: lambda q, me: self._each(q.paths, self._checksum),
             r.LOCATE.path: lambda q, me: self._each(q.paths, self._locate),
+            r.LOCATE_MANY.path: lambda q, me: self._locate_many(q.paths),
             r.COPIES.path: lambda q, me: self._each(q.paths, self._copies_of),
         }
 
@@ -267,6 +270,13 @@ class FakeNames:
         return f.Checksum(
             path, "xxh3_128", status.checksum or file_checksum([]), status.size_bytes, lengths
         )
+
+    def _locate_many(self, paths: list[str]) -> LocateManyReply:
+        """Why those are not there that are not; of the others, to ask one by one."""
+        outcomes = self._each(paths, self._locate).outcomes
+        full = Outcome[ManyFile](error=error_body(LimitExceeded("one by one")))
+        files = [full if each.error is None else Outcome(error=each.error) for each in outcomes]
+        return LocateManyReply(files=files, blocks=[], windows=[], nodes=[])
 
     def _locate(self, path: str) -> LocatedFile:
         status = self._stat(path)
