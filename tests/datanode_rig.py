@@ -7,7 +7,7 @@ from dfs.base.checksum import block_hash, chunk_hashes
 from dfs.base.clock import SystemClock
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId
-from dfs.base.records import BlockKey, BlockName
+from dfs.base.records import BlockKey, BlockName, NodeAddress
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.store import BlockStore
 from dfs.nodes.standing import Standing
@@ -15,6 +15,8 @@ from dfs.observe.metrics import Metrics
 from dfs.rpc.block_service import BlockService, Desk
 from dfs.rpc.copy import Copies
 from dfs.rpc.gate import Gate
+from dfs.rpc.local_server import LocalServer, socket_path
+from dfs.rpc.local_service import LocalService
 from dfs.rpc.peers import Peers
 from dfs.rpc.server import BlockServer
 from dfs.rpc.stall import StallWatch
@@ -91,11 +93,12 @@ class RigNode:
             "traffic": self.traffic,
             "stall_s": stall_s,
         }
+        uploads = Uploads(**shared, log=self.log)
         service = BlockService(
             disk=self.store,
             gate=gate,
             standing=self.standing,
-            uploads=Uploads(**shared, log=self.log),
+            uploads=uploads,
             copies=Copies(**shared),
             watch=self.watch,
             desk=Desk(self.log, self.traffic, stall_s),
@@ -103,6 +106,18 @@ class RigNode:
         self.server = BlockServer(service, host="127.0.0.1", port=port, transfers_max=transfers_max)
         self.server.start()
         self.address = f"127.0.0.1:{self.server.port}"
+        local = LocalService(
+            self.store, gate, self.standing, uploads, traffic=self.traffic, log=self.log
+        )
+        self.local = LocalServer(
+            local.converse,
+            path=socket_path([str(folder)], folder="", uuid=self.store.uuid),
+            stall_s=stall_s,
+            transfers_max=transfers_max,
+            outside=(clock, self.log),
+        )
+        self.socket = self.local.start()
+        self.near = NodeAddress(NodeId(node), "127.0.0.1", self.server.port, 0, local=self.socket)
         self.channel = open_channel(self.address)
         self.stub = DataNodeStub(self.channel)
         self._open = True
@@ -128,6 +143,7 @@ class RigNode:
             return
         self._open = False
         self.channel.close()
+        self.local.stop(0)
         self.server.stop(0)
         self.peers.close()
         self.watch.stop()

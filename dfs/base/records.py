@@ -82,6 +82,7 @@ class NodeAddress:
     grpc_port: int
     http_port: int
     rack: str = "/default"
+    local: str = ""  # path of its Unix socket, for programs of the same computer
 
     @property
     def grpc(self) -> str:

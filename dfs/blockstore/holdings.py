@@ -38,7 +38,7 @@ from dfs.blockstore import stock
 from dfs.blockstore.breaker import Breaker
 from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.layout import is_possible
-from dfs.blockstore.reader import BlockFile
+from dfs.blockstore.reader import BlockFile, Verdict
 from dfs.blockstore.volume import Volume
 from dfs.settings.sections import ScrubConfig
 
@@ -323,3 +323,8 @@ def not_found(name: BlockName) -> BlockNotFound:
     return BlockNotFound(
         f"block {name.block:016x} generation {name.generation} is not on this DataNode"
     )
+
+
+def verdict_of(row: CatalogRow, reason: str) -> Verdict:
+    """That a block is not intact, and why."""
+    return Verdict.bad(row.name, reason, row.length_bytes, row.state, row.verified_ms)

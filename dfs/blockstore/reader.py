@@ -110,6 +110,10 @@ class BlockFile:
         """What the file says its content is."""
         return self.trailer.truth
 
+    def fileno(self) -> int:
+        """The open file itself, for reading; whoever reads from it verifies what he reads."""
+        return self._fd
+
     def status(self) -> os.stat_result:
         """The file's size, inode and times."""
         return os.fstat(self._fd)

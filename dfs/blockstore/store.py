@@ -31,7 +31,7 @@ from dfs.blockstore.catalog_table import CatalogRow
 from dfs.blockstore.custody import Custody
 from dfs.blockstore.disk import Disk
 from dfs.blockstore.format import PACK_BYTES_MAX, Label
-from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found
+from dfs.blockstore.holdings import READABLE, Holdings, find_stored, not_found, verdict_of
 from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.layout import check_name
 from dfs.blockstore.reader import BlockFile, Piece, Reading, Verdict
@@ -232,8 +232,16 @@ class BlockStore:
         Raises:
             BlockNotFound, BlockCorrupt: as `truth`; a damaged tail puts it in quarantine.
         """
-        with self._holdings.open_readable(name)[2] as file:
+        with self.lend(name) as file:
             return file.label
+
+    def lend(self, name: BlockName) -> BlockFile:
+        """Its open file, tail checked, for one who verifies what he reads of it.
+
+        Raises:
+            BlockNotFound, BlockCorrupt: as `label`.
+        """
+        return self._holdings.open_readable(name)[2]
 
     def entry(self, name: BlockName) -> StockEntry | None:
         """The block as it is reported, in whatever state; None if it is not here."""
@@ -252,7 +260,7 @@ class BlockStore:
         volume, row = found
         is_refused = self._holdings.is_refused(name) and self.is_doubtful
         if row.state not in READABLE or is_refused:
-            return _verdict(row, "quarantined")
+            return verdict_of(row, "quarantined")
         number = volume.pass_number
         try:
             for _ in self._holdings.scan_steps(volume, row):
@@ -260,7 +268,7 @@ class BlockStore:
         except BlockCorrupt as exc:
             again = self._holdings.find(name)
             bad = again[1] if again is not None else row
-            return _verdict(bad, str(exc.details.get("reason", "hash")))
+            return verdict_of(bad, str(exc.details.get("reason", "hash")))
         now_ms = self._clock.now_ms()
         self.count_verified(row.size_bytes)
         with contextlib.suppress(DfsError), volume.writing("verified"):
@@ -492,7 +500,3 @@ class BlockStore:
         finally:
             self._holdings.note_transients(volume, row.name, file.transients)
             self.writer_closed()
-
-
-def _verdict(row: CatalogRow, reason: str) -> Verdict:
-    return Verdict.bad(row.name, reason, row.length_bytes, row.state, row.verified_ms)

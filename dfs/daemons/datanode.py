@@ -53,6 +53,8 @@ from dfs.observe.metrics import Metrics
 from dfs.rpc.block_service import BlockService, Desk
 from dfs.rpc.copy import Copies
 from dfs.rpc.gate import Gate
+from dfs.rpc.local_server import LocalServer, socket_path
+from dfs.rpc.local_service import LocalService
 from dfs.rpc.peers import Peers
 from dfs.rpc.server import BlockServer
 from dfs.rpc.stall import StallWatch
@@ -73,7 +75,7 @@ PURGE_INTERVAL_S: Final = 60.0
 SCRUB_INTERVAL_S: Final = 2.0  # between looks for something due; a slice may take a minute
 SMALL_JOBS: Final = 3
 JOBS_A_FOLDER: Final = 2  # long ones, which are not to wait for each other
-VITAL_THREADS: Final = ("beat ", "stock ", "commands", "stall-watch", "http", "catalog ")
+VITAL_THREADS: Final = ("beat ", "stock ", "commands", "stall-watch", "local-", "http", "catalog ")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
 
@@ -171,6 +173,19 @@ class DatanodeProcess:
         self._schedule = schedule
         self.face.jobs = schedule.results
 
+    def _local(self, gate: Gate, uploads: Uploads) -> LocalServer:
+        node = self._config.datanode
+        service = LocalService(
+            self.store, gate, self.standing, uploads, traffic=self._traffic, log=self._log
+        )
+        return LocalServer(
+            service.converse,
+            path=socket_path(node.data, folder=node.local_folder, uuid=self.store.uuid),
+            stall_s=node.stall_s,
+            transfers_max=node.transfers_max,
+            outside=(self._clock, self._log),
+        )
+
     def _service(self) -> BlockService:
         node, standing, peers = self._config.datanode, self.standing, self._peers
         gate = Gate(standing, block_bytes_max=self._config.limits.block_size_bytes_max)
@@ -191,6 +206,7 @@ class DatanodeProcess:
             traffic=self._traffic,
             stall_s=node.stall_s,
         )
+        self.local = self._local(gate, uploads)
         return BlockService(
             disk=self.store,
             gate=gate,
@@ -244,6 +260,7 @@ class DatanodeProcess:
         self.standing.settle(identity.cluster, NodeId(identity.node))
         self._watch.start()
         self.grpc.start()
+        self._socket = self.local.start() if self._config.datanode.local_socket else ""
         self._beats = self._new_beats(identity)
         self.face.reachability = self._beats.reachability
         self.face.stage = "serving"
@@ -288,6 +305,7 @@ class DatanodeProcess:
             clean_stop=self.store.clean_stop,
             usage=self.face.usage(),
             volumes=self.face.volumes(),
+            local=self._socket,
         )
         return BeatSettings(
             interval_s=self._config.liveness.heartbeat_interval_s,
@@ -308,7 +326,10 @@ class DatanodeProcess:
     def _drain(self, stop: StopRequest) -> bool:
         self.face.stage = "stopping"
         self._log.emit(Event.DAEMON_STOPPING, why=stop.signal_name, under_way=self._traffic.total())
-        return self.grpc.stop(self._config.datanode.drain_s)
+        drain_s = self._config.datanode.drain_s
+        end_s = self._clock.monotonic_s() + drain_s
+        drained = self.grpc.stop(drain_s)
+        return self.local.stop(max(0.0, end_s - self._clock.monotonic_s())) and drained
 
     def _close(self, *, clean: bool) -> None:
         if self._beats is not None:

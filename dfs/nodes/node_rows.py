@@ -38,11 +38,14 @@ class NodeRecord:
     first_free_bytes: int = 0
     registered_ms: int = 0
     excused_until_ms: int = 0
+    local: str = ""  # not kept: said with each registration, and every run hears one of each node
 
     @property
     def address(self) -> NodeAddress:
         """Where it is reached."""
-        return NodeAddress(self.node, self.host, self.grpc_port, self.http_port, self.rack)
+        return NodeAddress(
+            self.node, self.host, self.grpc_port, self.http_port, self.rack, self.local
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def put_node(txn: Txn, record: NodeRecord) -> None:
     """Write a node down."""
     row = asdict(record)
     row["id"] = row.pop("node")
+    del row["local"]
     txn.put(NODE, row)
 
 

@@ -10,6 +10,7 @@ blocks.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -50,6 +51,7 @@ from dfs.wire.nodes_api import (
 )
 
 EPOCHS_AHEAD_MAX: Final = 1 << 20
+_SOCKET = re.compile(r"/[^\0]{1,1023}")
 
 
 class KeySource(Protocol):
@@ -187,6 +189,8 @@ class NodeRegistry:
             raise BadRequest(f"no address: {registration.host[:80]!r}, ports {ports}")
         if not registration.rack.startswith("/") or len(registration.rack) > 255:
             raise BadRequest(f"not a rack: {registration.rack[:80]!r}", hint="racks begin with '/'")
+        if registration.local and not _SOCKET.fullmatch(registration.local):
+            raise BadRequest(f"not the path of a socket: {registration.local[:80]!r}")
         if len(registration.volumes) > VOLUMES_MAX:
             raise BadRequest(f"a DataNode has at most {VOLUMES_MAX} volumes")
 
@@ -429,6 +433,7 @@ def _registered(before: NodeRecord, said: NodeRegistration, *, now_ms: int) -> N
         grpc_port=said.grpc_port,
         http_port=said.http_port,
         rack=said.rack,
+        local=said.local,
         version=said.version[:32],
         first_total_bytes=said.usage.total_bytes if first else before.first_total_bytes,
         first_free_bytes=said.usage.free_bytes if first else before.first_free_bytes,

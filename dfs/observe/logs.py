@@ -38,6 +38,7 @@ _WARNINGS: Final = frozenset(
         Event.COMMAND_FENCED,
         Event.CATALOG_REBUILT,
         Event.VOLUME_WALKED,
+        Event.LOCAL_SOCKET_MISSING,
         Event.SAFE_MODE_ENTERED,
         Event.METADATA_ACCEPTED,
     }

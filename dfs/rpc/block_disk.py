@@ -7,7 +7,7 @@ from typing import Protocol, Self
 from dfs.base.checksum import Buffer
 from dfs.base.records import BlockName, BlockTruth, StockEntry
 from dfs.blockstore.format import Label
-from dfs.blockstore.reader import Reading, Verdict
+from dfs.blockstore.reader import BlockFile, Reading, Verdict
 
 
 class BlockSink(Protocol):
@@ -56,6 +56,10 @@ class BlockDisk(Protocol):
 
     def label(self, name: BlockName) -> Label:
         """What the block file says of itself."""
+        ...
+
+    def lend(self, name: BlockName) -> BlockFile:
+        """The open file of a block that may be served, for one who verifies what he reads."""
         ...
 
     def entry(self, name: BlockName) -> StockEntry | None:

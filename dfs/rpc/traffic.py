@@ -19,9 +19,10 @@ class Traffic:
             "dfs_datanode_calls", "Calls of the block service", ("call", "outcome")
         )
         moved = metrics.counter(
-            "dfs_datanode_bytes", "Block bytes moved over the network", ("direction",)
+            "dfs_datanode_bytes", "Block bytes taken in, sent, lent as files", ("direction",)
         )
         self._in, self._out = moved.labels("in"), moved.labels("out")
+        self._lent = moved.labels("lent")
         metrics.gauge(
             "dfs_datanode_calls_under_way", "Calls served now", lambda: float(self.total())
         )
@@ -50,6 +51,10 @@ class Traffic:
     def sent(self, count: int) -> None:
         """Bytes that went out to a reader."""
         self._out.inc(count)
+
+    def lent(self, count: int) -> None:
+        """Bytes of a file that was lent to a reader of this computer."""
+        self._lent.inc(count)
 
     def under_way(self) -> dict[str, int]:
         """Calls running now, by name."""

@@ -10,7 +10,7 @@ The order of effects of one upload:
 6 the next target's answer is waited for, and one receipt for all goes back
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 from dfs.base import crashpoint
 from dfs.base.checksum import CHUNK_HASH_BYTES, Buffer, chunk_count
@@ -22,7 +22,6 @@ from dfs.nodes.standing import Standing
 from dfs.rpc.block_disk import BlockDisk, BlockSink
 from dfs.rpc.errors import ServiceLog
 from dfs.rpc.gate import Admission, Gate, check_targets
-from dfs.rpc.inflow import Inflow
 from dfs.rpc.peers import Peers
 from dfs.rpc.pipeline import Downstream
 from dfs.rpc.traffic import Traffic
@@ -34,6 +33,14 @@ from dfs.wire.tokens import sign_receipt
 
 PACK_BYTES_MAX: Final = 3 * MiB  # with the rest of the header it fits in one message
 TARGETS_MAX: Final = 15  # with this node, [replication] maximum
+
+
+class Messages(Protocol):
+    """The messages of one upload, wherever they come from."""
+
+    def next(self) -> Frame | None:
+        """The next one; None at the end.  Raises PeerUnreachable when there is silence."""
+        ...
 
 
 class Uploads:
@@ -58,7 +65,7 @@ class Uploads:
         self._log = log
         self._stall_s = stall_s
 
-    def receive(self, messages: Inflow) -> pb.BlockReceipt:
+    def receive(self, messages: Messages) -> pb.BlockReceipt:
         """One upload from header to receipt.
 
         Raises:
@@ -98,7 +105,7 @@ class Uploads:
     def _store(
         self,
         first: Frame,
-        messages: Inflow,
+        messages: Messages,
         sink: BlockSink,
         downstream: Downstream,
         length_max: int,

@@ -157,6 +157,7 @@ class ClientConfig:
 
     credentials: str = ""
     block_size_bytes: int = 128 * MiB
+    local_transfers: bool = True
     blocks_in_flight: int = 3
     chunks_in_flight: int = 8
     write_mode: str = "pipeline"
@@ -169,7 +170,6 @@ class ClientConfig:
     retry_cap_s: float = 5.0
     timeout_s: float = 30.0
     stall_s: float = 30.0
-    local_transfers: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""

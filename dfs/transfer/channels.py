@@ -38,7 +38,7 @@ class Channels:
 
     def __init__(self, *, clock: Clock, stall_s: float) -> None:
         keep_buffers()
-        self._watch = StallWatch(clock=clock, stall_s=stall_s)
+        self.watch = StallWatch(clock=clock, stall_s=stall_s)
         self._lock = threading.Lock()
         self._lines: dict[str, _Line] = {}  # in order of last use
         self.closed = False
@@ -65,7 +65,7 @@ class Channels:
         with self._lock:
             self.closed = True
             lines, self._lines = list(self._lines.values()), {}
-        self._watch.cancel_all()
+        self.watch.cancel_all()
         for line in lines:
             line.grpc.close()
 
@@ -73,7 +73,7 @@ class Channels:
         with self._lock:
             if self.closed:
                 raise Stopping("the transfer was ended on this side")
-            line = self._lines.pop(address.grpc, None) or _Line(address, self._watch)
+            line = self._lines.pop(address.grpc, None) or _Line(address, self.watch)
             line.users += 1
             self._lines[address.grpc] = line
             return line

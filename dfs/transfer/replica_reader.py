@@ -33,12 +33,14 @@ from dfs.base.errors import (
     DataUnavailable,
     DfsError,
     ErrorKind,
+    Stopping,
     TokenRefused,
 )
 from dfs.base.ids import NodeId, node_name
 from dfs.base.records import BlockName, Holder, LocatedExtent
 from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.channels import Channels
+from dfs.transfer.local_read import LocalReader
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.ranges import Stretch
 from dfs.transfer.source_choice import order_sources
@@ -88,6 +90,7 @@ class ReplicaReader:
     Args:
         here: names and addresses of this computer, whose replicas are preferred.
         suspect: told of every replica that gave wrong bytes, or none where it should have some.
+        local: reads replicas of this computer from their files, where it can.
         relocate: asks the NameNode again where an extent is, with a fresh token; raises if the
             file is another one by now.
     """
@@ -100,8 +103,10 @@ class ReplicaReader:
         rng: Random,
         here: frozenset[str],
         suspect: SuspectSink,
+        local: LocalReader | None = None,
     ) -> None:
         self._channels = channels
+        self._local = local
         self._memory = memory
         self._rng = rng
         self._here = here
@@ -127,7 +132,7 @@ class ReplicaReader:
                     break
             if attempt.relocated:
                 raise _unavailable(attempt)
-            self._relocate(attempt, relocate)
+            self._relocate(attempt, outlet, relocate)
 
     def _ordered(self, holders: Sequence[Holder]) -> deque[Holder]:
         return deque(
@@ -140,12 +145,21 @@ class ReplicaReader:
             )
         )
 
-    def _relocate(self, attempt: _Attempt, relocate: Relocate) -> None:
-        """Ask once more where the block is: tokens expire, and copies move while one reads."""
+    def _relocate(self, attempt: _Attempt, outlet: Outlet, relocate: Relocate) -> None:
+        """Ask once more where the bytes are: tokens expire, and copies move while one reads.
+
+        The bytes may have moved to another block.  What was read of the old one is then read again
+        where it can be taken back, as no hash covers both.
+        """
         attempt.relocated = True
         old = attempt.stretch
         extent = relocate(old.extent)
-        attempt.stretch = Stretch(extent, old.file_offset, old.block_offset, old.length_bytes)
+        block_offset = extent.block_offset + old.file_offset - extent.file_offset
+        attempt.stretch = Stretch(extent, old.file_offset, block_offset, old.length_bytes)
+        if extent.truth != old.extent.truth:
+            attempt.reasons.clear()
+            if attempt.done and outlet.restart():
+                attempt.reset()
         condemned = {n for n, why in attempt.reasons.items() if why.kind is ErrorKind.CORRUPT}
         attempt.queue = self._ordered(
             [each for each in extent.holders if each.address.node not in condemned]
@@ -184,7 +198,11 @@ class ReplicaReader:
     ) -> Generator[Buffer, None, None]:
         stretch = attempt.stretch
         access = BlockAccess(stretch.extent.name, attempt.path, stretch.extent.token)
+        if self._local is not None:
+            yield from self._local_pieces(self._local, attempt, holder, access)
         left = stretch.length_bytes - attempt.done
+        if not left:
+            return
         with self._channels.to(holder.address) as channel:
             can_wait = stretch.is_whole_block and stretch.length_bytes <= outlet.keeps_bytes
             if not can_wait and not channel.probe(access).matches(stretch.extent.truth):
@@ -192,6 +210,28 @@ class ReplicaReader:
             yield from channel.download(
                 access, offset=stretch.block_offset + attempt.done, length_bytes=left
             )
+
+    def _local_pieces(
+        self, local: LocalReader, attempt: _Attempt, holder: Holder, access: BlockAccess
+    ) -> Generator[Buffer, None, None]:
+        """What that node's own file gives, if it is here; the rest is asked of it over gRPC.
+
+        So a file that does not read back intact is judged by its DataNode at once, which reads it
+        again past the page cache and takes it out of service; the NameNode hears of it as well.
+        """
+        stretch = attempt.stretch
+        with local.borrow(holder.address, access) as lent:
+            if lent is None or not lent.matches(stretch.extent.truth):
+                return
+            left = stretch.length_bytes - attempt.done
+            pieces = lent.pieces(stretch.block_offset + attempt.done, left)
+            try:
+                for piece in pieces:
+                    if self._channels.closed:
+                        raise Stopping("the transfer was ended on this side")
+                    yield piece
+            except BlockCorrupt as exc:
+                self._suspect(stretch.extent.name, holder.address.node, exc.message)
 
     def _is_right(self, attempt: _Attempt) -> bool:
         truth = attempt.stretch.extent.truth

@@ -60,6 +60,7 @@ class NodeRegistration(Request, frozen=True, forbid_unknown_fields=True, kw_only
     txid: int = 0  # newest transaction of that epoch it has seen
     usage: NodeUsage
     volumes: list[VolumeStatus]
+    local: str = ""  # path of the socket for programs of its computer; "" without
 
 
 class KeyItem(msgspec.Struct, frozen=True):
