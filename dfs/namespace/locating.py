@@ -1,10 +1,9 @@
 """Where files are, and the right to read them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, bindparam, or_, select
 
 from dfs.accounts.block_keys import BlockKeys, TokenWish
 from dfs.accounts.permissions import Access
@@ -12,15 +11,40 @@ from dfs.base.errors import DfsError, IsADirectory, LimitExceeded
 from dfs.base.ids import BlockId, InodeId
 from dfs.base.records import BlockTruth, LocatedExtent, LocatedFile, NodeView, Principal
 from dfs.blocks.blockmap import LocatedBlock, locate
+from dfs.meta.prepared import ByKeys
 from dfs.meta.tables import EXTENT
 from dfs.namespace.batch import attempt
-from dfs.namespace.inode_rows import Inode, in_parts
+from dfs.namespace.inode_rows import Inode
 from dfs.namespace.resolve import Place, Resolver
 from dfs.namespace.status import StatusView
 from dfs.settings.sections import LimitsConfig
 from dfs.wire.files_api import PathsRequest
 from dfs.wire.shapes import Outcome, Outcomes, error_body
 from dfs.wire.tokens import Mode
+
+
+class ExtentOf(NamedTuple):
+    """A stretch of a file: what a reader needs of a row of `extent`, in the order it sorts by."""
+
+    inode: InodeId
+    file_offset: int
+    length_bytes: int
+    block: BlockId
+    block_offset: int
+
+
+_COLUMNS: Final = (
+    *(EXTENT.c.inode, EXTENT.c.file_offset, EXTENT.c.length_bytes),
+    *(EXTENT.c.block, EXTENT.c.block_offset),
+)
+_LIVE: Final = EXTENT.c.died_tx.is_(None)
+_EXTENTS: Final = ByKeys(select(*_COLUMNS).where(_LIVE), EXTENT.c.inode)
+_EXTENTS_AS_OF: Final = ByKeys(
+    select(*_COLUMNS).where(
+        EXTENT.c.born_tx <= bindparam("txid"), or_(_LIVE, EXTENT.c.died_tx > bindparam("txid"))
+    ),
+    EXTENT.c.inode,
+)
 
 
 class Locating:
@@ -61,7 +85,7 @@ class Locating:
         )
 
     def _within_limit(
-        self, places: Sequence[Place], extents: dict[InodeId, list[Any]]
+        self, places: Sequence[Place], extents: dict[InodeId, list[ExtentOf]]
     ) -> list[Place]:
         """As many files, in order, as one answer may hold."""
         allowed: list[Place] = []
@@ -78,7 +102,7 @@ class Locating:
         connection: Connection,
         who: Principal,
         places: Sequence[Place],
-        extents: dict[InodeId, list[Any]],
+        extents: dict[InodeId, list[ExtentOf]],
     ) -> dict[str, LocatedFile]:
         wanted = [BlockId(row.block) for place in places for row in extents[place.inode.id]]
         nodes = {view.node: view for view in self._nodes()}
@@ -145,20 +169,19 @@ def require_readable(resolver: Resolver, inode: Inode, path: str) -> None:
 
 def extents_of(
     connection: Connection, inodes: Sequence[InodeId], *, as_of: int | None
-) -> dict[InodeId, list[Any]]:
-    """The rows of the extents of each file in order, live or as they were after `as_of`."""
-    found: dict[InodeId, list[Any]] = {inode: [] for inode in inodes}
-    alive: ColumnElement[bool] = EXTENT.c.died_tx.is_(None)
-    if as_of is not None:
-        alive = (EXTENT.c.born_tx <= as_of) & (alive | (EXTENT.c.died_tx > as_of))
-    for part in in_parts(list(found)):
-        wanted = select(EXTENT).where(EXTENT.c.inode.in_(part), alive)
-        for row in connection.execute(wanted.order_by(EXTENT.c.inode, EXTENT.c.file_offset)):
-            found[row.inode].append(row)
+) -> dict[InodeId, list[ExtentOf]]:
+    """The extents of each file in order, live or as they were after `as_of`."""
+    found: dict[InodeId, list[ExtentOf]] = {inode: [] for inode in inodes}
+    if as_of is None:
+        rows = _EXTENTS.run(connection, list(found))
+    else:
+        rows = _EXTENTS_AS_OF.run(connection, list(found), txid=as_of)
+    for row in sorted(rows):
+        found[row[0]].append(ExtentOf(*row))
     return found
 
 
-def _extent(row: Any, block: LocatedBlock, token: bytes) -> LocatedExtent:
+def _extent(row: ExtentOf, block: LocatedBlock, token: bytes) -> LocatedExtent:
     return LocatedExtent(
         file_offset=row.file_offset,
         length_bytes=row.length_bytes,

@@ -7,7 +7,6 @@ token of the answer reads.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -21,6 +20,7 @@ from dfs.blocks.blockmap import LocatedBlock, locate
 from dfs.namespace.batch import attempt
 from dfs.namespace.inode_rows import Entry, Inode, find_children
 from dfs.namespace.locating import (
+    ExtentOf,
     extents_of,
     readable,
     require_readable,
@@ -83,7 +83,7 @@ class LocatingMany:
         )
 
     def _within_limit(
-        self, inodes: Sequence[Inode], extents: Mapping[InodeId, Sequence[Any]]
+        self, inodes: Sequence[Inode], extents: Mapping[InodeId, Sequence[ExtentOf]]
     ) -> set[InodeId]:
         """As many files, in order, as one answer may hold."""
         allowed: set[InodeId] = set()
@@ -98,7 +98,7 @@ class LocatingMany:
     def _answer(
         self,
         found: Outcome[Inode],
-        extents: Mapping[InodeId, Sequence[Any]],
+        extents: Mapping[InodeId, Sequence[ExtentOf]],
         allowed: set[InodeId],
         windows: "_Windows",
     ) -> Outcome[ManyFile]:
@@ -149,7 +149,7 @@ class LocatingMany:
 class _Windows:
     """Stretches of blocks, those that touch or overlap put together."""
 
-    def __init__(self, rows: Iterable[Any]) -> None:
+    def __init__(self, rows: Iterable[ExtentOf]) -> None:
         self.all: list[tuple[BlockId, int, int]] = []  # block, offset, end
         self._of: dict[tuple[int, int], int] = {}
         stretches = sorted((row.block, row.block_offset, row.length_bytes) for row in rows)
@@ -162,7 +162,7 @@ class _Windows:
                 self.all.append((BlockId(block), offset, end))
             self._of[block, offset] = len(self.all) - 1
 
-    def of(self, row: Any) -> int:
+    def of(self, row: ExtentOf) -> int:
         """Which window that extent lies in."""
         return self._of[row.block, row.block_offset]
 
