@@ -11,6 +11,7 @@ from dfs.base.clock import SystemClock
 from dfs.base.entropy import new_id
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.namenode_process import NamenodeProcess, open_database
+from dfs.meta.soundness import Soundness
 from dfs.meta.upgrade import upgrade
 from dfs.namespace.genesis import create_cluster
 from dfs.observe.logs import Log
@@ -63,7 +64,11 @@ class NamenodeRig:
         self.folder = NamenodeFolder(data)
         self._create()
         log = Log(process="namenode", file=str(self.log_file))
-        self.process = NamenodeProcess(self.config, self.folder, log=log, clock=self.clock)
+        soundness = Soundness(self.folder.database, clock=self.clock)
+        soundness.prove_for_start()
+        self.process = NamenodeProcess(
+            self.config, self.folder, log=log, clock=self.clock, soundness=soundness
+        )
         self.process.http.start()
         self.url = f"http://127.0.0.1:{self.process.http.port}"
         self._pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=30)

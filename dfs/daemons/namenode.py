@@ -39,6 +39,7 @@ from dfs.daemons.lifecycle import (
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.namenode_process import PROGRAM, NamenodeProcess, cluster_id, open_database
 from dfs.meta import upgrade as schema
+from dfs.meta.soundness import Soundness
 from dfs.meta.writer import Writer
 from dfs.namespace.genesis import create_cluster
 from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED
@@ -92,9 +93,12 @@ def serve(outside: Outside) -> int:
     bugs = watch_threads(outside.log, stop, vital=VITAL_THREADS)
     with contextlib.closing(_folder(outside.config)) as folder:
         require_listenable(outside.config.namenode.host, outside.config.namenode.port)
+        soundness = Soundness(folder.database, clock=outside.clock)
         _make_ready(folder, outside)
-        folder.check()
-        NamenodeProcess(outside.config, folder, log=outside.log, clock=outside.clock).run(stop)
+        soundness.prove_for_start()
+        NamenodeProcess(
+            outside.config, folder, log=outside.log, clock=outside.clock, soundness=soundness
+        ).run(stop)
     return EXIT_FAILED if bugs else EXIT_DONE
 
 

@@ -1,7 +1,7 @@
 """A NameNode's data folder: one process at a time, nobody else's eyes, a database that is sound.
 
 <data>/LOCK            flock of the process that serves it
-<data>/dfs.sqlite      the metadata (and its -wal, -shm)
+<data>/dfs.sqlite      the metadata (and its -wal, -shm, and .clean after a clean stop)
 <data>/audit.jsonl     the audit trail, unless configured elsewhere
 <data>/admin-password  the first admin's one-time password, until it is replaced
 <data>/backup/         what upgrades left
@@ -14,8 +14,7 @@ from typing import Final
 
 from dfs.base import crashpoint
 from dfs.base.errors import FolderInUse, ForeignFolder, LocalIoError
-from dfs.meta.journal import check_chain
-from dfs.meta.session import DATABASE_FILE, Reader, database_errors, quick_check, reader_engine
+from dfs.meta.session import DATABASE_FILE
 
 LOCK_FILE: Final = "LOCK"
 AUDIT_FILE: Final = "audit.jsonl"
@@ -73,20 +72,6 @@ class NamenodeFolder:
     def backups(self) -> Path:
         """Where upgrades leave copies."""
         return self.root / BACKUP_FOLDER
-
-    def check(self) -> None:
-        """Read the database's structure and the newest part of its journal.
-
-        Raises:
-            MetadataCorrupt: either is damaged.
-        """
-        quick_check(self.database)
-        reader = Reader(reader_engine(self.database, connections=1))
-        try:
-            with database_errors(f"reading {self.database}"), reader.view() as connection:
-                check_chain(connection)
-        finally:
-            reader.close()
 
     def keep_password(self, password: str) -> None:
         """Have the one-time password on the disk, for this user's eyes, when this returns.

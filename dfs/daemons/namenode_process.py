@@ -31,6 +31,7 @@ from dfs.daemons.schedule import JobResult, Schedule
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.journal import TRIM_RECORDS_MAX, trim
 from dfs.meta.session import Reader, reader_engine, writer_engine
+from dfs.meta.soundness import Soundness
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.namespace.block_paths import paths_of_blocks, paths_of_inodes
@@ -57,6 +58,8 @@ from dfs.wire.http_link import HttpLink
 PROGRAM: Final = "dfs-namenode"
 DRAIN_S: Final = 10.0
 MINUTE_S: Final = 60.0
+DAY_S: Final = 86_400.0
+SOUNDNESS_JOB: Final = "soundness"
 GUARDS_S: Final = 1.0  # how often safe mode, storms and regression are looked for
 JOB_THREADS: Final = 8  # repair, balance and surveys may each hold one for seconds
 # Beside one a request: jobs, and a health page while every request thread is busy.
@@ -116,8 +119,17 @@ class NamenodeProcess:
         MetadataCorrupt: the database belongs to no cluster.
     """
 
-    def __init__(self, config: Config, folder: NamenodeFolder, *, log: Log, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folder: NamenodeFolder,
+        *,
+        log: Log,
+        clock: Clock,
+        soundness: Soundness,
+    ) -> None:
         self._config = config
+        self._soundness = soundness
         self._log = log
         self._clock = clock
         self._fatal = ""
@@ -147,6 +159,8 @@ class NamenodeProcess:
             fresh=self.registry.presence.fresh,
         )
         self.upkeep = build_upkeep(self._surroundings())
+        self._soundness.on_damage = self.database.writer.give_up
+        self.upkeep.caution.hold_deletes(self._soundness.why_no_deletes)
         self.names.explaining.refusal_of_changes = self.upkeep.caution.refusal_of_changes
         self.names.explaining.repairs = self.upkeep.repair_states
         self.stock = self._stock_keeping()
@@ -338,6 +352,7 @@ class NamenodeProcess:
         schedule.every(
             "journal", MINUTE_S, self._trim_journal, has_more=lambda n: n >= TRIM_RECORDS_MAX
         )
+        schedule.every(SOUNDNESS_JOB, DAY_S, self._soundness.run_once)
         self._add_upkeep_jobs(schedule)
         return schedule
 
@@ -406,6 +421,8 @@ class NamenodeProcess:
             stop.ask(self._fatal)
         try:
             self._schedule.start()
+            if not self._soundness.is_proven:
+                self._schedule.soon(SOUNDNESS_JOB)
             self.http.start()
             self._say_ready()
             stop.wait()
@@ -420,9 +437,12 @@ class NamenodeProcess:
         """Let what runs be answered, then commit and close."""
         self.http.stop(DRAIN_S)
         self._schedule.hold()
+        self._soundness.break_off()
         self.upkeep.close()  # a pass that waits for a DataNode ends with it
         self._schedule.stop()
         self.database.close()
+        if not self._fatal:
+            self._soundness.leave_mark(*self.database.writer.head)
         self._audit.close()
         self._sweeper.close()
         self._log.emit(Event.DAEMON_STOPPED, clean=not self._fatal)

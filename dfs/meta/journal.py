@@ -125,25 +125,29 @@ def records_after(connection: Connection, txid: TxId, *, limit: int) -> Iterator
     return (Record(*row) for row in connection.execute(wanted))
 
 
-def check_chain(connection: Connection, *, records: int = CHECK_RECORDS) -> None:
-    """Recompute the newest part of the chain.
+def check_chain(
+    connection: Connection, *, records: int = CHECK_RECORDS, bytes_max: int | None = None
+) -> None:
+    """Recompute the newest part of the chain: so many records, or so many bytes of them.
 
     Raises:
         MetadataCorrupt: a record is missing, or does not hash to what it says.
     """
-    newest = last_record(connection)
-    if newest is None:
-        return
-    before: Record | None = None
-    for record in records_after(connection, TxId(newest.txid - records), limit=records):
-        expected = chain_hash(
-            record.prev_hash, record.epoch, record.txid, record.at_ms, record.changes
-        )
-        if record.hash != expected:
-            raise MetadataCorrupt(f"journal record {record.txid} does not match its hash")
-        if before and (record.prev_hash != before.hash or record.txid != before.txid + 1):
-            raise MetadataCorrupt(f"journal record {record.txid} does not follow {before.txid}")
-        before = record
+    newest_first = select(JOURNAL).order_by(JOURNAL.c.txid.desc()).limit(records)
+    left = bytes_max
+    after: Record | None = None
+    with connection.execute(newest_first) as rows:
+        for record in (Record(*row) for row in rows):
+            expected = chain_hash(
+                record.prev_hash, record.epoch, record.txid, record.at_ms, record.changes
+            )
+            if record.hash != expected:
+                raise MetadataCorrupt(f"journal record {record.txid} does not match its hash")
+            if after and (after.prev_hash != record.hash or after.txid != record.txid + 1):
+                raise MetadataCorrupt(f"journal record {after.txid} does not follow {record.txid}")
+            after = record
+            if left is not None and (left := left - len(record.changes)) <= 0:
+                return
 
 
 def trim(connection: Connection, *, older_than_ms: int, records_max: int) -> int:

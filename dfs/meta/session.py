@@ -9,7 +9,7 @@ every connection and read back.
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -211,17 +211,28 @@ def _first_line(exc: Any) -> str:
     return str(getattr(exc, "orig", None) or exc).splitlines()[0]
 
 
-def quick_check(file: Path) -> None:
+def quick_check(
+    file: Path, *, hold: Callable[[sqlite3.Connection | None], None] = lambda _raw: None
+) -> None:
     """Read the whole file's structure.
+
+    Args:
+        hold: is given the connection while it is at work, for whoever must interrupt it.
 
     Raises:
         MetadataCorrupt: SQLite found damage; the message holds its first finding.
     """
     with (
         database_errors(f"checking {file}"),
-        contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as raw,
+        contextlib.closing(
+            sqlite3.connect(f"file:{file}?mode=ro", uri=True, check_same_thread=False)
+        ) as raw,
     ):
-        (verdict,) = raw.execute("PRAGMA quick_check(1)").fetchone()
+        hold(raw)
+        try:
+            (verdict,) = raw.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            hold(None)
     if verdict != "ok":
         raise MetadataCorrupt(f"{file}: {verdict}")
 

@@ -119,6 +119,11 @@ class Writer:
         """The newest committed transaction."""
         return self._txid
 
+    @property
+    def head(self) -> tuple[TxId, bytes]:
+        """The newest committed transaction, and the hash of the chain there."""
+        return self._txid, self._hash
+
     def submit(self, work: Callable[[Txn], T]) -> T:
         """Run `work` in a transaction and return what it returned, once it is on the disk.
 
@@ -161,6 +166,12 @@ class Writer:
 
         txn.after_commit(take_over)
         return fresh
+
+    def give_up(self, reason: str) -> None:
+        """Take no further change, and have the process end: the database cannot be trusted."""
+        self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=True)
+        self._broken = f"the metadata database failed: {reason}"
+        self._on_fatal(self._broken)
 
     def waiting(self) -> int:
         """How many requests are queued now."""
@@ -230,7 +241,7 @@ class Writer:
             for hook in hooks:
                 hook()
         except Exception as exc:  # noqa: BLE001 - it must not end this thread: all would wait for ever
-            self._give_up(f"what was committed could not be taken over: {exc!r}")
+            self.give_up(f"what was committed could not be taken over: {exc!r}")
 
     def _transact(
         self, batch: Sequence[_Job[Any]]
@@ -294,14 +305,8 @@ class Writer:
             self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=False)
             _refuse(batch, DatabaseUnavailable("the metadata disk is full"))
             return
-        self._give_up(reason)
+        self.give_up(reason)
         _refuse(batch, DatabaseUnavailable(self._broken))
-
-    def _give_up(self, reason: str) -> None:
-        """Take no further change, and have the process end."""
-        self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=True)
-        self._broken = f"the metadata database failed: {reason}"
-        self._on_fatal(self._broken)
 
     def _fold_wal(self, *, idle: bool) -> None:
         if self._broken:

@@ -30,6 +30,10 @@ class Caution:
         self._deletes = tuple(deletes)
         self._repairs = tuple(repairs)
 
+    def hold_deletes(self, why: Callable[[], str]) -> None:
+        """Ask another as well why nothing may be deleted now."""
+        self._deletes = (*self._deletes, why)
+
     def refusal_of_changes(self) -> DfsError | None:
         """What a change of the namespace is refused with now; None when it is welcome."""
         return next((err for ask in self._changes if (err := ask()) is not None), None)
