@@ -2,59 +2,93 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-from dfs.cli import (
-    admin_accounts,
-    admin_balance,
-    admin_duties,
-    admin_explain,
-    admin_fsck,
-    admin_health,
-    admin_history,
-    admin_nodes,
-    admin_repair,
-    admin_safety,
-    admin_scrub,
-    guide_commands,
-)
-from dfs.cli.command import launch
-from dfs.cli.verbs import Program
+from dfs.cli.start import start
+from dfs.cli.verb_table import VerbTable
+
+if TYPE_CHECKING:
+    from dfs.cli.verbs import Program
+
+    PROGRAM: Program
 
 FOOTER: Final = """\
 Log in first, as an administrator: dfs login admin
 help:   dfs-admin help VERB, or dfs-admin VERB --help"""
 
-PROGRAM: Final = Program(
-    name="dfs-admin",
-    summary="Look after a DFS cluster.",
-    verbs={
-        verb.name: verb
-        for verb in (
-            *admin_nodes.VERBS,
-            *admin_duties.VERBS,
-            *admin_safety.VERBS,
-            *admin_health.VERBS,
-            *admin_fsck.VERBS,
-            *admin_explain.VERBS,
-            *admin_scrub.VERBS,
-            *admin_repair.VERBS,
-            *admin_history.VERBS,
-            *admin_balance.VERBS,
-            *admin_accounts.VERBS,
-            *guide_commands.ADMIN_VERBS,
-        )
-    },
-    footer=FOOTER,
-)
+
+@cache
+def program() -> Program:
+    """What the command can be told to do; `PROGRAM` is the same."""
+    from dfs.cli.verbs import Program  # noqa: PLC0415 - start-up time
+
+    return Program(
+        name="dfs-admin",
+        summary="Look after a DFS cluster.",
+        verbs=VerbTable(
+            {
+                "admin_nodes": ("report", "nodes", "node remove", "join-token", "sweeps"),
+                "admin_duties": (
+                    "node decommission",
+                    "node maintenance",
+                    "node recommission",
+                    "node trust",
+                ),
+                "admin_safety": (
+                    "safemode",
+                    "safemode enter",
+                    "safemode leave",
+                    "safemode wait",
+                    "safemode accept-regression",
+                ),
+                "admin_health": ("health",),
+                "admin_fsck": ("fsck",),
+                "admin_explain": ("explain write", "explain read", "explain repair"),
+                "admin_scrub": ("scrub status", "scrub start", "scrub pause", "scrub resume"),
+                "admin_repair": (
+                    "repair status",
+                    "repair pause",
+                    "repair resume",
+                    "repair budget",
+                    "replica restore",
+                ),
+                "admin_history": ("history",),
+                "admin_balance": ("rebalance", "rebalance status", "rebalance stop"),
+                "admin_compact": ("compact status", "compact start", "compact stop"),
+                "admin_accounts": (
+                    "users",
+                    "users add",
+                    "users remove",
+                    "users enable",
+                    "users disable",
+                    "users passwd",
+                    "groups",
+                    "groups add",
+                    "groups remove",
+                    "sessions",
+                    "audit",
+                ),
+                "guide_commands": ("completion", "help"),
+            },
+            attribute={"guide_commands": "ADMIN_VERBS"},
+        ),
+        footer=FOOTER,
+    )
+
+
+def __getattr__(name: str) -> object:
+    """`PROGRAM` is made when somebody names it: `--version` does not."""
+    if name == "PROGRAM":
+        return program()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one `dfs-admin` command; returns its exit code."""
-    return launch(PROGRAM, words, os.environ)
+    return start("dfs-admin", program, words)
 
 
 if __name__ == "__main__":

@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-from dfs.cli import (
-    account_commands,
-    attribute_commands,
-    copy_commands,
-    file_commands,
-    find_command,
-    guide_commands,
-    inspect_commands,
-    name_commands,
-    tree_commands,
-)
-from dfs.cli.command import launch
-from dfs.cli.verbs import Program
+from dfs.cli.start import start
+from dfs.cli.verb_table import VerbTable
+
+if TYPE_CHECKING:
+    from dfs.cli.verbs import Program
+
+    PROGRAM: Program
 
 FOOTER: Final = """\
 paths:  relative ones begin in /user/<you>; *, ? and [..] match names in DFS when quoted from
         your own shell; "-" is standard input or output.
 help:   dfs help VERB, or dfs VERB --help"""
 
-PROGRAM: Final = Program(
-    name="dfs",
-    summary="Work with files in a DFS cluster.",
-    verbs={
-        verb.name: verb
-        for module in (
-            account_commands,
-            tree_commands,
-            find_command,
-            copy_commands,
-            file_commands,
-            name_commands,
-            attribute_commands,
-            inspect_commands,
-            guide_commands,
-        )
-        for verb in module.VERBS
-    },
-    footer=FOOTER,
-)
+
+@cache
+def program() -> Program:
+    """What the command can be told to do; `PROGRAM` is the same."""
+    from dfs.cli.verbs import Program  # noqa: PLC0415 - start-up time
+
+    return Program(
+        name="dfs",
+        summary="Work with files in a DFS cluster.",
+        verbs=VerbTable(
+            {
+                "account_commands": ("register", "login", "logout", "whoami", "passwd"),
+                "tree_commands": ("ls", "tree", "mkdir", "du", "df"),
+                "find_command": ("find",),
+                "copy_commands": ("put", "get"),
+                "file_commands": ("cat", "head", "tail"),
+                "name_commands": ("mv", "cp", "rm", "undelete", "trash"),
+                "attribute_commands": ("chmod", "chown", "setrep", "touch"),
+                "inspect_commands": ("stat", "locate", "checksum", "verify"),
+                "guide_commands": ("shell", "completion", "help"),
+            }
+        ),
+        footer=FOOTER,
+    )
+
+
+def __getattr__(name: str) -> object:
+    """`PROGRAM` is made when somebody names it: `--version` does not."""
+    if name == "PROGRAM":
+        return program()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one `dfs` command; returns its exit code."""
-    return launch(PROGRAM, words, os.environ)
+    return start("dfs", program, words)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""The verbs of a program by name, each loaded from its module when it is first wanted.
+
+A command runs one verb; loading the others would take longer than running it.  The names are
+written down here a second time, beside the modules they live in: a test compares.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dfs.cli.verbs import Verb
+
+
+class VerbTable(Mapping[str, "Verb"]):
+    """See the module.
+
+    Args:
+        homes: modules of `dfs.cli`, and the verbs of each, in the order that help shows them.
+        attribute: where a module keeps its verbs, if not in `VERBS`, by module.
+    """
+
+    def __init__(
+        self, homes: Mapping[str, tuple[str, ...]], *, attribute: Mapping[str, str] | None = None
+    ) -> None:
+        self._homes = {name: module for module, names in homes.items() for name in names}
+        self._attribute = attribute or {}
+        self._known: dict[str, Verb] = {}
+
+    def __getitem__(self, name: str) -> Verb:
+        """The verb of that name."""
+        if name not in self._known:
+            self._load(self._homes[name])
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a verb; loads nothing."""
+        return name in self._homes
+
+    def __iter__(self) -> Iterator[str]:
+        """The names; loads nothing."""
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._homes)
+
+    def _load(self, module: str) -> None:
+        loaded = importlib.import_module(f"dfs.cli.{module}")
+        verbs: tuple[Verb, ...] = getattr(loaded, self._attribute.get(module, "VERBS"))
+        self._known.update((verb.name, verb) for verb in verbs)
