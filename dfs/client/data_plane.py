@@ -16,6 +16,7 @@ from dfs.settings.sections import Config
 from dfs.transfer.channels import Channels
 from dfs.transfer.local_links import LocalLinks
 from dfs.transfer.local_read import LocalReader
+from dfs.transfer.local_upload import LocalUploads
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import Relocate, ReplicaReader
 from dfs.transfer.write_pipeline import BlockSender
@@ -36,7 +37,9 @@ class DataPlane:
         self.memory = NodeMemory(clock=clock)
         local = config.client.local_transfers
         links = LocalLinks(self.channels, clock=clock) if local else None
-        self.sender = BlockSender(self.channels, self.memory)
+        self.sender = BlockSender(
+            self.channels, self.memory, local=LocalUploads(links) if links else None
+        )
         here = frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()})
         self.reader = ReplicaReader(
             self.channels,

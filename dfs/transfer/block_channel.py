@@ -24,6 +24,7 @@ from dfs.base.errors import (
 )
 from dfs.base.ids import NodeId, node_name
 from dfs.base.records import BlockName, BlockTruth, NodeAddress, Receipt
+from dfs.transfer.ranges import RangeCutter
 from dfs.transfer.stall_watch import StallWatch, Watched
 from dfs.wire import codec
 from dfs.wire import dataNode_pb2 as pb
@@ -158,7 +159,7 @@ class BlockChannel:
         if outgoing.error is not None:
             raise outgoing.error
         crashpoint.reach("client.block.acknowledged")
-        return self._uploaded(outgoing, answer, pipeline)
+        return uploaded(outgoing.truth(), answer, self.address, pipeline)
 
     def download(self, access: BlockAccess, *, offset: int, length_bytes: int) -> Iterator[Buffer]:
         """The bytes of one range, in order, in pieces that match the hashes sent with them.
@@ -190,18 +191,19 @@ class BlockChannel:
         request = pb.BlockRange(
             block=codec.block_ref(access.name, path=access.path, token=access.token),
             ranges=[pb.Range(offset=offset, length=length) for offset, length in ranges],
+            joined=True,
         )
-        waiting = iter(ranges)
-        due = end = 0
+        cutter = RangeCutter([each for each in ranges if each[1]])
         with contextlib.closing(self._chunks(request)) as chunks:
             for chunk in chunks:
-                if due == end:
-                    due, length_bytes = next(waiting, (due, 0))
-                    end = due + length_bytes
-                length_bytes = self._checked(chunk, due, end)
-                yield due, bytes(chunk.data)
-                due += length_bytes
-        if due != end or next(waiting, None) is not None:
+                if chunk.offset != cutter.due or not 0 < len(chunk.data) <= cutter.left_bytes:
+                    raise BlockCorrupt(
+                        f"{self._peer}: sent {len(chunk.data)} bytes for offset {chunk.offset} "
+                        f"where {cutter.due} was due"
+                    )
+                self._check_hashes(chunk)
+                yield from cutter.cut(chunk.data)
+        if cutter.left_bytes:
             raise BlockCorrupt(f"{self._peer}: the block ended before all that was asked of it")
 
     def label(self, access: BlockAccess) -> Label:
@@ -301,41 +303,14 @@ class BlockChannel:
                 f"{self._peer}: sent {len(chunk.data)} bytes for offset {chunk.offset} "
                 f"where {due} to {end} was due"
             )
-        if chunk_hashes(chunk.data) != chunk.hashes:
-            raise BlockCorrupt(f"{self._peer}: bytes at offset {due} do not match their hash")
+        self._check_hashes(chunk)
         return len(chunk.data)
 
-    def _uploaded(
-        self,
-        outgoing: "_Outgoing",
-        answer: pb.BlockReceipt,
-        pipeline: Sequence[NodeAddress],
-    ) -> Uploaded:
-        """Sort out who holds it: a target that neither vouched for it nor failed did fail."""
-        truth = outgoing.truth()
-        receipts: list[Receipt] = []
-        reasons: dict[NodeId, DfsError] = {
-            NodeId(each.node): from_code(each.code, each.message) for each in answer.failures
-        }
-        expected = {each.node: each for each in (self.address, *pipeline)}
-        for receipt in codec.read_receipts(answer):
-            try:
-                _checked_receipt(receipt, truth, node_name(receipt.node))
-            except DfsError as exc:
-                reasons[receipt.node] = exc
-                continue
-            if receipt.node in expected and receipt.node not in {one.node for one in receipts}:
-                receipts.append(receipt)
-        held = {one.node for one in receipts}
-        failed = [
-            TargetFailed(
-                each,
-                reasons.get(node) or PeerUnreachable(f"{node_name(node)} did not vouch for it"),
+    def _check_hashes(self, chunk: Frame) -> None:
+        if chunk_hashes(chunk.data) != chunk.hashes:
+            raise BlockCorrupt(
+                f"{self._peer}: bytes at offset {chunk.offset} do not match their hash"
             )
-            for node, each in expected.items()
-            if node not in held
-        ]
-        return Uploaded(truth, tuple(receipts), tuple(failed))
 
     def _error(self, exc: BaseException, watched: Watched) -> DfsError:
         if watched.stalled:
@@ -377,14 +352,7 @@ class _Outgoing:
     def messages(self) -> Iterator[Frame]:
         """Header, data, footer."""
         access = self._access
-        ref = codec.block_ref(
-            access.name,
-            path=access.path,
-            token=access.token,
-            size_bytes=self._source.length_bytes or 0,
-        )
-        header = pb.UploadHeader(block=ref, pipeline=[codec.target(t) for t in self._pipeline])
-        header.pack = access.pack
+        header = upload_header(access, self._source.length_bytes, self._pipeline)
         yield header_frame(header)
         self._turn(ours=True)
         try:
@@ -421,6 +389,50 @@ class _Outgoing:
     def _turn(self, *, ours: bool) -> None:
         if self.watched is not None:
             (self.watched.working if ours else self.watched.waiting)()
+
+
+def upload_header(
+    access: BlockAccess, length_bytes: int | None, pipeline: Sequence[NodeAddress]
+) -> pb.UploadHeader:
+    """What the first message of an upload says."""
+    ref = codec.block_ref(
+        access.name, path=access.path, token=access.token, size_bytes=length_bytes or 0
+    )
+    header = pb.UploadHeader(block=ref, pipeline=[codec.target(each) for each in pipeline])
+    header.pack = access.pack
+    return header
+
+
+def uploaded(
+    truth: BlockTruth,
+    answer: pb.BlockReceipt,
+    address: NodeAddress,
+    pipeline: Sequence[NodeAddress],
+) -> Uploaded:
+    """Sort out who holds it: a target that neither vouched for it nor failed did fail."""
+    receipts: list[Receipt] = []
+    reasons: dict[NodeId, DfsError] = {
+        NodeId(each.node): from_code(each.code, each.message) for each in answer.failures
+    }
+    expected = {each.node: each for each in (address, *pipeline)}
+    for receipt in codec.read_receipts(answer):
+        try:
+            _checked_receipt(receipt, truth, node_name(receipt.node))
+        except DfsError as exc:
+            reasons[receipt.node] = exc
+            continue
+        if receipt.node in expected and receipt.node not in {one.node for one in receipts}:
+            receipts.append(receipt)
+    held = {one.node for one in receipts}
+    failed = [
+        TargetFailed(
+            each,
+            reasons.get(node) or PeerUnreachable(f"{node_name(node)} did not vouch for it"),
+        )
+        for node, each in expected.items()
+        if node not in held
+    ]
+    return Uploaded(truth, tuple(receipts), tuple(failed))
 
 
 def _checked_receipt(receipt: Receipt, truth: BlockTruth, peer: str) -> Receipt:

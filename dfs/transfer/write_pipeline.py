@@ -8,6 +8,7 @@ In a pipeline whose first target fails, the later ones have nothing: they are re
 and whether they are used or replaced is the caller's decision, as is everything about the NameNode.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from dfs.base.errors import DfsError, SourceChanged, TokenRefused
 from dfs.base.records import AllocatedBlock, BlockTruth, NodeAddress, Receipt
 from dfs.transfer.block_channel import BlockAccess, PieceSource, TargetFailed, Uploaded
 from dfs.transfer.channels import Channels
+from dfs.transfer.local_links import Elsewhere
+from dfs.transfer.local_upload import LocalUploads
 from dfs.transfer.node_memory import NodeMemory
 
 
@@ -44,11 +47,18 @@ class WriteOutcome:
 
 
 class BlockSender:
-    """Writes blocks.  Safe to share between threads."""
+    """Writes blocks.  Safe to share between threads.
 
-    def __init__(self, channels: Channels, memory: NodeMemory) -> None:
+    Args:
+        local: takes blocks to DataNodes of this computer, where it can.
+    """
+
+    def __init__(
+        self, channels: Channels, memory: NodeMemory, *, local: LocalUploads | None = None
+    ) -> None:
         self._channels = channels
         self._memory = memory
+        self._local = local
 
     def write(
         self,
@@ -87,11 +97,59 @@ class BlockSender:
         targets: tuple[NodeAddress, ...],
         sent: Callable[[int], None] | None,
     ) -> WriteOutcome:
+        near = [each for each in targets if self._local and self._local.may_reach(each)]
+        if self._local is not None and near:
+            return self._through_memory(self._local, access, source, targets, near, sent)
+        return self._through_network(access, source, targets, sent)
+
+    def _through_network(
+        self,
+        access: BlockAccess,
+        source: PieceSource,
+        targets: tuple[NodeAddress, ...],
+        sent: Callable[[int], None] | None,
+    ) -> WriteOutcome:
         try:
             done = self._upload(targets[0], access, source, targets[1:], sent)
         except TargetError as exc:
             return WriteOutcome(None, (), (exc.failed,), targets[1:])
         return WriteOutcome(done.truth, done.receipts, done.failed)
+
+    def _through_memory(
+        self,
+        local: LocalUploads,
+        access: BlockAccess,
+        source: PieceSource,
+        targets: tuple[NodeAddress, ...],
+        near: list[NodeAddress],
+        sent: Callable[[int], None] | None,
+    ) -> WriteOutcome:
+        """To the targets of this computer, the others behind the first; where that way breaks, to
+        the same targets over the network.
+        """
+        far = tuple(each for each in targets if each not in near)
+        counted = _Counted(sent or (lambda _length: None))
+        with contextlib.ExitStack() as busy:
+            for each in near:
+                busy.enter_context(self._memory.busy(each.node))
+            tried = local.upload(access, source, near=near, far=far, sent=counted.add)
+        outcomes: list[WriteOutcome] = []
+        for one in tried:
+            if isinstance(one.failure, TokenRefused):
+                raise one.failure
+            if isinstance(one.failure, Elsewhere):
+                behind = (one.address, *one.pipeline)
+                counted.begin()
+                outcomes.append(self._through_network(access, source, behind, counted.add))
+            elif one.failure is not None:
+                self._memory.failed(one.address.node, one.failure)
+                failed = TargetFailed(one.address, one.failure)
+                outcomes.append(WriteOutcome(None, (), (failed,), one.pipeline))
+            elif one.uploaded is not None:
+                self._note(one.uploaded)
+                done = one.uploaded
+                outcomes.append(WriteOutcome(done.truth, done.receipts, done.failed))
+        return _joined(access, outcomes)
 
     def _to_each(
         self,
@@ -105,21 +163,10 @@ class BlockSender:
         """
         with ThreadPoolExecutor(len(targets), "dfs-fan-out") as pool:
             futures = [
-                pool.submit(self._upload, target, access, source, (), None if rank else sent)
+                pool.submit(self._through_first, access, source, (target,), None if rank else sent)
                 for rank, target in enumerate(targets)
             ]
-        done: list[Uploaded] = []
-        failed: list[TargetFailed] = []
-        for future in futures:
-            try:
-                done.append(future.result())
-            except TargetError as exc:
-                failed.append(exc.failed)
-        if len({one.truth for one in done}) > 1:
-            raise SourceChanged(f"{access.path}: what was read differed between copies")
-        receipts = tuple(receipt for one in done for receipt in one.receipts)
-        refused = (*failed, *(one for each in done for one in each.failed))
-        return WriteOutcome(done[0].truth if done else None, receipts, refused)
+        return _joined(access, [future.result() for future in futures])
 
     def _upload(
         self,
@@ -140,11 +187,50 @@ class BlockSender:
                 raise
             self._memory.failed(target.node, exc)
             raise TargetError(TargetFailed(target, exc)) from exc
+        self._note(done)
+        return done
+
+    def _note(self, done: Uploaded) -> None:
         for receipt in done.receipts:
             self._memory.succeeded(receipt.node)
         for refusal in done.failed:
             self._memory.failed(refusal.address.node, refusal.error)
-        return done
+
+
+def _joined(access: BlockAccess, outcomes: Sequence[WriteOutcome]) -> WriteOutcome:
+    """One outcome of several that wrote the same block to different targets.
+
+    Raises:
+        SourceChanged: they did not write the same.
+    """
+    truths = {one.truth for one in outcomes if one.truth is not None}
+    if len(truths) > 1:
+        raise SourceChanged(f"{access.path}: what was read differed between copies")
+    return WriteOutcome(
+        next(iter(truths), None),
+        tuple(receipt for one in outcomes for receipt in one.receipts),
+        tuple(failed for one in outcomes for failed in one.failed),
+        tuple(address for one in outcomes for address in one.untried),
+    )
+
+
+class _Counted:
+    """Tells of bytes once that are sent again another way."""
+
+    def __init__(self, sent: Callable[[int], None]) -> None:
+        self._sent = sent
+        self._at = self._highest = 0
+
+    def begin(self) -> None:
+        """From the start again."""
+        self._at = 0
+
+    def add(self, length_bytes: int) -> None:
+        """So many bytes more went this way."""
+        self._at += length_bytes
+        if self._at > self._highest:
+            self._sent(self._at - self._highest)
+            self._highest = self._at
 
 
 class TargetError(Exception):

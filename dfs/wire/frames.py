@@ -44,7 +44,13 @@ class Frame:
 
 def data_frame(offset: int, data: Buffer, hashes: bytes) -> Frame:
     """A frame that brings bytes of a block."""
-    head = b"".join(
+    head = data_head(offset, len(data), hashes)
+    return Frame(b"".join((head, data)), offset, data, hashes)
+
+
+def data_head(offset: int, length_bytes: int, hashes: bytes) -> bytes:
+    """What comes before so many bytes of data in their frame."""
+    return b"".join(
         (
             _OFFSET_TAG,
             _varint(offset),
@@ -52,10 +58,9 @@ def data_frame(offset: int, data: Buffer, hashes: bytes) -> Frame:
             _varint(len(hashes)),
             hashes,
             _DATA_TAG,
-            _varint(len(data)),
+            _varint(length_bytes),
         )
     )
-    return Frame(b"".join((head, data)), offset, data, hashes)
 
 
 def header_frame(header: pb.UploadHeader) -> Frame:
