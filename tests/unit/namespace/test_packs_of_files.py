@@ -146,15 +146,15 @@ def test_a_silent_rival_is_ended_and_one_that_is_heard_is_not(rig: NamespaceRig)
 
 def test_permissions_are_those_of_single_files(rig: NamespaceRig) -> None:
     anna, eve = user(5), user(6)
-    rig.mkdir("/home", mode=0o1777)
-    rig.mkdir("/home/anna", who=anna, mode=0o700)
-    rig.put("/home/annas", b"x", who=anna)
+    rig.mkdir("/houses", mode=0o1777)
+    rig.mkdir("/houses/anna", who=anna, mode=0o700)
+    rig.put("/houses/annas", b"x", who=anna)
     rig.mkdir("/closed", mode=0o755)
-    files = {"/home/anna/f": b"1", "/home/annas": b"2", "/closed/f": b"3", "/home/eves": b"4"}
+    files = {"/houses/anna/f": b"1", "/houses/annas": b"2", "/closed/f": b"3", "/houses/eves": b"4"}
     reply = put_pack(rig, files, who=eve, overwrite=True)
     assert codes(reply) == dict.fromkeys((0, 1, 2), PermissionDenied.code)
-    assert rig.stat("/home/eves").owner == rig.stat("/home/eves", who=eve).owner
-    assert rig.stat("/home/annas").size_bytes == 1
+    assert rig.stat("/houses/eves").owner == rig.stat("/houses/eves", who=eve).owner
+    assert rig.stat("/houses/annas").size_bytes == 1
     denied = put_pack(rig, {"/.dfs/f": b"1", "/.dfs/x/f": b"2", "/.dfs": b"3"}, parents=True)
     assert codes(denied) == dict.fromkeys((0, 1, 2), PermissionDenied.code)
     rig.look(check_metadata)
