@@ -54,6 +54,8 @@ stall_s = 3s
 [client]
 credentials = {credentials}
 block_size_bytes = 64KiB
+pack_file_bytes_max = 64KiB
+pack_bytes = 512KiB
 retry_first_s = 100ms
 retry_cap_s = 1s
 give_up_s = 90s
@@ -97,6 +99,9 @@ forced_delete_wait_s = 60s
 
 [balance]
 threshold_percent = 10
+
+[compact]
+age_s = 500ms
 
 [health]
 interval_s = 6s
