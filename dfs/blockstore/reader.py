@@ -133,7 +133,12 @@ class BlockFile:
                 raise BadRequest(
                     f"range {offset}+{count} passes the end of a block of {length} bytes"
                 )
-        return (piece for offset, count in wanted for piece in self._range(offset, offset + count))
+        verified = _Verified()
+        return (
+            piece
+            for offset, count in wanted
+            for piece in self._range(offset, offset + count, verified)
+        )
 
     def scan(self) -> None:
         """Read all of it from the disk itself and hash it.
@@ -170,14 +175,20 @@ class BlockFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _range(self, start: int, end: int) -> Iterator[Piece]:
-        """Cut at multiples of 256 KiB, so that all pieces but the ends need no new hashes."""
+    def _range(self, start: int, end: int, verified: "_Verified") -> Iterator[Piece]:
+        """Cut at multiples of 256 KiB, so that all pieces but the ends need no new hashes.
+
+        Ranges that lie close together share chunks: what was verified last is not read again.
+        """
         position = start
         while position < end:
             first = position // CHUNK_SIZE_BYTES
             base = first * CHUNK_SIZE_BYTES
             stop = min(end, base + PIECE_BYTES)
-            data = self._chunks(first, chunk_count(stop - base))
+            if not verified.has(base, stop):
+                verified.data = self._chunks(first, chunk_count(stop - base))
+                verified.offset = base
+            data, base = verified.data, verified.offset
             if position == base and stop == base + len(data):
                 yield Piece(position, data, self._expected(first, len(data)))
             else:
@@ -227,6 +238,17 @@ class BlockFile:
         label = block_format.decode_label(raw, trailer)
         block_format.check_name(name, trailer, label)
         return trailer, label
+
+
+@dataclass(slots=True)
+class _Verified:
+    """The newest stretch that was read and verified."""
+
+    offset: int = 0
+    data: bytes = b""
+
+    def has(self, start: int, end: int) -> bool:
+        return self.offset <= start and end <= self.offset + len(self.data)
 
 
 def _open(path: Path) -> io.FileIO:

@@ -17,6 +17,7 @@ from dfs.rpc.copy import Copies
 from dfs.rpc.errors import Context, ServiceLog, answers, streams
 from dfs.rpc.gate import Gate
 from dfs.rpc.inflow import Inflow
+from dfs.rpc.joining import joined
 from dfs.rpc.stall import StallWatch
 from dfs.rpc.traffic import Traffic
 from dfs.rpc.upload import Uploads
@@ -85,7 +86,7 @@ class BlockService:
             if request.label:
                 yield self._label(name)
             with self._disk.read(name, ranges) as pieces:
-                for piece in pieces:
+                for piece in joined(pieces) if request.joined else pieces:
                     yield data_frame(piece.offset, piece.data, piece.hashes)
                     progressed()
                     self._traffic.sent(len(piece.data))

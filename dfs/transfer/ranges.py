@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dfs.base.checksum import Buffer
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.records import LocatedExtent
 
@@ -73,3 +74,40 @@ def pieces(length_bytes: int, piece_bytes: int) -> Iterator[tuple[int, int]]:
     assert piece_bytes > 0
     for offset in range(0, length_bytes, piece_bytes):
         yield offset, min(piece_bytes, length_bytes - offset)
+
+
+class RangeCutter:
+    """Cuts what a DataNode sends for many ranges, one after another, back into those ranges.
+
+    Args:
+        ranges: `(offset, length)` in the order asked, none empty.
+    """
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self.left_bytes = sum(length_bytes for _, length_bytes in ranges)
+        self.due: int | None = None  # the offset of the next byte; None when all has come
+        self._waiting = iter(ranges)
+        self._end = 0
+        self._next_range()
+
+    def cut(self, data: Buffer) -> Iterator[tuple[int, bytes]]:
+        """`(offset, bytes)` of each range, or part of one, that those bytes are.
+
+        There are at most `left_bytes` of them.
+        """
+        assert len(data) <= self.left_bytes
+        view = memoryview(data)
+        while view:
+            assert self.due is not None
+            offset, part = self.due, view[: self._end - self.due]
+            view = view[len(part) :]
+            self.due += len(part)
+            self.left_bytes -= len(part)
+            if self.due == self._end:
+                self._next_range()
+            yield offset, bytes(part)
+
+    def _next_range(self) -> None:
+        following = next(self._waiting, None)
+        self.due = None if following is None else following[0]
+        self._end = 0 if following is None else sum(following)

@@ -292,8 +292,13 @@ class BlockRange(_message.Message):
     BLOCK_FIELD_NUMBER: _builtins.int
     RANGES_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     label: _builtins.bool
     """first send a message with only a header: the path and table of"""
+    joined: _builtins.bool
+    """contents that were stored with the block
+    a message may bring the bytes of several ranges, one after another
+    """
     @_builtins.property
     def block(self) -> Global___BlockRef: ...
     @_builtins.property
@@ -306,10 +311,11 @@ class BlockRange(_message.Message):
         block: Global___BlockRef | None = ...,
         ranges: _abc.Iterable[Global___Range] | None = ...,
         label: _builtins.bool = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "label", b"label", "ranges", b"ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "joined", b"joined", "label", b"label", "ranges", b"ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

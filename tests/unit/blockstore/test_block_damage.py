@@ -16,7 +16,7 @@ from dfs.base.states import StoredState
 from dfs.base.units import MiB
 from dfs.blockstore.breaker import BAD_MIN, DOUBT_WINDOW_S, doubt_limit
 from dfs.blockstore.disk import Disk
-from dfs.blockstore.reader import PIECE_BYTES
+from dfs.blockstore.reader import PIECE_BYTES, BlockFile
 from dfs.settings.sections import ScrubConfig
 from tests.unit.blockstore.disk_rig import DiskRig, block_name
 
@@ -96,6 +96,31 @@ def test_ranges_come_back_exactly(rig: DiskRig, ranges: list[tuple[int, int]]) -
         assert 0 < len(piece.data) <= PIECE_BYTES
         assert data[piece.offset : piece.offset + len(piece.data)] == piece.data
         assert chunk_hashes(piece.data) == piece.hashes
+
+
+class CountingDisk(Disk):
+    """Remembers how much each read was for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[int] = []
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        self.reads.append(length)
+        return super().read(fd, length, offset)
+
+
+def test_ranges_that_share_a_chunk_read_it_once(rig: DiskRig) -> None:
+    data = (bytes(range(256)) * (SIZE // 256 + 1))[:SIZE]
+    rig.put(NAME, data)
+    disk = CountingDisk()
+    with BlockFile(rig.path(NAME), NAME, disk=disk) as file:
+        disk.reads.clear()
+        ranges = [(at, 100) for at in range(0, CHUNK_SIZE_BYTES - 100, 1000)]
+        pieces = list(file.pieces(ranges))
+
+    assert disk.reads == [CHUNK_SIZE_BYTES]
+    assert [piece.data for piece in pieces] == [data[at : at + n] for at, n in ranges]
 
 
 @pytest.mark.parametrize("wrong", [(SIZE, 1), (0, SIZE + 1), (-1, 2), (5, -1)])

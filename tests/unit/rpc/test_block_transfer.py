@@ -83,6 +83,18 @@ def test_download_gives_the_ranges_asked_in_their_order(node: RigNode) -> None:
     assert all(c.hashes == chunk_hashes(c.data) for c in chunks)
 
 
+def test_many_small_ranges_come_in_few_messages(node: RigNode) -> None:
+    node.stub.UploadBlock(upload_messages(DATA))
+    wanted = [(at, 8 * KiB) for at in range(0, len(DATA) - 8 * KiB, 16 * KiB)]
+    request = pb.BlockRange(
+        block=ref(Mode.READ), ranges=[pb.Range(offset=o, length=n) for o, n in wanted], joined=True
+    )
+    chunks = list(node.stub.DownloadBlock(request))
+    assert len(chunks) <= 1 + sum(n for _, n in wanted) // MiB
+    assert b"".join(c.data for c in chunks) == b"".join(DATA[o : o + n] for o, n in wanted)
+    assert all(c.hashes == chunk_hashes(c.data) for c in chunks)
+
+
 def test_download_refuses_a_range_past_the_end(node: RigNode) -> None:
     node.stub.UploadBlock(upload_messages(DATA))
     request = pb.BlockRange(block=ref(Mode.READ), ranges=[pb.Range(offset=len(DATA) - 1, length=2)])

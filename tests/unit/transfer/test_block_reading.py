@@ -20,6 +20,7 @@ from dfs.base.errors import (
 from dfs.base.ids import BlockId, Generation, InodeId
 from dfs.base.records import BlockName, BlockTruth, Holder, LocatedExtent
 from dfs.base.states import NodeState, ReplicaState
+from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.channels import Channels
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.ranges import Stretch, stretches
@@ -310,3 +311,40 @@ def test_stream_fetches_no_further_ahead_than_its_window(nodes, flow) -> None:
     next(taken)
     assert nodes[0].calls["download"] <= 3
     taken.close()
+
+
+def several(
+    channels: Channels, node: FakeDataNode, data: bytes, ranges: list[tuple[int, int]]
+) -> list[tuple[int, bytes]]:
+    name = BlockName(InodeId(5), 0, BlockId(60), Generation(7))
+    node.hold(name, data)
+    with channels.to(node.address) as channel:
+        return list(channel.download_ranges(BlockAccess(name, "/f", b"token"), ranges))
+
+
+def test_many_ranges_are_read_in_one_call_in_their_order(
+    channels: Channels, nodes: list[FakeDataNode]
+) -> None:
+    data = some(3 * PIECE_BYTES)
+    ranges = [(2 * PIECE_BYTES - 5, 10), (0, PIECE_BYTES + 1), (7, 3), (7, 3), (9, 0)]
+
+    found = several(channels, nodes[0], data, ranges)
+
+    assert b"".join(part for _, part in found) == b"".join(data[o : o + n] for o, n in ranges)
+    assert all(part == data[offset : offset + len(part)] for offset, part in found)
+    assert nodes[0].calls["download"] == 1
+
+
+def test_many_ranges_of_which_a_byte_is_wrong_are_refused(
+    channels: Channels, nodes: list[FakeDataNode]
+) -> None:
+    nodes[0].wrong_byte_at = 5005
+    with pytest.raises(BlockCorrupt):
+        several(channels, nodes[0], some(9000), [(0, 10), (5000, 10), (7000, 10)])
+
+
+def test_ranges_that_end_before_all_came_are_no_success(
+    channels: Channels, nodes: list[FakeDataNode]
+) -> None:
+    with pytest.raises(BlockCorrupt, match="ended before all"):
+        several(channels, nodes[0], some(100), [(0, 10), (90, 20)])

@@ -12,7 +12,7 @@ from dfs.base.errors import MetadataCorrupt
 from dfs.base.ids import NodeId
 from dfs.base.records import Holder, LocatedExtent
 from dfs.base.states import NodeState, ReplicaState
-from dfs.transfer.ranges import check_extents, pieces, stretches
+from dfs.transfer.ranges import RangeCutter, check_extents, pieces, stretches
 from dfs.transfer.source_choice import order_sources
 from tests.builders import an_address, an_extent
 
@@ -125,3 +125,25 @@ def test_order_spreads_readers_over_equal_holders() -> None:
 
 def test_order_takes_a_replica_state_it_does_not_know() -> None:
     assert order([a_holder(1, state="of_a_newer_version"), a_holder(2)]) == [2, 1]
+
+
+RANGES = st.lists(st.tuples(st.integers(0, 99), st.integers(1, 99)), min_size=1, max_size=8)
+
+
+@given(ranges=RANGES, cuts=st.lists(st.integers(1, 300), max_size=9))
+def test_what_came_for_many_ranges_is_cut_back_into_them(
+    ranges: list[tuple[int, int]], cuts: list[int]
+) -> None:
+    content = bytes(range(200))
+    stream = b"".join(content[offset : offset + length] for offset, length in ranges)
+    cutter = RangeCutter(ranges)
+    found: list[tuple[int, bytes]] = []
+    for cut in [*cuts, len(stream)]:
+        sent, stream = stream[:cut], stream[cut:]
+        found += cutter.cut(sent)
+
+    assert b"".join(part for _, part in found) == b"".join(
+        content[offset : offset + length] for offset, length in ranges
+    )
+    assert all(part == content[offset : offset + len(part)] for offset, part in found)
+    assert (cutter.left_bytes, cutter.due) == (0, None)
