@@ -49,11 +49,17 @@ class Story:
             "tree/deep/small": cut(f"{remote} small", 5_000),
             "tree/multi": cut(f"{remote} multi", 2 * BLOCK + 1),
         }
+        self.packed = {
+            "packed/empty": b"",
+            "packed/one": cut(f"{remote} one", 300),
+            "packed/sub/two": cut(f"{remote} two", 9_000),
+        }
 
     def steps(self, client: DfsClient) -> list[tuple[str, Callable[[], object]]]:
         """In order; each is acknowledged by returning."""
         return [
             ("tree", lambda: self._put_tree(client)),
+            ("packed", lambda: self._put_packed(client)),
             ("overwrite", lambda: self._overwrite(client)),
             ("move", lambda: self._move(client)),
             ("copy", lambda: client.copy(self._at("new"), self._at("copy"), overwrite=True)),
@@ -66,7 +72,7 @@ class Story:
     def prepare(self, client: DfsClient) -> None:
         """What is there before: all of it acknowledged."""
         self.local.mkdir(parents=True)
-        for name, data in (*self.tree.items(), ("new", self.new)):
+        for name, data in (*self.tree.items(), *self.packed.items(), ("new", self.new)):
             (self.local / name).parent.mkdir(parents=True, exist_ok=True)
             (self.local / name).write_bytes(data)
         client.mkdir(self.remote, parents=True)
@@ -87,7 +93,7 @@ class Story:
     def after(self) -> dict[str, bytes]:
         """The files there are at the end."""
         kept = {"new": self.new, "copy": self.new, "under": self.moved, "stream": self.streamed}
-        return kept | self.tree
+        return kept | self.tree | self.packed
 
     def tell(self, client: DfsClient) -> None:
         """Do the steps that the diary does not know as done."""
@@ -113,6 +119,7 @@ class Story:
             "doomed": "remove",
             "gone": "erase",
             "stream": "stream",
+            **dict.fromkeys(self.packed, "packed"),
         }
         found: dict[str, set[bytes | None]] = {}
         for name in before.keys() | after.keys():
@@ -133,6 +140,10 @@ class Story:
     def _put_tree(self, client: DfsClient) -> None:
         options = PutOptions(recursive=True, overwrite=True, block_size_bytes=BLOCK)
         _check(client.put([self.local / "tree"], f"{self.remote}/", options=options))
+
+    def _put_packed(self, client: DfsClient) -> None:
+        options = PutOptions(recursive=True, overwrite=True)
+        _check(client.put([self.local / "packed"], f"{self.remote}/", options=options))
 
     def _overwrite(self, client: DfsClient) -> None:
         options = PutOptions(overwrite=True, block_size_bytes=BLOCK)
@@ -155,8 +166,8 @@ class Story:
         out = self.local / "out"
         out.mkdir(exist_ok=True)
         options = GetOptions(recursive=True, overwrite=True)
-        _check(client.get([self._at("tree")], out, options=options))
-        for name, data in self.tree.items():
+        _check(client.get([self._at("tree"), self._at("packed")], out, options=options))
+        for name, data in (self.tree | self.packed).items():
             assert (out / name).read_bytes() == data, f"{name} came back otherwise"
 
     def _at(self, name: str) -> str:
