@@ -113,7 +113,9 @@ def test_cluster_keeps_its_promises_when_a_process_dies_at_any_hit_of_any_point(
         hits = sweep.golden(process)
         sweep.run(case for case in cases(process, hits, every=True) if case.hit <= HITS_MAX)
         assert sweep.broken == [], report(sweep)
-        assert sweep.reached == set(hits), f"never died at {set(hits) - sweep.reached}"
+        # What its own timers do when they please may have been done before it came to the point.
+        missed = set(hits) - sweep.reached - set(ELSEWHERE)
+        assert not missed, f"never died at {missed}"
         sweep.finish()
 
 
