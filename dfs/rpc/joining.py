@@ -1,4 +1,4 @@
-"""Pure: many small pieces of a block as few messages.
+"""Many small pieces of a block in few messages.
 
 Who reads thousands of small files out of a pack asks for as many ranges; a message costs as much
 as hashing a megabyte, however little it brings.
