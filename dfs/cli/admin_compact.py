@@ -169,7 +169,7 @@ def _stop(context: Context) -> int:
     from dfs.wire.shapes import Nothing  # noqa: PLC0415
 
     reply = context.call(COMPACT_STOP, Nothing())
-    context.out.answer(render.to_json(reply), f"stopped; {_done_words(reply)} so far")
+    context.out.answer(render.to_json(reply), f"stopped; {_done_words(reply)}")
     return EXIT_DONE
 
 

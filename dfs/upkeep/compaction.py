@@ -177,6 +177,10 @@ class Compactor:
         )
         return self._with_round(reply, shown) if shown else reply
 
+    def why_failing(self) -> str:
+        """How the last round ended, where it ended badly; "" where it did not."""
+        return self._job().why
+
     def _with_round(self, reply: CompactReply, shown: Round) -> CompactReply:
         running = reply.state == "running"
         rate = shown.rate(self._parts.clock.monotonic_s()) if running else 0.0

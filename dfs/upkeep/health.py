@@ -38,6 +38,7 @@ CHECKS: Final[Mapping[str, CheckRule]] = {
     "clock_skew": nodes.clock_skew,
     "version_skew": nodes.version_skew,
     "jobs_failing": blocks.jobs_failing,
+    "compaction_failing": blocks.compaction_failing,
     "strays": blocks.strays,
 }
 _BADNESS: Final[Mapping[HealthStatus, int]] = {

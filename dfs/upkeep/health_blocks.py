@@ -266,6 +266,17 @@ def jobs_failing(facts: HealthFacts) -> Found:
     )
 
 
+def compaction_failing(facts: HealthFacts) -> Found:
+    """Packs with holes could not be rewritten, nor small files gathered, time after time."""
+    if not facts.compaction:
+        return well("compaction goes on, or has nothing to do")
+    return warning(
+        f"compaction gave up for now, so holes in packs stay: {facts.compaction}",
+        count=1,
+        then="dfs-admin compact status",
+    )
+
+
 def strays(facts: HealthFacts) -> Found:
     """Block files that are copies of nothing known: for information, they go by themselves."""
     found = facts.strays

@@ -90,6 +90,7 @@ class HealthFacts:
     repair: RepairFacts = RepairFacts()
     safety: SafetyFacts = SafetyFacts()
     canaries: Sequence[CanaryStatus] = ()
+    compaction: str = ""  # how its last round ended, where it ended badly
     strays: StrayFacts = StrayFacts()
     failed_jobs: Sequence[JobFacts] = ()
     last_backup_ms: int = 0  # 0: none was ever made

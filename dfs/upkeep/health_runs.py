@@ -61,6 +61,7 @@ class Known:
     repair: Callable[[], RepairFacts] = RepairFacts
     safety: Callable[[], SafetyFacts] = SafetyFacts
     canaries: Callable[[], Sequence[CanaryStatus]] = tuple
+    compaction: Callable[[], str] = str  # how its last round ended, where it ended badly
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ class HealthRuns:
             repair=known.repair(),
             safety=known.safety(),
             canaries=known.canaries(),
+            compaction=known.compaction(),
             strays=strays,
             failed_jobs=self.late.failed_jobs(),
             last_backup_ms=last_backup_ms,

@@ -86,12 +86,13 @@ def build_upkeep(around: Surroundings) -> Upkeep:
     safety = _build_safety(around)
     canaries = _build_canaries(around, safety.caution)
     repair = _build_repair(around, safety.caution)
+    compaction = _build_compaction(around, safety.caution, repair)
     return Upkeep(
         caution=safety.caution,
         safety=safety,
         canaries=canaries,
         scrubbing=_build_scrubbing(around, canaries),
-        health=_build_health(around, safety, repair, canaries),
+        health=_build_health(around, safety, repair, canaries, compaction),
         repair=repair,
         repair_desk=RepairDesk(repair, around.reader, why_no_deletes=safety.caution.why_no_deletes),
         balance=_build_balance(around, safety.caution, repair),
@@ -100,7 +101,7 @@ def build_upkeep(around: Surroundings) -> Upkeep:
             emit=around.emit,
             threshold_percent=around.config.balance.threshold_percent,
         ),
-        compaction=_build_compaction(around, safety.caution, repair),
+        compaction=compaction,
     )
 
 
@@ -209,7 +210,11 @@ def _safety_facts(safety: Safety) -> SafetyFacts:
 
 
 def _build_health(
-    around: Surroundings, safety: Safety, repair: Repair, canaries: Canaries
+    around: Surroundings,
+    safety: Safety,
+    repair: Repair,
+    canaries: Canaries,
+    compaction: Compactor,
 ) -> HealthRuns:
     return HealthRuns(
         around.reader,
@@ -220,6 +225,7 @@ def _build_health(
             repair=lambda: _repair_facts(safety, repair),
             safety=lambda: _safety_facts(safety),
             canaries=canaries.statuses,
+            compaction=compaction.why_failing,
         ),
         clock=around.clock,
         emit=around.emit,

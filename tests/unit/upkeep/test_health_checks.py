@@ -294,6 +294,12 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
         WARNING,
         "1 background job is failing",
     ),
+    (
+        "compaction_failing",
+        some_facts(compaction="10 packs in a row came to nothing"),
+        WARNING,
+        "holes in packs stay: 10 packs in a row",
+    ),
 ]
 
 QUIET: list[tuple[str, HealthFacts]] = [
