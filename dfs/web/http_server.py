@@ -15,13 +15,14 @@ from wsgiref.types import WSGIApplication
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 from waitress.trigger import trigger as Trigger  # noqa: N812 - it is a class
 
 from dfs.base.clock import Clock
 from dfs.base.errors import BadConfig, PortInUse
 from dfs.base.units import KiB
 from dfs.web.errors import error_json, protocol_error
+from dfs.web.event_loop import Sockets
 
 IDLE_S: Final = 30
 _POLL_S: Final = 0.02
@@ -55,6 +56,42 @@ class _RefusalTask(ErrorTask):
         self.write(body)
 
 
+class _AnswerTask(WSGITask):
+    """Answers one request; head and body leave together where the body is whole."""
+
+    def write(self, data: bytes) -> None:
+        """Send some of the answer."""
+        if self.wrote_header or not data or self.content_length != len(data):
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        self.content_bytes_written = len(data)
+        self.channel.write_soon(head + data)
+
+
+class _Waker:
+    """The server as a channel sees it: its loop is woken where there is something for it to do.
+
+    Waitress wakes it after every answer, because by its defaults it does not listen to a connection
+    while a request of it is answered.  Ours goes on listening (`channel_request_lookahead`).
+    """
+
+    def __init__(self, server: Any, channel: HTTPChannel) -> None:
+        self._server = server
+        self._channel: Any = channel
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a server has."""
+        return getattr(self._server, name)
+
+    def pull_trigger(self) -> None:
+        """Wake the loop if the channel has bytes left to send, or is to be closed."""
+        channel = self._channel
+        if channel.total_outbufs_len or channel.close_when_flushed or channel.will_close:
+            self._server.pull_trigger()
+
+
 class _Channel(HTTPChannel):
     """One connection.
 
@@ -64,14 +101,16 @@ class _Channel(HTTPChannel):
     clock, as `last_activity` is.
     """
 
+    task_class = _AnswerTask
     error_task_class = _RefusalTask
 
     def __init__(self, server: Any, *args: Any, request_s: float, **more: Any) -> None:
-        super().__init__(server, *args, **more)
+        waker: Any = _Waker(server, self)
+        super().__init__(waker, *args, **more)
         self._request_s = request_s
         self.began_s: float = self.creation_time
         if len(more["map"]) > self.adj.connection_limit * _CROWDED:
-            self._make_room(server.active_channels.values())
+            self._make_room(server.active_channels.values(), more["map"])
 
     def received(self, data: bytes) -> bool:
         """Take some bytes of a request, unless it has been coming for too long."""
@@ -84,14 +123,16 @@ class _Channel(HTTPChannel):
             self.began_s = self.last_activity
         return taken
 
-    def _make_room(self, channels: Iterable["_Channel"]) -> None:
+    def _make_room(self, channels: Iterable["_Channel"], sockets: Sockets) -> None:
         waiting = [
             each
             for each in channels
             if each is not self and not each.requests and not each.will_close
         ]
         if waiting:
-            min(waiting, key=lambda each: each.began_s).will_close = True
+            oldest = min(waiting, key=lambda each: each.began_s)
+            oldest.will_close = True
+            sockets.look_at(oldest)
 
 
 class HttpServer:
@@ -109,7 +150,7 @@ class HttpServer:
         self, app: WSGIApplication, *, host: str, port: int, limits: HttpLimits, clock: Clock
     ) -> None:
         self._clock = clock
-        self._sockets: dict[int, Any] = {}  # waitress fills it: listeners, connections, triggers
+        self._sockets = Sockets()  # waitress fills it: listeners, connections, triggers
         try:
             self._server: Any = create_server(  # one socket or several: no common type
                 app,
@@ -122,7 +163,7 @@ class HttpServer:
                 max_request_header_size=limits.header_bytes_max,
                 channel_timeout=IDLE_S,
                 cleanup_interval=IDLE_S // 2,
-                asyncore_use_poll=True,
+                channel_request_lookahead=1,
                 expose_tracebacks=False,
                 ident="dfs",
                 clear_untrusted_proxy_headers=True,
@@ -136,7 +177,7 @@ class HttpServer:
             each.channel_class = partial(_Channel, request_s=limits.request_s)
         self._triggers = [each for each in self._sockets.values() if isinstance(each, Trigger)]
         self.port = self._bound_port()
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._sockets.run, name="http", daemon=True)
 
     def start(self) -> None:
         """Serve."""
