@@ -68,3 +68,49 @@ def test_server_that_is_stopped_as_it_starts_ends_and_leaves_nothing_open() -> N
         server.start()
         server.stop(drain_s=0)
     assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 2
+
+
+LARGE_BYTES = 8 * 1024 * 1024  # more than the buffers of both ends hold
+
+
+@pytest.fixture
+def large() -> Iterator[int]:
+    app = Flask("large")
+    app.add_url_rule("/", "large", lambda: b"x" * LARGE_BYTES)
+    app.add_url_rule("/small", "small", lambda: "here")
+    app.add_url_rule("/pieces", "pieces", lambda: iter([b"he", b"re"]))
+    server = HttpServer(
+        app, host="127.0.0.1", port=0, limits=HttpLimits(threads=2), clock=SystemClock()
+    )
+    server.start()
+    yield server.port
+    server.stop(drain_s=1)
+
+
+def test_answer_larger_than_every_buffer_comes_whole_and_the_connection_goes_on(large: int) -> None:
+    asking = http.client.HTTPConnection("127.0.0.1", large, timeout=60)
+    with contextlib.closing(asking):
+        for _ in range(2):
+            asking.request("GET", "/")
+            assert len(asking.getresponse().read()) == LARGE_BYTES
+            asking.request("GET", "/small")
+            assert asking.getresponse().read() == b"here"
+
+
+def test_requests_sent_ahead_are_answered_in_order(large: int) -> None:
+    asked = [b"/small", b"/", b"/small", b"/pieces"]
+    with socket.create_connection(("127.0.0.1", large), 60) as connection:
+        for path in asked:
+            connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+        got = b"".join(iter(lambda: connection.recv(1 << 20), b""))
+    assert got.count(b"HTTP/1.1 200 OK") == len(asked)
+    assert got.count(b"x" * LARGE_BYTES) == 1
+    assert got.endswith(b"2\r\nhe\r\n2\r\nre\r\n0\r\n\r\n"), "in pieces, and closed behind them"
+
+
+def test_connection_is_closed_after_an_answer_that_says_so(large: int) -> None:
+    with socket.create_connection(("127.0.0.1", large), 60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got = b"".join(iter(lambda: connection.recv(1 << 20), b""))
+    assert got.endswith(b"x" * 1024)
+    assert len(got) > LARGE_BYTES
