@@ -9,19 +9,27 @@ replica gave this way is left to the reader of single files, which knows more wa
 where a block is, and hears the reasons of every replica.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from dfs.base.checksum import block_hash, file_checksum
+from dfs.base.checksum import Buffer, block_hash, file_checksum
 from dfs.base.entropy import Random
-from dfs.base.errors import BlockNotFound, DfsError, ErrorKind, TokenRefused
-from dfs.base.records import Holder
+from dfs.base.errors import (
+    BlockCorrupt,
+    BlockNotFound,
+    DfsError,
+    ErrorKind,
+    Stopping,
+    TokenRefused,
+)
+from dfs.base.records import BlockTruth, Holder
 from dfs.base.states import NodeState
 from dfs.base.units import MiB
 from dfs.client.pack_plan import Part, Run, plan_runs, slices
 from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.channels import Channels
+from dfs.transfer.local_read import LentBlock, LocalReader
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import SuspectSink
 from dfs.transfer.source_choice import order_sources
@@ -31,6 +39,7 @@ FILE_BYTES_MAX: Final = 4 * MiB  # larger files are worth a conversation each
 RUNS_AT_ONCE: Final = 3
 
 Take = Callable[[int, memoryview], None]
+TakePart = Callable[[Part, memoryview], None]
 
 
 class BulkReader:
@@ -38,6 +47,7 @@ class BulkReader:
 
     Args:
         here: names and addresses of this computer, whose replicas are preferred.
+        local: reads replicas of this computer from their files, where it can.
         suspect: told of every replica that gave wrong bytes, or none where it should have some.
     """
 
@@ -49,8 +59,10 @@ class BulkReader:
         rng: Random,
         here: frozenset[str],
         suspect: SuspectSink,
+        local: LocalReader | None = None,
     ) -> None:
         self._channels = channels
+        self._local = local
         self._memory = memory
         self._rng = rng
         self._here = here
@@ -93,13 +105,9 @@ class BulkReader:
         )
 
     def attempt(
-        self,
-        access: BlockAccess,
-        holder: Holder,
-        run: Run,
-        take: Callable[[Part, memoryview], None],
+        self, access: BlockAccess, truth: BlockTruth, holder: Holder, run: Run, take: TakePart
     ) -> None:
-        """Read a run from one replica, as far as that gives it.
+        """Read a run from one replica, as far as that gives it; parts may come twice.
 
         Raises:
             TokenRefused: the right to read it is not accepted.
@@ -107,9 +115,14 @@ class BulkReader:
         """
         node = holder.address.node
         try:
-            with self._memory.busy(node), self._channels.to(holder.address) as channel:
-                for part, content in slices(run.parts, channel.download_ranges(access, run.ranges)):
-                    take(part, content)
+            with self._memory.busy(node):
+                if self._read_here(access, truth, holder, run, take):
+                    return
+                with self._channels.to(holder.address) as channel:
+                    for part, content in slices(
+                        run.parts, channel.download_ranges(access, run.ranges)
+                    ):
+                        take(part, content)
         except TokenRefused:
             raise
         except DfsError as exc:
@@ -120,6 +133,29 @@ class BulkReader:
                 self._suspect(access.name, node, exc.message)
         else:
             self._memory.succeeded(node)
+
+    def _read_here(
+        self, access: BlockAccess, truth: BlockTruth, holder: Holder, run: Run, take: TakePart
+    ) -> bool:
+        """Read a run from that node's own file, if it lends it; whether all of it was read.
+
+        A file that does not read back intact is then asked for over the network, so that its
+        DataNode judges it at once.
+        """
+        if self._local is None:
+            return False
+        with self._local.borrow(holder.address, access) as lent:
+            if lent is None or not lent.matches(truth):
+                return False
+            try:
+                for part, content in slices(run.parts, _lent_pieces(lent, run)):
+                    if self._channels.closed:
+                        raise Stopping("the transfer was ended on this side")
+                    take(part, content)
+            except BlockCorrupt as exc:
+                self._suspect(access.name, holder.address.node, exc.message)
+                return False
+        return True
 
 
 class _Fetching:
@@ -149,7 +185,7 @@ class _Fetching:
         for holder in self._reader.ordered(holders):
             try:
                 for left in plan_runs(missing.values()):
-                    self._reader.attempt(access, holder, left, take)
+                    self._reader.attempt(access, block.truth, holder, left, take)
             except TokenRefused:
                 break
             if not missing:
@@ -160,6 +196,14 @@ class _Fetching:
         file = self._found.files[part.file].value
         assert file is not None
         return file_checksum([(len(content), block_hash(content))]) == file.checksum
+
+
+def _lent_pieces(lent: LentBlock, run: Run) -> Iterator[tuple[int, Buffer]]:
+    for offset, length_bytes in run.ranges:
+        at = offset
+        for piece in lent.pieces(offset, length_bytes):
+            yield at, piece
+            at += len(piece)
 
 
 _EMPTY: Final = file_checksum([])

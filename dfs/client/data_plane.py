@@ -41,15 +41,13 @@ class DataPlane:
             self.channels, self.memory, local=LocalUploads(links) if links else None
         )
         here = frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()})
+        lender = LocalReader(links) if links else None
         self.reader = ReplicaReader(
-            self.channels,
-            self.memory,
-            rng=rng,
-            here=here,
-            suspect=self._report,
-            local=LocalReader(links) if links else None,
+            self.channels, self.memory, rng=rng, here=here, suspect=self._report, local=lender
         )
-        self.bulk = BulkReader(self.channels, self.memory, rng=rng, here=here, suspect=self._report)
+        self.bulk = BulkReader(
+            self.channels, self.memory, rng=rng, here=here, suspect=self._report, local=lender
+        )
         interval_s = config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
         self.leases = LeaseKeeper(names.link, interval_s=interval_s)
         self._lock = threading.Lock()
