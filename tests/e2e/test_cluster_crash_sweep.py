@@ -19,7 +19,12 @@ from tests.e2e.sweep_rig import CLIENT, Case, Sweep, cases, named_points, report
 NAMENODE, DATANODE = "nn-1", "dn-1"
 # Between any two of these lies an effect that others see.
 TURNING_POINTS = {
-    CLIENT: ("client.file.created", "client.block.acknowledged", "client.file.written"),
+    CLIENT: (
+        "client.file.created",
+        "client.block.acknowledged",
+        "client.file.written",
+        "client.pack.written",
+    ),
     DATANODE: ("dn.block.fsynced", "dn.block.linked", "dn.upload.stored", "dn.delete.renamed"),
     NAMENODE: ("nn.create.applied", "nn.complete.applied", "nn.gc.ordered"),
 }
