@@ -78,6 +78,7 @@ class RigNode:
         self.standing = Standing(memory=self.store, clock=clock)
         self.standing.settle(CLUSTER, NodeId(node))
         self.node = node
+        self.folder = folder
         self.hear(epoch=1, tokens=tokens)
         self.metrics = Metrics()
         self.traffic = Traffic(self.metrics)

@@ -1,18 +1,11 @@
-"""Blocks of DataNodes of this computer, over their sockets: the same bytes, checks and refusals."""
+"""A client beside its DataNodes, with and without the way over their sockets."""
 
 import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pytest
-
 from dfs.base.checksum import block_hash
-from dfs.base.clock import SystemClock
-from dfs.base.entropy import Random
-from dfs.base.errors import DataUnavailable, DiskFull, SourceChanged, TokenRefused
 from dfs.base.ids import NodeId
 from dfs.base.records import (
     AllocatedBlock,
@@ -20,22 +13,18 @@ from dfs.base.records import (
     BlockTruth,
     Holder,
     LocatedExtent,
-    NodeAddress,
 )
 from dfs.base.states import NodeState, ReplicaState
-from dfs.blockstore.disk import Disk
 from dfs.transfer.channels import Channels
 from dfs.transfer.local_links import LocalLinks
-from dfs.transfer.local_read import LocalReader
-from dfs.transfer.local_upload import LocalUploads
-from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.ranges import stretches
 from dfs.transfer.read_parallel import PlacedOutlet, stream
 from dfs.transfer.replica_reader import ReplicaReader
 from dfs.transfer.write_pipeline import BlockSender, WriteMode, WriteOutcome
 from dfs.wire.channel import PIECE_BYTES
 from dfs.wire.tokens import Mode
-from tests.datanode_rig import NAME, NOW_MS, PATH, RigNode, download, token, upload_messages
+from tests.cluster_rig import wait_until
+from tests.datanode_rig import NAME, PATH, RigNode, token, upload_messages
 
 MIB = 1 << 20
 SIZES = [1, 256 * 1024, 256 * 1024 + 1, PIECE_BYTES, 6 * PIECE_BYTES + 11]
@@ -106,57 +95,6 @@ class Client:
             os.close(fd)
 
 
-@pytest.fixture(params=["local", "network"])
-def way(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def new_client() -> Iterator[Callable[..., Client]]:
-    made: list[Client] = []
-
-    def make(way: str = "local", *, stall_s: float = 20.0) -> Client:
-        channels = Channels(clock=SystemClock(), stall_s=stall_s)
-        memory = NodeMemory(clock=SystemClock())
-        links = LocalLinks(channels, clock=SystemClock())
-        suspects: list[tuple[BlockName, NodeId, str]] = []
-        on = way == "local"
-        made.append(
-            Client(
-                channels,
-                links,
-                BlockSender(channels, memory, local=LocalUploads(links) if on else None),
-                ReplicaReader(
-                    channels,
-                    memory,
-                    rng=Random(1),
-                    here=frozenset(),
-                    suspect=lambda *found: suspects.append(found),
-                    local=LocalReader(links) if on else None,
-                ),
-                suspects,
-            )
-        )
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.channels.close()
-
-
-@pytest.fixture
-def client(new_client: Callable[..., Client], way: str) -> Client:
-    return new_client(way)
-
-
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[list[RigNode]]:
-    made = [RigNode(tmp_path / f"dn{number}", node=number) for number in (1, 2)]
-    yield made
-    for node in made:
-        node.close()
-
-
 def stored(nodes: list[RigNode], data: bytes, *, window: tuple[int, int] | None = None):
     """An extent of a block that those nodes hold, the first being read first."""
     for node in nodes:
@@ -164,8 +102,7 @@ def stored(nodes: list[RigNode], data: bytes, *, window: tuple[int, int] | None 
             node.stub.UploadBlock(upload_messages(data))
     ranks = [NodeState.LIVE, NodeState.STALE, NodeState.DEAD]
     holders = tuple(
-        Holder(node.near, ReplicaState.LIVE, rank)
-        for node, rank in zip(nodes, ranks, strict=False)
+        Holder(node.near, ReplicaState.LIVE, rank) for node, rank in zip(nodes, ranks, strict=False)
     )
     truth = BlockTruth(NAME.block, NAME.generation, len(data), block_hash(data))
     raw = token(Mode.READ, NAME, window=window)
@@ -174,32 +111,37 @@ def stored(nodes: list[RigNode], data: bytes, *, window: tuple[int, int] | None 
 
 def calls(node: RigNode, call: str, outcome: str = "ok") -> int:
     """How many calls of that kind it has served."""
+    wait_until(lambda: not node.traffic.total(), "all calls have ended and are counted")
     line = f'dfs_datanode_calls_total{{call="{call}",outcome="{outcome}"}} '
     text = node.metrics.exposition().decode()
     found = [float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(line)]
     return int(found[0]) if found else 0
 
 
-@pytest.mark.parametrize("mode", list(WriteMode))
-@pytest.mark.parametrize("size", SIZES)
-def test_block_written_either_way_reads_back_either_way(
-    new_client, nodes: list[RigNode], way: str, mode: WriteMode, size: int, tmp_path: Path
-) -> None:
-    data, counted = some(size), []
-    done = new_client(way).write(nodes, Content(data), mode=mode, sent=counted.append)
-    assert {receipt.node for receipt in done.receipts} == {1, 2}
-    assert not done.failed
-    assert not done.untried
-    assert sum(counted) == size
-    extent = stored(nodes, data)
-    assert done.truth == extent.truth
-    for node in nodes:
-        assert node.store.verify(NAME).intact
-        assert calls(node, "local_write") == (way == "local")
-    for other in ("local", "network"):
-        reader = new_client(other)
-        assert reader.read(extent) == data
-        assert reader.read(extent, size // 3, size // 2) == data[size // 3 :][: size // 2]
-        assert reader.place(extent, tmp_path) == data
-        assert reader.suspects == []
-    assert calls(nodes[0], "local_read") >= 2
+def block_file(node: RigNode) -> Path:
+    (path,) = (node.folder / "blocks").glob("*/*/*")
+    return path
+
+
+def flip(node: RigNode, at: int) -> None:
+    """Damage the stored block."""
+    with block_file(node).open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+def halves(extent: LocatedExtent, client: Client) -> Iterator[bytes]:
+    """A stream of the block that has given its first piece."""
+    pieces = stream(
+        client.reader,
+        PATH,
+        stretches([extent], 0, extent.length_bytes),
+        relocate=lambda old: replace(old),
+        blocks_ahead=1,
+        pieces_in_flight=2,
+    )
+    first = next(pieces)
+    yield bytes(first)
+    yield b"".join(pieces)
