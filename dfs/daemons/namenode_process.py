@@ -159,6 +159,7 @@ class NamenodeProcess:
             fresh=self.registry.presence.fresh,
         )
         self.upkeep = build_upkeep(self._surroundings())
+        self.upkeep.compaction.show(metrics)
         self._soundness.on_damage = self.database.writer.give_up
         self.upkeep.caution.hold_deletes(self._soundness.why_no_deletes)
         self.names.explaining.refusal_of_changes = self.upkeep.caution.refusal_of_changes

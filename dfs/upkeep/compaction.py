@@ -23,6 +23,7 @@ from dfs.base.events import Emitter, Event
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
+from dfs.observe.metrics import Metrics
 from dfs.settings.sections import PACK_BYTES_MAX, CompactConfig
 from dfs.upkeep.balance_moves import Allowance
 from dfs.upkeep.compaction_pack import Rewritten
@@ -37,7 +38,6 @@ from dfs.upkeep.compaction_rows import (
 )
 from dfs.wire.compact_api import CompactReply, LeftBlock
 
-LOOK_BLOCKS: Final = 10_000  # in one snapshot, of some tens of milliseconds, once a pass
 FAILURES_MAX: Final = 10  # packs in a row that came to nothing, after which a round ends
 LEFT_MAX: Final = 20
 PASS_S: Final = 3.0  # at most so long after work was held back it goes on
@@ -203,6 +203,13 @@ class Compactor:
             return "running"
         return "resting" if self._parts.config.enabled else "off"
 
+    def show(self, metrics: Metrics) -> None:
+        """Let `/metrics` tell of it."""
+        gauge = metrics.gauge
+        gauge("dfs_packs", "Blocks that several files share", lambda: self._looked[1].packs)
+        gauge("dfs_hole_bytes", "In blocks, of no file", lambda: self._looked[1].hole_bytes)
+        gauge("dfs_packs_rewritten", "Packs that compaction wrote", lambda: self._job().packs)
+
     # ---- the job
 
     def run_once(self) -> CompactionReport:
@@ -268,16 +275,19 @@ class Compactor:
         return going
 
     def _look(self, going: Round) -> CompactionReport:
-        """A stretch a pass: so paced, it costs a share of a reader's time."""
+        """A stretch, one a pass: so paced, it takes a twentieth of a reader's time at most."""
+        began_s = self._parts.clock.monotonic_s()
         with self._parts.reader.view() as connection:
             found = look_on(
                 connection,
                 after=going.after,
                 upto=going.upto,
                 length_max=PACK_BYTES_MAX,
-                limit=LOOK_BLOCKS,
+                limit=going.look_blocks,
             )
-        going.take(found.blocks, found.upto, now_s=self._parts.clock.monotonic_s())
+        now_s = self._parts.clock.monotonic_s()
+        going.pace(now_s - began_s)
+        going.take(found.blocks, found.upto, now_s=now_s)
         if going.is_looked_through:
             with self._lock:
                 self._looked = (self._parts.clock.now_ms(), going.seen)
@@ -289,7 +299,7 @@ class Compactor:
             return CompactionReport()
         pack = going.planned.popleft()
         done = self._rewrite(pack)
-        self._allowance.spend(done.moved_bytes)
+        self._allowance.spend(done.moved_bytes or pack.used_bytes)
         going.note(pack, done=done.done)
         self._account(pack, done)
         if going.failures >= FAILURES_MAX:

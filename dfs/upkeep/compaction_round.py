@@ -20,6 +20,9 @@ from dfs.upkeep.compaction_plan import (
 )
 
 POOL_MAX: Final = 50_000  # blocks worth it that are held in memory before packs are planned
+LOOK_FIRST: Final = 10  # blocks in the first step of a look: a pack may have 8,192 files
+LOOK_MAX: Final = 20_000
+LOOK_S: Final = 0.1  # a step should take about so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Round:
 
     Attributes:
         upto: the last block of the round; what came to be since is of another.
+        look_blocks: how many to look at in the next step.
         after: the last block looked at.
         planned: packs that wait to be written.
     """
@@ -71,6 +75,7 @@ class Round:
     plan_bytes: int = 0
     done_bytes: int = 0
     failures: int = 0
+    look_blocks: int = LOOK_FIRST
     packing_began_s: float = 0.0
     _pool: list[Candidate] = field(default_factory=list)
 
@@ -95,6 +100,13 @@ class Round:
         if self.is_looked_through or len(self._pool) >= POOL_MAX:
             self._plan(plan_packs(self._pool, self.terms), now_s)
             self._pool.clear()
+
+    def pace(self, took_s: float) -> None:
+        """A step of the look took so long: the next one looks at more blocks, or at fewer."""
+        if took_s < LOOK_S / 2:
+            self.look_blocks = min(LOOK_MAX, 2 * self.look_blocks)
+        elif took_s > 2 * LOOK_S:
+            self.look_blocks = max(1, int(self.look_blocks * LOOK_S / took_s))
 
     def _plan(self, plan: CompactionPlan, now_s: float) -> None:
         if plan.packs and not self.packs:

@@ -309,3 +309,12 @@ def test_a_round_adds_up_what_it_sees_and_plans_when_it_is_through() -> None:
     assert (seen.packs, seen.packed_files, seen.hole_bytes, seen.win_bytes) == (2, 8, 120, 60)
     going.note(going.planned.popleft(), done=False)
     assert (going.failures, going.rate(12.0)) == (1, 4.0)
+
+
+def test_a_look_takes_steps_of_about_one_length() -> None:
+    going = Round(TERMS, began_s=0.0, upto=BlockId(10))
+    sizes = []
+    for took_s in (0.01, 0.01, 0.08, 1.0, 100.0, 0.01):
+        going.pace(took_s)
+        sizes.append(going.look_blocks)
+    assert sizes == [20, 40, 40, 4, 1, 2]
