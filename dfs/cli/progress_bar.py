@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BAR_AFTER_S: Final = 0.5
 REFRESH_PER_S: Final = 8
+MOVE_EVERY_S: Final = 0.05
 
 
 class BytesColumn(ProgressColumn):
@@ -62,12 +63,19 @@ class BarWatch(Watch):
         self._task = self._progress.add_task(verb, total=None, files="")
         self._shown = False
         self._closed = False
+        self._due_s = self.began_s
         self._timer = threading.Timer(BAR_AFTER_S, self._show)
         self._timer.daemon = True
         self._timer.start()
 
     def changed(self) -> None:
-        """Move the bar."""
+        """Move the bar, once it is shown; not for each of thousands of small files."""
+        now_s = self.context.clock.monotonic_s()
+        if self._shown and (now_s >= self._due_s or self.done_bytes >= self.size_bytes):
+            self._due_s = now_s + MOVE_EVERY_S
+            self._move()
+
+    def _move(self) -> None:
         files = f"{self.files_done:,}/{self.files:,} files" if self.files > 1 else ""
         self._progress.update(
             self._task,
@@ -98,6 +106,7 @@ class BarWatch(Watch):
         with self.lock:
             if not self._closed:
                 self._shown = True
+                self._move()
                 self._progress.start()
 
     @contextlib.contextmanager
@@ -109,4 +118,5 @@ class BarWatch(Watch):
             yield
         finally:
             if self._shown and not self._closed:
+                self._move()
                 self._progress.start()
