@@ -8,6 +8,7 @@ crash would: every daemon recovers from that.
 import argparse
 import errno
 import os
+import resource
 import signal
 import socket
 import sys
@@ -29,6 +30,16 @@ class BugLog(Protocol):
     def exception(self, where: str, exc: BaseException) -> None:
         """Record it."""
         ...
+
+
+def allow_open_files(count: int) -> int:
+    """Let this process have so many files and sockets open, as far as it may; how many it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return count
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 class StopRequest:

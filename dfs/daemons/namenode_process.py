@@ -24,7 +24,7 @@ from dfs.base.ids import node_name
 from dfs.blocks.intake import StockIntake
 from dfs.blocks.judging import Bench
 from dfs.blocks.suspects import Suspects
-from dfs.daemons.lifecycle import StopRequest, announce
+from dfs.daemons.lifecycle import StopRequest, allow_open_files, announce
 from dfs.daemons.namenode_folder import NamenodeFolder
 from dfs.daemons.namenode_stock import StockKeeping, add_stock_jobs, build_stock_keeping
 from dfs.daemons.schedule import JobResult, Schedule
@@ -59,6 +59,7 @@ PROGRAM: Final = "dfs-namenode"
 DRAIN_S: Final = 10.0
 MINUTE_S: Final = 60.0
 DAY_S: Final = 86_400.0
+FILES_BESIDE: Final = 200  # the database's, by every reader, and connections to DataNodes
 SOUNDNESS_JOB: Final = "soundness"
 GUARDS_S: Final = 1.0  # how often safe mode, storms and regression are looked for
 JOB_THREADS: Final = 8  # repair, balance and surveys may each hold one for seconds
@@ -308,13 +309,18 @@ class NamenodeProcess:
         )
         limits = HttpLimits(
             threads=config.namenode.threads,
-            connections_max=config.limits.connections_max,
+            connections_max=self._connections_max(),
             body_bytes_max=config.limits.body_bytes_max,
             header_bytes_max=config.limits.header_bytes_max,
         )
         host, port = config.namenode.host, config.namenode.port
         self.app = create_app(services)
         return HttpServer(self.app, host=host, port=port, limits=limits, clock=self._clock)
+
+    def _connections_max(self) -> int:
+        """As many as the settings allow, and the system lets this process have open."""
+        wanted = self._config.limits.connections_max
+        return min(wanted, max(1, allow_open_files(wanted + FILES_BESIDE) - FILES_BESIDE))
 
     def _jobs(self) -> Schedule:
         """What runs in the background, and how often."""

@@ -408,7 +408,7 @@ class LimitsConfig:
 
     body_bytes_max: int = 16 * MiB
     header_bytes_max: int = 32 * KiB
-    connections_max: int = 1_000
+    connections_max: int = 4_000
     queue_requests_max: int = 4_096
     batch_items_max: int = 10_000
     page_entries_max: int = 5_000
