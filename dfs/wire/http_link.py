@@ -1,15 +1,15 @@
 """One HTTP conversation with a daemon, by the route table: shapes in, shapes out, errors raised.
 
-urllib3 carries it (connection pool, TLS, time-outs).  This module does not retry and knows one
+Connections are kept between calls (`http_pool.py`).  This module does not retry and knows one
 address at a time; who follows the leader and tries again is the caller's business.
 """
 
 from typing import Final, TypeVar
 
 import msgspec
-import urllib3
 
 from dfs.base.errors import DfsError, NamenodeUnreachable, NotLoggedIn, from_code
+from dfs.wire.http_pool import HttpPool
 from dfs.wire.routes import Route
 from dfs.wire.shapes import ErrorReply, Request
 
@@ -17,7 +17,6 @@ Q = TypeVar("Q", bound=Request)
 R = TypeVar("R")
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
-REPLY_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
 class HttpLink:
@@ -29,11 +28,8 @@ class HttpLink:
     """
 
     def __init__(self, *, timeout_s: float, connections: int = 8) -> None:
-        self._pool = urllib3.PoolManager(
-            num_pools=16,
-            maxsize=connections,
-            timeout=urllib3.Timeout(connect=min(timeout_s, 5.0), read=timeout_s),
-            retries=False,
+        self._pool = HttpPool(
+            connect_s=min(timeout_s, 5.0), answer_s=timeout_s, connections=connections
         )
 
     def call(
@@ -73,18 +69,18 @@ class HttpLink:
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.clear()
+        self._pool.close()
 
     def _exchange(
         self, method: str, url: str, body: bytes | None, headers: dict[str, str]
     ) -> bytes:
         try:
             answer = self._pool.request(method, url, body=body, headers=headers)
-        except urllib3.exceptions.HTTPError as exc:
+        except OSError as exc:
             raise NamenodeUnreachable(f"no answer from {url}: {_reason(exc)}") from exc
         if 200 <= answer.status < 300:
-            return answer.data
-        raise _refusal(url, answer.status, answer.data)
+            return answer.body
+        raise _refusal(url, answer.status, answer.body)
 
 
 def _check_credential(credential: str) -> None:
@@ -94,11 +90,10 @@ def _check_credential(credential: str) -> None:
         )
 
 
-def _reason(exc: Exception) -> str:
-    text = str(exc)
-    if "refused" in text:
-        return "connection refused"
-    return "timed out" if "timed out" in text else type(exc).__name__
+def _reason(exc: OSError) -> str:
+    if isinstance(exc, TimeoutError):
+        return "timed out"
+    return (exc.strerror or str(exc) or type(exc).__name__).lower()
 
 
 def _refusal(url: str, status: int, body: bytes) -> DfsError:
