@@ -205,10 +205,13 @@ class Compactor:
 
     def show(self, metrics: Metrics) -> None:
         """Let `/metrics` tell of it."""
-        gauge = metrics.gauge
-        gauge("dfs_packs", "Blocks that several files share", lambda: self._looked[1].packs)
-        gauge("dfs_hole_bytes", "In blocks, of no file", lambda: self._looked[1].hole_bytes)
-        gauge("dfs_packs_rewritten", "Packs that compaction wrote", lambda: self._job().packs)
+        metrics.gauge("dfs_packs", "Blocks that several files share", lambda: self._looked[1].packs)
+        metrics.gauge(
+            "dfs_hole_bytes", "Bytes in blocks of no file, once", lambda: self._looked[1].hole_bytes
+        )
+        metrics.gauge(
+            "dfs_packs_rewritten", "Packs that compaction wrote", lambda: self._job().packs
+        )
 
     # ---- the job
 
@@ -300,7 +303,10 @@ class Compactor:
         pack = going.planned.popleft()
         done = self._rewrite(pack)
         self._allowance.spend(done.moved_bytes or pack.used_bytes)
-        going.note(pack, done=done.done)
+        going.note(pack, done=done.done, left_out=done.left_out)
+        with self._lock:
+            if going.is_looked_through:
+                self._looked = (self._looked[0], going.seen)
         self._account(pack, done)
         if going.failures >= FAILURES_MAX:
             return self._end(going, f"{going.failures} packs in a row came to nothing: {done.why}")

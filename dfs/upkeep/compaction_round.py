@@ -4,8 +4,8 @@ All of it is lost with the process, and nothing is lost by that: the next round 
 """
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dfs.base.ids import BlockId
@@ -52,6 +52,20 @@ class Seen:
             small_bytes=self.small_bytes + (block.length_bytes if small else 0),
         )
 
+    def less(self, other: "Seen") -> "Seen":
+        """Without what the other adds up to."""
+        left = (getattr(self, name) - getattr(other, name) for name in self.__dataclass_fields__)
+        return Seen(*left)
+
+    def with_pack(self, files: int, size_bytes: int) -> "Seen":
+        """With a new pack, of which all is in use."""
+        return replace(
+            self,
+            packs=self.packs + 1,
+            packed_files=self.packed_files + files,
+            pack_total_bytes=self.pack_total_bytes + size_bytes,
+        )
+
 
 @dataclass(slots=True)
 class Round:
@@ -78,6 +92,7 @@ class Round:
     look_blocks: int = LOOK_FIRST
     packing_began_s: float = 0.0
     _pool: list[Candidate] = field(default_factory=list)
+    _going: dict[BlockId, Candidate] = field(default_factory=dict)
 
     @property
     def is_looked_through(self) -> bool:
@@ -99,7 +114,6 @@ class Round:
         self.after = self.upto if upto is None else upto
         if self.is_looked_through or len(self._pool) >= POOL_MAX:
             self._plan(plan_packs(self._pool, self.terms), now_s)
-            self._pool.clear()
 
     def pace(self, took_s: float) -> None:
         """A step of the look took so long: the next one looks at more blocks, or at fewer."""
@@ -111,15 +125,30 @@ class Round:
     def _plan(self, plan: CompactionPlan, now_s: float) -> None:
         if plan.packs and not self.packs:
             self.packing_began_s = now_s
+        pool = {block.block: block for block in self._pool}
+        self._pool.clear()
+        self._going.update((b, pool[b]) for pack in plan.packs for b in pack.blocks)
         self.planned.extend(plan.packs)
         self.packs += len(plan.packs)
         self.plan_bytes += sum(pack.used_bytes for pack in plan.packs)
 
-    def note(self, pack: PackPlan, *, done: bool) -> None:
-        """A pack is written, or was given up."""
+    def note(self, pack: PackPlan, *, done: bool, left_out: Collection[BlockId] = ()) -> None:
+        """A pack is written, or was given up; those blocks of it stay as they were."""
+        blocks = [self._going.pop(block) for block in pack.blocks]
+        if done:
+            self._note_gone([block for block in blocks if block.block not in left_out])
         self.packs_done += 1
         self.done_bytes += pack.used_bytes
         self.failures = 0 if done else self.failures + 1
+
+    def _note_gone(self, blocks: Sequence[Candidate]) -> None:
+        """What was seen is so no more: those are one pack now."""
+        before = Seen()
+        for block in blocks:
+            before = before.plus(block, why_rewrite(block, self.terms))
+        self.seen = self.seen.less(before).with_pack(
+            sum(block.stretches for block in blocks), sum(block.used_bytes for block in blocks)
+        )
 
     def rate(self, now_s: float) -> float:
         """Bytes a second since the first pack was begun."""

@@ -61,6 +61,8 @@ def test_a_pack_of_which_most_was_removed_is_rewritten_and_files_read_as_before(
     assert (done.packs_written, done.blocks_emptied, done.extents_moved) == (1, 1, 5)
     assert done.moved_bytes == sum(len(FILES[path]) for path in left)
     assert done.won_bytes == sum(map(len, FILES.values())) - done.moved_bytes
+    assert (done.packs, done.packed_files, done.hole_bytes, done.win_bytes) == (1, 5, 0, 0)
+    assert done.pack_total_bytes == done.moved_bytes
     assert [rig.read(path) for path in left] == [FILES[path] for path in left]
     assert [rig.stat(path) for path in left] == statuses
     assert (rig.blocks(), rig.blocks(BlockState.GARBAGE)) == ([new], [old])

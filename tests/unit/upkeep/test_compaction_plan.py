@@ -307,8 +307,15 @@ def test_a_round_adds_up_what_it_sees_and_plans_when_it_is_through() -> None:
     assert (going.share, going.packs, going.plan_bytes) == (1.0, 1, 40)
     seen = going.seen
     assert (seen.packs, seen.packed_files, seen.hole_bytes, seen.win_bytes) == (2, 8, 120, 60)
-    going.note(going.planned.popleft(), done=False)
-    assert (going.failures, going.rate(12.0)) == (1, 4.0)
+    pack = going.planned.popleft()
+    other = dataclasses.replace(going)
+    other._going = dict(going._going)
+    going.note(pack, done=False)
+    assert (going.failures, going.rate(12.0), going.seen) == (1, 4.0, seen)
+    other.note(pack, done=True)
+    after = other.seen
+    assert (after.packs, after.packed_files, after.hole_bytes, after.win_bytes) == (2, 8, 60, 0)
+    assert after.pack_total_bytes == 140
 
 
 def test_a_look_takes_steps_of_about_one_length() -> None:
