@@ -76,6 +76,21 @@ class LocalFile:
             offset, length_bytes = offset + len(part), length_bytes - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_into(self, offset: int, room: memoryview) -> None:
+        """Fill the room with the bytes from that offset on.
+
+        Raises:
+            SourceChanged, LocalIoError: as `read_at`.
+        """
+        while room:
+            try:
+                count = os.preadv(self._fd, [room], offset)
+            except OSError as exc:
+                raise local_read_error(self.path, exc) from exc
+            if not count:
+                raise SourceChanged(f"{self.path}: became shorter while it was read")
+            offset, room = offset + count, room[count:]
+
     def check_unchanged(self) -> None:
         """Refuse to go on with a file that somebody writes to.
 
@@ -104,6 +119,10 @@ class FileSlice:
         """See `PieceSource`."""
         for offset, length_bytes in pieces(self._length_bytes, PIECE_BYTES):
             yield self._file.read_at(self._offset + offset, length_bytes)
+
+    def read_into(self, offset: int, room: memoryview) -> None:
+        """See `PlacedSource`."""
+        self._file.read_into(self._offset + offset, room)
 
 
 class Spool:

@@ -8,7 +8,7 @@ to talk to, and what to do when it fails, is decided above.
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import grpc
 
@@ -52,6 +52,15 @@ class PieceSource(Protocol):
 
     def pieces(self) -> Iterator[Buffer]:
         """The content from the start.  May raise `DfsError` (or `SourceIdle`)."""
+        ...
+
+
+@runtime_checkable
+class PlacedSource(PieceSource, Protocol):
+    """A source of known length that can be read straight to where its bytes are wanted."""
+
+    def read_into(self, offset: int, room: memoryview) -> None:
+        """Fill the room with the content at that offset.  May raise `DfsError`."""
         ...
 
 

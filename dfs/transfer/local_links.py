@@ -78,6 +78,11 @@ class LocalLinks:
         self._lock = threading.Lock()
         self._closed_until_s: dict[NodeId, float] = {}
 
+    @property
+    def stall_s(self) -> float:
+        """The longest silence."""
+        return self._channels.watch.stall_s
+
     def may_reach(self, address: NodeAddress) -> bool:
         """Whether it is worth trying."""
         if not address.local or self._channels.closed:

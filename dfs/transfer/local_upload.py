@@ -17,9 +17,18 @@ from dfs.base import crashpoint
 from dfs.base.checksum import BlockHasher, chunk_hashes
 from dfs.base.errors import DfsError
 from dfs.base.records import BlockTruth, NodeAddress
-from dfs.transfer.block_channel import BlockAccess, PieceSource, Uploaded, upload_header, uploaded
+from dfs.transfer.block_channel import (
+    BlockAccess,
+    PieceSource,
+    PlacedSource,
+    Uploaded,
+    upload_header,
+    uploaded,
+)
 from dfs.transfer.local_links import Elsewhere, LocalLine, LocalLinks
+from dfs.transfer.ranges import pieces
 from dfs.wire import dataNode_pb2 as pb
+from dfs.wire.channel import PIECE_BYTES
 from dfs.wire.frames import data_head, footer_frame, header_frame
 from dfs.wire.local_socket import SLOTS, Kind, Ring
 
@@ -40,11 +49,11 @@ class LocalTarget:
     line: LocalLine | None = field(default=None, repr=False)
     freed: int = 0
 
-    def free(self, frames: int) -> None:
+    def free(self, frames: int, *, patience_s: float) -> None:
         """Wait until it has taken so many frames."""
         assert self.line is not None
         while self.freed < frames:
-            message = self.line.receive()
+            message = self.line.receive(timeout_s=patience_s)
             if message.kind is not Kind.FREE or message.file is not None:
                 message.drop()
                 raise Elsewhere("not what was due")
@@ -105,7 +114,7 @@ class LocalUploads:
             reached = [target for target in targets if target.failure is None]
             (reached or targets)[0].pipeline = far
             if reached:
-                _Sending(access, source, reached, ring, sent).run()
+                _Sending(access, source, reached, ring, sent, self._links.stall_s / 2).run()
         for target in targets:
             target.line = None
             if isinstance(target.failure, Elsewhere):
@@ -123,12 +132,15 @@ class _Sending:
         targets: list[LocalTarget],
         ring: Ring,
         sent: Callable[[int], None],
+        patience_s: float,
     ) -> None:
         self._access = access
         self._source = source
         self._targets = targets
         self._ring = ring
         self._sent = sent
+        # While one is waited for, the others hear nothing: less than they bear.
+        self._patience_s = patience_s
         self._hasher = BlockHasher()
         self._frames = 0
 
@@ -146,36 +158,47 @@ class _Sending:
             self._tell(target, Kind.FOOTER, footer)
         for target in self._live():
             with _noting(target):
-                target.free(self._frames)
+                target.free(self._frames, patience_s=self._patience_s)
                 answer = target.receipt()
                 target.uploaded = uploaded(truth, answer, target.address, target.pipeline)
         if self._live():
             crashpoint.reach("client.block.acknowledged")
 
     def _send_pieces(self) -> None:
-        for piece in self._source.pieces():
-            self._make_room()
-            if not self._live():
-                return
-            head = data_head(self._hasher.length_bytes, len(piece), chunk_hashes(piece))
-            try:
-                place = self._ring.put(self._frames, (head, piece))
-            except OSError as exc:  # no memory left for it
-                for target in self._live():
-                    target.failure = Elsewhere(str(exc))
-                return
-            self._hasher.update(piece)
+        for data in self._placed():
+            head = data_head(self._hasher.length_bytes, len(data), chunk_hashes(data))
+            place = self._ring.put(self._frames, head, len(data))
+            self._hasher.update(data)
             crashpoint.reach("client.piece.sent")
             for target in self._live():
                 self._tell(target, Kind.PIECE, place)
             self._frames += 1
-            self._sent(len(piece))
+            self._sent(len(data))
 
-    def _make_room(self) -> None:
-        """Until everybody has taken the frame that lay where the next one goes."""
+    def _placed(self) -> Iterator[memoryview]:
+        """The content piece by piece, where it lies in the ring; ends when nobody takes it."""
+        source = self._source
+        if isinstance(source, PlacedSource) and source.length_bytes is not None:
+            for offset, length in pieces(source.length_bytes, PIECE_BYTES):
+                if not self._make_room():
+                    return
+                room = self._ring.room(self._frames, length)
+                source.read_into(offset, room)
+                yield room
+            return
+        for piece in source.pieces():
+            if not self._make_room():
+                return
+            room = self._ring.room(self._frames, len(piece))
+            room[:] = piece
+            yield room
+
+    def _make_room(self) -> bool:
+        """Until all have taken the frame that lay where the next one goes; whether any is left."""
         for target in self._live():
             with _noting(target):
-                target.free(self._frames - SLOTS + 1)
+                target.free(self._frames - SLOTS + 1, patience_s=self._patience_s)
+        return bool(self._live())
 
     def _live(self) -> list[LocalTarget]:
         return [target for target in self._targets if target.failure is None]

@@ -16,11 +16,12 @@ program could take it first.
 
 import contextlib
 import fcntl
+import mmap
 import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -43,7 +44,8 @@ _FILES_MAX: Final = 1
 _FILE = struct.Struct("i")
 
 SLOTS: Final = 4  # a piece is written while others are checked, passed on and stored
-SLOT_BYTES: Final = PIECE_BYTES + 4 * KiB  # a piece and the head of its frame
+HEAD_BYTES_MAX: Final = 4 * KiB
+SLOT_BYTES: Final = HEAD_BYTES_MAX + PIECE_BYTES  # the head of a frame, and its data after it
 RING_BYTES_MAX: Final = 64 * MiB
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -218,20 +220,26 @@ class Ring:
     def __init__(self) -> None:
         self.file = os.memfd_create("dfs-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(self.file, SLOTS * SLOT_BYTES)
+            os.posix_fallocate(self.file, 0, SLOTS * SLOT_BYTES)  # all of it now, or an error
             fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, _SEALS)
+            self._memory = memoryview(mmap.mmap(self.file, SLOTS * SLOT_BYTES))
         except BaseException:
             os.close(self.file)
             raise
 
-    def put(self, number: int, parts: Sequence[Buffer]) -> bytes:
-        """Write the `number`th frame; the payload of the PIECE that says where it is."""
-        at = number % SLOTS * SLOT_BYTES
-        length = sum(len(part) for part in parts)
-        assert length <= SLOT_BYTES
-        written = os.pwritev(self.file, parts, at)
-        assert written == length  # memory takes all of it, or an OSError is raised
-        return _PLACE.pack(at, length)
+    def room(self, number: int, length_bytes: int) -> memoryview:
+        """Where the data of the `number`th frame goes."""
+        assert length_bytes <= PIECE_BYTES
+        at = number % SLOTS * SLOT_BYTES + HEAD_BYTES_MAX
+        return self._memory[at : at + length_bytes]
+
+    def put(self, number: int, head: bytes, length_bytes: int) -> bytes:
+        """Put the head before so many bytes of data; the payload of the PIECE that says where."""
+        assert len(head) <= HEAD_BYTES_MAX
+        at = number % SLOTS * SLOT_BYTES + HEAD_BYTES_MAX
+        begin = at - len(head)
+        self._memory[begin:at] = head
+        return _PLACE.pack(begin, len(head) + length_bytes)
 
     def close(self) -> None:
         """Give it back; the other side may have it open still."""

@@ -19,6 +19,7 @@ from dfs.transfer.block_channel import BlockAccess, upload_header
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.frames import data_head, footer_frame, header_frame
 from dfs.wire.local_socket import (
+    HEAD_BYTES_MAX,
     Asked,
     Kind,
     LocalSocket,
@@ -46,6 +47,11 @@ def header() -> bytes:
     return header_frame(upload_header(access, MIB, ())).raw
 
 
+def put(ring: Ring, data: bytes) -> bytes:
+    ring.room(0, len(data))[:] = data
+    return ring.put(0, data_head(0, len(data), chunk_hashes(data)), len(data))
+
+
 def refusal_of(line: LocalSocket) -> str:
     while (message := line.receive()) is not None:
         if message.kind is Kind.REFUSED:
@@ -64,8 +70,8 @@ def test_bytes_changed_in_the_ring_do_not_match_their_hash(
     line: LocalSocket, nodes: list[RigNode]
 ) -> None:
     data, ring = some(MIB), begin_write(line)
-    place = ring.put(0, (data_head(0, MIB, chunk_hashes(data)), data))
-    os.pwrite(ring.file, b"!", 5000)
+    place = put(ring, data)
+    os.pwrite(ring.file, b"!", 50_000)
     line.send(Kind.PIECE, place)
     assert refusal_of(line) == BlockCorrupt.code
     assert nodes[0].store.entry(NAME) is None
@@ -76,11 +82,11 @@ def test_bytes_changed_after_they_were_taken_change_nothing(
     line: LocalSocket, nodes: list[RigNode]
 ) -> None:
     data, ring = some(MIB), begin_write(line)
-    line.send(Kind.PIECE, ring.put(0, (data_head(0, MIB, chunk_hashes(data)), data)))
+    line.send(Kind.PIECE, put(ring, data))
     message = line.receive()
     assert message is not None
     assert message.kind is Kind.FREE
-    os.pwrite(ring.file, bytes(MIB), 0)
+    os.pwrite(ring.file, bytes(MIB), HEAD_BYTES_MAX)
     footer = footer_frame(pb.UploadFooter(length=MIB, hash=block_hash(data))).raw
     line.send(Kind.FOOTER, footer)
     message = line.receive()
@@ -155,7 +161,7 @@ def test_client_killed_in_mid_write_leaves_nothing(nodes: list[RigNode]) -> None
     sock = connect(nodes[0].socket, timeout_s=10)
     line = LocalSocket(sock, clock=SystemClock(), timeout_s=10)
     data, ring = some(MIB), begin_write(line)
-    line.send(Kind.PIECE, ring.put(0, (data_head(0, MIB, chunk_hashes(data)), data)))
+    line.send(Kind.PIECE, put(ring, data))
     message = line.receive()
     assert message is not None
     assert message.kind is Kind.FREE
