@@ -20,7 +20,8 @@ from dfs.base.ids import BlockId
 from dfs.wire.packs import PACK_FILES_MAX
 
 GATHERED_MIN: Final = 8  # small blocks in a pack that gives no bytes back
-EXTENTS_MAX: Final = 2 * PACK_FILES_MAX  # rows changed in one transaction
+EXTENTS_MAX: Final = 2 * PACK_FILES_MAX  # rows changed in one transaction, for one block
+GATHERED_EXTENTS_MAX: Final = 2_048  # for several: the writer is held for some 50 ms
 
 
 class Why(StrEnum):
@@ -105,7 +106,8 @@ def why_rewrite(block: Candidate, terms: Terms) -> Why | None:
         return None
     if block.dead_bytes * 100 >= terms.dead_percent * block.length_bytes:
         return Why.HOLED
-    if block.length_bytes <= terms.small_bytes_max and block.whole:
+    few = block.extents <= GATHERED_EXTENTS_MAX // GATHERED_MIN
+    if block.length_bytes <= terms.small_bytes_max and block.whole and few:
         return Why.SMALL
     return None
 
@@ -132,15 +134,14 @@ def plan_packs(blocks: Sequence[Candidate], terms: Terms) -> CompactionPlan:
 def _filled(ordered: Sequence[Candidate], terms: Terms) -> Iterator[list[Candidate]]:
     """The blocks in groups that each fit into a pack."""
     some: list[Candidate] = []
-    size_bytes = files = extents = 0
+    size_bytes = extents = 0
     for block in ordered:
         size_bytes += block.used_bytes
-        files += block.stretches
         extents += block.extents
-        if size_bytes > terms.pack_bytes or files > PACK_FILES_MAX or extents > EXTENTS_MAX:
+        if some and (size_bytes > terms.pack_bytes or extents > GATHERED_EXTENTS_MAX):
             yield some
             some = []
-            size_bytes, files, extents = block.used_bytes, block.stretches, block.extents
+            size_bytes, extents = block.used_bytes, block.extents
         some.append(block)
     if some:
         yield some

@@ -325,3 +325,20 @@ def test_a_look_takes_steps_of_about_one_length() -> None:
         going.pace(took_s)
         sizes.append(going.look_blocks)
     assert sizes == [20, 40, 40, 4, 1, 2]
+
+
+def test_blocks_of_very_many_files_have_a_pack_each() -> None:
+    def block(number: int, files: int) -> Candidate:
+        return Candidate(BlockId(number), 1000, 2, OLD, files, files, files, whole=True)
+
+    terms = dataclasses.replace(TERMS, pack_bytes=100_000, small_bytes_max=50_000)
+    plan = plan_packs([block(1, 500), block(2, 500), block(3, 500), block(4, 499)], terms)
+    assert [pack.blocks for pack in plan.packs] == [(1, 2, 3, 4)]
+    large = dataclasses.replace(block(5, 4000), length_bytes=8000)
+    plan = plan_packs([block(4, 400), large, block(6, 400)], terms)
+    assert [pack.blocks for pack in plan.packs] == [(4,), (5,), (6,)]
+    full = Candidate(BlockId(7), 300, 2, OLD, 300, 256, 256, whole=True)
+    assert why_rewrite(full, terms) is Why.SMALL
+    assert why_rewrite(dataclasses.replace(full, extents=257), terms) is None
+    assert why_rewrite(dataclasses.replace(large, stretches=9000), terms) is None
+    assert why_rewrite(dataclasses.replace(large, extents=20_000), terms) is None
