@@ -25,6 +25,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from dfs.base.ids import BlockId, Generation
 from dfs.base.records import BlockName, StockEntry
@@ -88,6 +89,9 @@ class Finding:
     reason: str
 
 
+_AS_WRITTEN: Final = Finding(Verdict.LIVE, "as written")  # what nearly every entry is
+
+
 def judge(entry: StockEntry, expected: Expected | None) -> Finding:
     """What a reported copy is.  See the module's table."""
     if expected is None:
@@ -120,7 +124,7 @@ def _judge_content(entry: StockEntry, expected: Expected) -> Finding:
         return Finding(Verdict.DISPUTED, "its node vouches for other bytes than were written")
     if entry.state is StoredState.FAILING:
         return Finding(Verdict.FAILING, "as written, on a disk that takes no writes any more")
-    return Finding(Verdict.LIVE, "as written")
+    return _AS_WRITTEN
 
 
 def location_after(

@@ -140,25 +140,43 @@ def block_name(row: Row[Any] | BlockRecord) -> BlockName:
 
 def read_expected(connection: Connection, blocks: Collection[BlockId]) -> dict[BlockId, Expected]:
     """What is known of those blocks."""
-    found = {}
-    for *name, state, length_bytes, digest in _EXPECTED.run(connection, list(blocks)):
-        place = BlockName(*name)
-        found[place.block] = Expected(place, _BLOCK_STATES[state], length_bytes, digest)
-    return found
+    return to_expected(expected_rows(connection, blocks))
+
+
+def expected_rows(connection: Connection, blocks: Collection[BlockId]) -> list[tuple[Any, ...]]:
+    """As `read_expected`, but as the database has it: cheap to compare."""
+    return _EXPECTED.run(connection, list(blocks))
+
+
+def to_expected(rows: Iterable[tuple[Any, ...]]) -> dict[BlockId, Expected]:
+    """What those rows say."""
+    return {
+        block: Expected(
+            BlockName(file, number, block, generation), _BLOCK_STATES[state], length_bytes, digest
+        )
+        for file, number, block, generation, state, length_bytes, digest in rows
+    }
 
 
 def read_locations(
     connection: Connection, node: NodeId, blocks: Collection[BlockId]
 ) -> dict[BlockId, Location]:
     """What is known of that node's copies of those blocks."""
-    return _locations(_LOCATIONS_OF.run(connection, list(blocks), of_node=node))
+    return to_locations(location_rows(connection, node, blocks))
+
+
+def location_rows(
+    connection: Connection, node: NodeId, blocks: Collection[BlockId]
+) -> list[tuple[Any, ...]]:
+    """As `read_locations`, but as the database has it: cheap to compare."""
+    return _LOCATIONS_OF.run(connection, list(blocks), of_node=node)
 
 
 def page_of_node(
     connection: Connection, node: NodeId, *, after: int, limit: int
 ) -> dict[BlockId, Location]:
     """The copies that node should have, in the order of blocks, from after that block on."""
-    return _locations(_PAGE_OF.run(connection, of_node=node, after=after, rows_max=limit))
+    return to_locations(_PAGE_OF.run(connection, of_node=node, after=after, rows_max=limit))
 
 
 def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
@@ -176,9 +194,10 @@ def sums_of_node(connection: Connection, node: NodeId) -> StockSums:
     return found
 
 
-def _locations(rows: Iterable[tuple[Any, ...]]) -> dict[BlockId, Location]:
+def to_locations(rows: Iterable[tuple[Any, ...]]) -> dict[BlockId, Location]:
+    """What those rows say."""
     return {
-        BlockId(block): Location(Generation(generation), _REPLICA_STATES[state], verified_ms)
+        block: Location(generation, _REPLICA_STATES[state], verified_ms)
         for block, generation, state, verified_ms in rows
     }
 

@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -32,14 +32,18 @@ from dfs.blocks.reconcile import (
     location_without,
 )
 from dfs.blocks.replica_rows import (
+    expected_rows,
+    location_rows,
     page_of_node,
     put_locations,
     read_expected,
     read_locations,
+    to_expected,
+    to_locations,
 )
 from dfs.blocks.stray_rows import StrayPlace, put_strays, read_frontier, read_strays
 from dfs.blocks.stray_rows import page_of_node as strays_of_node
-from dfs.blocks.strays import Stray, StrayKey, counted, kind_of, sighted
+from dfs.blocks.strays import Frontier, Stray, StrayKey, counted, kind_of, sighted
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
@@ -62,6 +66,16 @@ class Missing:
 
     count: int
     some_young: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the blocks of a report, before it: rows, as they compare at no cost."""
+
+    expected: list[tuple[Any, ...]]
+    locations: list[tuple[Any, ...]]
+    strays: dict[StrayKey, Stray]
+    frontier: Frontier
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +124,18 @@ class StockBook:
         """
         now_ms = self._clock.now_ms()
         with self._reader.view() as connection:
-            judged = _judge_all(connection, node, entries, gone, now_ms=now_ms, in_full=in_full)
+            known = _look_up(connection, node, entries, gone)
+        judged = _judge_all(known, node, entries, gone, now_ms=now_ms, in_full=in_full)
         blocks = judged.touched
         if blocks:
             touched = [entry for entry in entries if entry.name.block in blocks]
             went = [entry for entry in gone if entry.name.block in blocks]
 
             def write(txn: Txn) -> _Judged:
-                again = _judge_all(
-                    txn.connection, node, touched, went, now_ms=now_ms, in_full=in_full
-                )
+                now = _look_up(txn.connection, node, touched, went)
+                again = judged  # of the same, the same would be said
+                if now != known:
+                    again = _judge_all(now, node, touched, went, now_ms=now_ms, in_full=in_full)
                 put_locations(txn, node, again.changes)
                 put_strays(txn, {(node, key): stray for key, stray in again.strays.items()})
                 history.note(txn, _events(node, again)[:REMEMBERED_MAX])
@@ -258,8 +274,23 @@ class StockBook:
         self._writer.submit(write)
 
 
-def _judge_all(
+def _look_up(
     connection: Connection,
+    node: NodeId,
+    entries: Sequence[StockEntry],
+    gone: Sequence[StockEntry],
+) -> _Known:
+    blocks = {entry.name.block for entry in (*entries, *gone)}
+    return _Known(
+        expected_rows(connection, blocks),
+        location_rows(connection, node, blocks),
+        read_strays(connection, node, blocks),
+        read_frontier(connection),
+    )
+
+
+def _judge_all(
+    known: _Known,
     node: NodeId,
     entries: Sequence[StockEntry],
     gone: Sequence[StockEntry],
@@ -268,11 +299,8 @@ def _judge_all(
     in_full: bool,
 ) -> _Judged:
     """Judge entries one after the other, so that a later word on a block follows the earlier."""
-    blocks = {entry.name.block for entry in (*entries, *gone)}
-    expected = read_expected(connection, blocks)
-    before = read_locations(connection, node, blocks)
-    strays_before = read_strays(connection, node, blocks)
-    frontier = read_frontier(connection)
+    expected, before = to_expected(known.expected), to_locations(known.locations)
+    strays_before, frontier = known.strays, known.frontier
     now: dict[BlockId, Location | None] = dict(before)
     strays: dict[StrayKey, Stray | None] = dict(strays_before)
     findings = []
@@ -281,15 +309,16 @@ def _judge_all(
         now[block] = location_without(entry, now.get(block))
         _forget_stray(strays, entry)
     for entry in entries:
-        block, key = entry.name.block, StrayKey(entry.name.block, entry.name.generation)
+        block = entry.name.block
         finding = judge(entry, expected.get(block))
         now[block] = location_after(finding.verdict, entry, now.get(block), now_ms=now_ms)
         kind = kind_of(finding.verdict, entry.name, frontier)
         if kind is not None:
+            key = StrayKey(block, entry.name.generation)
             strays[key] = sighted(
                 entry, kind, strays.get(key), node=node, now_ms=now_ms, in_full=in_full
             )
-        else:
+        elif strays:
             _forget_stray(strays, entry)
         findings.append((entry, finding))
     return _Judged(
