@@ -3,17 +3,20 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select
+from sqlalchemy import Connection, FromClause, Select, and_, bindparam, or_, select
+from sqlalchemy.sql.elements import ColumnElement
 
-from dfs.base.ids import DirentId, GroupId, InodeId, UserId
+from dfs.base.ids import ROOT_INODE, DirentId, GroupId, InodeId, UserId
 from dfs.base.states import InodeKind
 from dfs.meta.prepared import ByKeys, Prepared
 from dfs.meta.tables import DIRENT, INODE
 from dfs.meta.txn import Txn
 
 IN_MAX: Final = 500  # values in one IN (...)
+ALONG_MAX: Final = 16  # names looked up in one question; SQLite joins 64 tables at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Entry:
 _INODE_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Inode))
 _DIRENT_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Dirent))
 _DIRENT_WIDTH: Final = len(_DIRENT_FIELDS)
+_INODE_WIDTH: Final = len(_INODE_FIELDS)
+_ENTRY_WIDTH: Final = _DIRENT_WIDTH + _INODE_WIDTH
 assert tuple(column.key for column in INODE.columns) == _INODE_FIELDS
 assert tuple(column.key for column in DIRENT.columns) == _DIRENT_FIELDS
 
@@ -141,6 +146,37 @@ def find_child(
         past = _as_of(_CHILD, as_of)
         rows = [*map(tuple, connection.execute(past, {"parent": parent, "name": name}))]
     return _entry(rows[0]) if rows else None
+
+
+def find_along(connection: Connection, names: Sequence[str]) -> tuple[Inode, list[Entry | None]]:
+    """The root, and the live entry of each name on the way from it, in one question.
+
+    None from the first name on that is not there.  Of a longer way than `ALONG_MAX`, its beginning.
+    """
+    names = names[:ALONG_MAX]
+    values = {f"name_{at}": name for at, name in enumerate(names)}
+    (row,) = _along(len(names)).run(connection, **values)
+    starts = range(_INODE_WIDTH, len(row), _ENTRY_WIDTH)
+    found = [None if row[at] is None else _entry(row[at : at + _ENTRY_WIDTH]) for at in starts]
+    return Inode(*row[:_INODE_WIDTH]), found
+
+
+@cache
+def _along(steps: int) -> Prepared:
+    root = INODE.alias("root")
+    wanted: list[FromClause] = [root]
+    above: ColumnElement[Any] = root.c.id
+    way: FromClause = root
+    for at in range(steps):
+        dirent, inode = DIRENT.alias(f"dirent_{at}"), INODE.alias(f"inode_{at}")
+        named = dirent.c.name == bindparam(f"name_{at}")
+        way = way.outerjoin(
+            dirent, and_(dirent.c.parent == above, named, dirent.c.died_tx.is_(None))
+        )
+        way = way.outerjoin(inode, inode.c.id == dirent.c.inode)
+        wanted += [dirent, inode]
+        above = inode.c.id
+    return Prepared(select(*wanted).select_from(way).where(root.c.id == ROOT_INODE))
 
 
 def find_children(

@@ -17,6 +17,7 @@ from dfs.namespace.inode_rows import (
     Dirent,
     Entry,
     Inode,
+    find_along,
     find_child,
     find_inode,
     newest_dirent_of,
@@ -65,6 +66,7 @@ class Resolver:
         self._who = who
         self._as_of = as_of
         self._directories: dict[tuple[str, ...], Inode] = {}
+        self._ahead: dict[tuple[str, ...], Entry | None] = {}  # of the path at hand
 
     def place(self, path: str) -> Place:
         """Where `path` leads; its last name may be missing, the directories before it may not.
@@ -79,10 +81,16 @@ class Resolver:
         if not names:
             root = self.directory(())
             return Place("/", root, "/", "", Entry(_ROOT_DIRENT, root))
-        parent = self.directory(names[:-1])
-        self.require(parent, Access.EXECUTE, paths.build(names[:-1]))
-        entry = find_child(self._connection, parent.id, names[-1], as_of=self._as_of)
-        return Place(paths.build(names), parent, paths.build(names[:-1]), names[-1], entry)
+        if not self._directories and self._as_of is None:
+            self._look_ahead(names)
+        above = paths.build(names[:-1])
+        try:
+            parent = self.directory(names[:-1])
+            self.require(parent, Access.EXECUTE, above)
+            entry = self._child(parent, names)
+        finally:
+            self._ahead = {}
+        return Place(paths.build(names), parent, above, names[-1], entry)
 
     def directory(self, names: tuple[str, ...]) -> Inode:
         """The directory with those names from the root.
@@ -104,12 +112,23 @@ class Resolver:
     def _step(self, names: tuple[str, ...]) -> Inode:
         above = self.directory(names[:-1])
         self.require(above, Access.EXECUTE, paths.build(names[:-1]))
-        entry = find_child(self._connection, above.id, names[-1], as_of=self._as_of)
+        entry = self._child(above, names)
         if entry is None:
             raise PathNotFound(f"no such directory: {paths.build(names)}")
         if not entry.inode.is_directory:
             raise NotADirectory(f"not a directory: {paths.build(names)}")
         return entry.inode
+
+    def _look_ahead(self, names: tuple[str, ...]) -> None:
+        """Ask for every step of a path at once, while nothing is known of any; judge them later."""
+        root, found = find_along(self._connection, names)
+        self._directories[()] = root
+        self._ahead = {names[: at + 1]: entry for at, entry in enumerate(found)}
+
+    def _child(self, above: Inode, names: tuple[str, ...]) -> Entry | None:
+        if names in self._ahead:
+            return self._ahead[names]
+        return find_child(self._connection, above.id, names[-1], as_of=self._as_of)
 
     def require(self, inode: Inode, access: Access, path: str) -> None:
         """Refuse unless the caller has that access to the inode.
