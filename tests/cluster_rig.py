@@ -54,6 +54,7 @@ stall_s = 3s
 [client]
 credentials = {credentials}
 block_size_bytes = 64KiB
+local_transfers = on
 pack_file_bytes_max = 64KiB
 pack_bytes = 512KiB
 retry_first_s = 100ms

@@ -28,6 +28,8 @@ TURNING_POINTS = {
     DATANODE: ("dn.block.fsynced", "dn.block.linked", "dn.upload.stored", "dn.delete.renamed"),
     NAMENODE: ("nn.create.applied", "nn.complete.applied", "nn.gc.ordered"),
 }
+# As the first of a pipeline, where a client takes no shorter way.
+OVER_THE_NETWORK = ("dn.upload.stored", "dn.pipeline.answered", "dn.upload.answering")
 LATE_HIT = 4
 # How often timers, not the story, take a process past a point differs from run to run.
 HITS_MAX = 60
@@ -49,6 +51,7 @@ ELSEWHERE = {
     "dn.copy.stored": "tests/e2e/test_repair_crashes.py",
     "dn.delete.answering": "deletions are ordered in beats; the call is for by-hand use",
     "dn.level.copied": "tests/unit/blockstore/test_crash_sweep.py",
+    "dn.pipeline.answered": "the sweep over the network, below",
     "dn.purge.committed": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.quarantine.committed": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.quarantine.dirsynced": "tests/unit/blockstore/test_crash_sweep.py",
@@ -91,6 +94,17 @@ def test_cluster_keeps_its_promises_when_a_process_dies_at_a_turning_point(tmp_p
             sweep.run([_late(process, point, hits) for point in points])
         assert sweep.broken == [], report(sweep)
         assert sweep.reached == {*chain(*TURNING_POINTS.values())}, sweep.missed
+        sweep.finish()
+
+
+@pytest.mark.timeout(400)
+def test_cluster_keeps_its_promises_when_a_datanode_dies_in_a_pipeline(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster", datanodes=2, local_transfers="off") as cluster:
+        sweep = Sweep(cluster)
+        hits = sweep.golden(DATANODE)
+        sweep.run([_late(DATANODE, point, hits) for point in OVER_THE_NETWORK])
+        assert sweep.broken == [], report(sweep)
+        assert sweep.reached == {*OVER_THE_NETWORK}, sweep.missed
         sweep.finish()
 
 

@@ -27,10 +27,19 @@ SIZE = 24 * MIB
 BLOCK_SIZE = 1 * MIB
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
+@pytest.fixture(scope="module", params=["on", "off"])
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RigCluster]:
+    """With transfers over the sockets of DataNodes of this computer, and over the network."""
     folder = tmp_path_factory.mktemp("survival") / "cluster"
-    with running_cluster(folder, datanodes=3, block_size_bytes="1MiB", lease_hard_s="6s") as made:
+    with running_cluster(
+        folder,
+        datanodes=3,
+        block_size_bytes="1MiB",
+        lease_hard_s="6s",
+        local_transfers=str(request.param),
+    ) as made:
         yield made
 
 
