@@ -4,7 +4,6 @@
 sees the old file or the new one, whole, and never anything between.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -202,8 +201,15 @@ class _Batch:
 
     def _finished(self, inode: Inode, item: CompleteItem) -> Inode:
         now_ms = self._txn.now_ms
-        return dataclasses.replace(
-            inode,
+        return Inode(  # each field by itself: `replace` costs twice that, a thousand times
+            id=inode.id,
+            kind=inode.kind,
+            owner=inode.owner,
+            group=inode.group,
+            mode=inode.mode,
+            replication=inode.replication,
+            block_size_bytes=inode.block_size_bytes,
+            created_ms=inode.created_ms,
             size_bytes=sum(block.truth.length_bytes for block in item.blocks),
             checksum=file_checksum(
                 (block.truth.length_bytes, block.truth.hash) for block in item.blocks

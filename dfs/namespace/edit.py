@@ -31,6 +31,7 @@ COUNTED_DIRECTORIES_MAX: Final = 10_000
 # DFS itself, the only one that changes what is reserved.  Known by being this object: no session,
 # not even the administrator's, has it.
 KEEPER: Final = Principal(SUPERUSER, "admin", frozenset({SUPERGROUP}))
+_ADD: Final = Access.WRITE | Access.EXECUTE
 NOT_KEPT: Final = 0  # died_ms of what goes past the trash: expired from the start
 
 
@@ -103,7 +104,7 @@ class Edit:
             PermissionDenied: it may not.
         """
         self.refuse_reserved(path)
-        self.resolver.require(directory, Access.WRITE | Access.EXECUTE, path)
+        self.resolver.require(directory, _ADD, path)
 
     def require_removable(self, place: Place) -> None:
         """Refuse unless the caller may take this name away.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, FromClause, Select, and_, bindparam, or_, select
@@ -68,6 +69,8 @@ class Entry:
 
 _INODE_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Inode))
 _DIRENT_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Dirent))
+_inode_image: Final = attrgetter(*_INODE_FIELDS)  # its row
+_dirent_image: Final = attrgetter(*_DIRENT_FIELDS)
 _DIRENT_WIDTH: Final = len(_DIRENT_FIELDS)
 _INODE_WIDTH: Final = len(_INODE_FIELDS)
 _ENTRY_WIDTH: Final = _DIRENT_WIDTH + _INODE_WIDTH
@@ -106,24 +109,14 @@ def _entry(row: Sequence[Any]) -> Entry:
     return Entry(Dirent(*row[:_DIRENT_WIDTH]), Inode(*row[_DIRENT_WIDTH:]))
 
 
-def inode_row(inode: Inode) -> dict[str, Any]:
-    """The row to put."""
-    return {name: getattr(inode, name) for name in _INODE_FIELDS}
-
-
-def dirent_row(dirent: Dirent) -> dict[str, Any]:
-    """The row to put."""
-    return {name: getattr(dirent, name) for name in _DIRENT_FIELDS}
-
-
 def put_inodes(txn: Txn, *inodes: Inode) -> None:
     """Write inodes whole."""
-    txn.put(INODE, *(inode_row(inode) for inode in inodes))
+    txn.put_images(INODE, [_inode_image(inode) for inode in inodes])
 
 
 def put_dirents(txn: Txn, *dirents: Dirent) -> None:
     """Write dirents whole."""
-    txn.put(DIRENT, *(dirent_row(dirent) for dirent in dirents))
+    txn.put_images(DIRENT, [_dirent_image(dirent) for dirent in dirents])
 
 
 def find_inode(connection: Connection, inode: InodeId) -> Inode | None:

@@ -8,6 +8,7 @@ another client may take the path over; after the hard limit the expiry job gives
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import select
@@ -44,6 +45,9 @@ class Lease:
     created_ms: int
 
 
+_image: Final = attrgetter(*(column.key for column in LEASE.columns))  # its row
+
+
 class LeaseClock:
     """When each write was last heard of, in seconds of this process.  Thread-safe.
 
@@ -73,6 +77,11 @@ class LeaseClock:
     def silent_s(self, inode: InodeId) -> float:
         """How long its client has been silent."""
         return self._clock.monotonic_s() - self._heard.get(inode, self._start_s)
+
+
+def put_leases(txn: Txn, leases: Sequence[Lease]) -> None:
+    """Write leases."""
+    txn.put_images(LEASE, [_image(lease) for lease in leases])
 
 
 def find_leases(txn: Txn, inodes: Sequence[InodeId]) -> dict[InodeId, Lease]:

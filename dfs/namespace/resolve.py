@@ -4,13 +4,15 @@ A `Resolver` lives for one request: it remembers the directories it walked, so a
 thousand paths in one directory walks there once.  Whoever changes a name tells it (`forget`).
 """
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from dfs.accounts.permissions import Access, allows
 from dfs.base import paths
-from dfs.base.errors import NotADirectory, PathNotFound, PermissionDenied
+from dfs.base.errors import DfsError, NotADirectory, PathNotFound, PermissionDenied
 from dfs.base.ids import ROOT_INODE, DirentId, InodeId
 from dfs.base.records import Principal
 from dfs.namespace.inode_rows import (
@@ -19,6 +21,7 @@ from dfs.namespace.inode_rows import (
     Inode,
     find_along,
     find_child,
+    find_children,
     find_inode,
     newest_dirent_of,
 )
@@ -67,6 +70,7 @@ class Resolver:
         self._as_of = as_of
         self._directories: dict[tuple[str, ...], Inode] = {}
         self._ahead: dict[tuple[str, ...], Entry | None] = {}  # of the path at hand
+        self._many: dict[InodeId, dict[str, Entry | None]] = {}  # of a batch, by directory
 
     def place(self, path: str) -> Place:
         """Where `path` leads; its last name may be missing, the directories before it may not.
@@ -125,9 +129,29 @@ class Resolver:
         self._directories[()] = root
         self._ahead = {names[: at + 1]: entry for at, entry in enumerate(found)}
 
+    def look_at_many(self, wanted: Iterable[str]) -> None:
+        """Ask for the last names of a batch of paths, one question for a directory.
+
+        What cannot be asked so is asked, or refused, when its place is.
+        """
+        by_directory: dict[tuple[str, ...], list[str]] = {}
+        for path in wanted:
+            with contextlib.suppress(DfsError):
+                names = paths.parse(path)
+                by_directory.setdefault(names[:-1], []).append(names[-1] if names else "")
+        for above, last in by_directory.items():
+            if len(last) > 1:
+                with contextlib.suppress(DfsError):
+                    parent = self.directory(above).id
+                    found = find_children(self._connection, parent, last)
+                    self._many[parent] = {name: found.get(name) for name in last}
+
     def _child(self, above: Inode, names: tuple[str, ...]) -> Entry | None:
         if names in self._ahead:
             return self._ahead[names]
+        there = self._many.get(above.id)
+        if there is not None and names[-1] in there:
+            return there[names[-1]]
         return find_child(self._connection, above.id, names[-1], as_of=self._as_of)
 
     def require(self, inode: Inode, access: Access, path: str) -> None:
@@ -149,10 +173,12 @@ class Resolver:
     def remember(self, names: tuple[str, ...], inode: Inode) -> None:
         """A directory was made or changed in this request."""
         self._directories[names] = inode
+        self._many.clear()
 
     def forget(self) -> None:
         """Names changed: walk afresh."""
         self._directories.clear()
+        self._many.clear()
 
 
 _ROOT_DIRENT = Dirent(DirentId(0), InodeId(0), "", ROOT_INODE, 0)

@@ -27,17 +27,18 @@ from dfs.base.states import InodeKind, NodeState
 from dfs.blocks.blockmap import BlockWish, NewBlock, allocate
 from dfs.blocks.explanation import explain_write
 from dfs.blocks.promises import Promises
-from dfs.meta.tables import LEASE
 from dfs.meta.txn import Txn
 from dfs.namespace.batch import attempt
 from dfs.namespace.edit import Edit, EntryCounts, check_mode
 from dfs.namespace.inode_rows import Inode, find_inodes, put_inodes
 from dfs.namespace.leases import (
+    Lease,
     LeaseClock,
     check_lease,
     find_leases,
     find_leases_of_names,
     give_up,
+    put_leases,
 )
 from dfs.namespace.resolve import Place
 from dfs.settings.sections import Config
@@ -116,6 +117,7 @@ class Writing:
         self.check_awake(max((file.replication or default for file in body.files), default=0))
         edit = Edit(txn, who, self._counts)
         first_blocks = max(1, min(body.first_blocks, FIRST_BLOCKS_MAX))
+        edit.resolver.look_at_many([file.path for file in body.files] if body.files[1:] else ())
         outcomes: list[Outcome[_Plan]] = [
             attempt(lambda file=file: self._plan(edit, file, first_blocks))  # type: ignore[misc]
             for file in body.files
@@ -348,21 +350,21 @@ class Writing:
 
     def _put(self, txn: Txn, who: Principal, plans: Sequence[_Plan]) -> None:
         put_inodes(txn, *(_new_inode(txn, who, plan) for plan in plans))
-        txn.put(
-            LEASE,
-            *(
-                {
-                    "inode": plan.inode,
-                    "secret": plan.lease,
-                    "parent": plan.place.parent.id,
-                    "name": plan.place.name,
-                    "path": plan.place.path,
-                    "user": who.user,
-                    "overwrite": int(plan.file.overwrite),
-                    "created_ms": txn.now_ms,
-                }
+        put_leases(
+            txn,
+            [
+                Lease(
+                    plan.inode,
+                    plan.lease,
+                    plan.place.parent.id,
+                    plan.place.name,
+                    plan.place.path,
+                    who.user,
+                    int(plan.file.overwrite),
+                    txn.now_ms,
+                )
                 for plan in plans
-            ),
+            ],
         )
         self._heard.hear(plan.inode for plan in plans)
 
