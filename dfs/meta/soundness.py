@@ -135,7 +135,10 @@ class Soundness:
         """
         if not self._proven or self._has_log():
             return
-        now = self._file.stat()
+        try:
+            now = self._file.stat()
+        except FileNotFoundError:
+            return  # taken away under us
         mark = _Mark(now.st_size, now.st_mtime_ns, txid, chain_hash)
         new = self._mark_file.with_name(f"{self._mark_file.name}.new")
         with new.open("wb") as out:

@@ -5,6 +5,7 @@ number and in idle time; a traceback never leaves.
 """
 
 import errno
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -86,9 +87,12 @@ class _Waker:
         return getattr(self._server, name)
 
     def pull_trigger(self) -> None:
-        """Wake the loop if the channel has bytes left to send, or is to be closed."""
+        """Wake the loop if the channel has bytes left to send, is to be closed, or may listen again
+        after so many requests that it did not.
+        """
         channel = self._channel
-        if channel.total_outbufs_len or channel.close_when_flushed or channel.will_close:
+        leaves = channel.close_when_flushed or channel.will_close
+        if channel.total_outbufs_len or leaves or channel.requests:
             self._server.pull_trigger()
 
 
@@ -150,6 +154,8 @@ class HttpServer:
         self, app: WSGIApplication, *, host: str, port: int, limits: HttpLimits, clock: Clock
     ) -> None:
         self._clock = clock
+        # It would say of every request that waits for a thread that it does, in a line each.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets = Sockets()  # waitress fills it: listeners, connections, triggers
         try:
             self._server: Any = create_server(  # one socket or several: no common type
