@@ -37,6 +37,7 @@ from dfs.wire.shapes import Nothing, Outcomes
 CHECKSUM_ALGORITHM: Final = "xxh3_128/blocks"
 FIND_VISITS_MAX: Final = 20_000  # entries looked at for one page, so that a page stays short
 COUNTS_KEEP_S: Final = 10.0
+_LISTING: Final = Access.READ | Access.EXECUTE
 
 
 class Lookup:
@@ -85,7 +86,7 @@ class Lookup:
             return ListReply(
                 entries=[self._status.one(connection, place.path, place.inode)], more=False
             )
-        resolver.require(place.inode, Access.READ | Access.EXECUTE, place.path)
+        resolver.require(place.inode, _LISTING, place.path)
         limit = max(1, min(body.limit, self._limits.page_entries_max))
         page = page_of_children(
             connection, place.inode.id, after=body.after, limit=limit + 2, as_of=body.as_of
@@ -113,7 +114,7 @@ class Lookup:
             found.append((place.path, place.inode))
         if not place.inode.is_directory:
             return FindReply(entries=self._status.many(connection, found), next="")
-        resolver.require(place.inode, Access.READ | Access.EXECUTE, place.path)
+        resolver.require(place.inode, _LISTING, place.path)
         after = names_below(place.path, body.cursor)
         steps = walk(
             connection,
@@ -139,7 +140,7 @@ class Lookup:
         def one(path: str) -> Usage:
             place = resolver.place(path)
             if place.inode.is_directory:
-                resolver.require(place.inode, Access.READ | Access.EXECUTE, place.path)
+                resolver.require(place.inode, _LISTING, place.path)
             totals = totals_below(connection, place.inode.id, who)
             if totals.unreadable:
                 raise PermissionDenied(
@@ -237,4 +238,4 @@ def _matcher(body: FindRequest) -> Callable[[str, Inode], bool]:
 
 
 def _may_list(resolver: Resolver, inode: Inode) -> bool:
-    return resolver.may(inode, Access.READ | Access.EXECUTE)
+    return resolver.may(inode, _LISTING)
