@@ -294,23 +294,7 @@ class BlockStore:
             self._emit.emit(Event.BLOCK_DELETED, block=name.block, generation=name.generation)
         return gone
 
-    # What a NameNode decides about copies; see `custody`.
-
-    def quarantine(self, name: BlockName, why: str) -> bool:
-        """Refuse a copy that is not the truth and move it aside; False if none is readable here."""
-        return self.custody.quarantine(name, why)
-
-    def purge_bad(self, name: BlockName) -> bool:
-        """Retire the files in quarantine of exactly this generation; a good copy stays."""
-        return self.custody.purge_bad(name)
-
-    def restore(self, name: BlockName) -> bool:
-        """Bring exactly this generation back from the purge area; False if none is intact there."""
-        return self.custody.restore(name)
-
-    def spoil_canary(self, name: BlockName) -> None:
-        """Flip a byte of a block that must be a canary's; see `Custody.spoil_canary`."""
-        self.custody.spoil_canary(name)
+    # What is doubted; what a NameNode decides about copies is `custody`.
 
     def suspect(self, name: BlockName) -> bool:
         """Have a block verified before any other; False when it is not here."""
@@ -319,10 +303,6 @@ class BlockStore:
     def trust(self) -> bool:
         """An operator looked: close the circuit breaker.  Whether it was open."""
         return self._holdings.trust()
-
-    def quarantine_due(self, limit: int, *, keep_s: float) -> list[BlockName]:
-        """Blocks whose files lie in quarantine for longer than that, the oldest first."""
-        return self.custody.quarantine_due(limit, keep_s=keep_s)
 
     @property
     def quarantined(self) -> int:

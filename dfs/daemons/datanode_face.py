@@ -83,7 +83,7 @@ class DatanodeFace:
 
     def quarantine_due(self, limit: int) -> list[BlockName]:
         """Files in quarantine past their grace: a NameNode says whether they may go."""
-        return self._store.quarantine_due(limit, keep_s=self._quarantine_keep_s)
+        return self._store.custody.quarantine_due(limit, keep_s=self._quarantine_keep_s)
 
     # For HTTP.
 

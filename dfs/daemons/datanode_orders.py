@@ -64,16 +64,16 @@ def command_handlers(store: BlockStore, scrub: Scrub, levelling: Levelling) -> H
         _require_held(scrub.suspect(_block(command)), command)
 
     def quarantine(command: NodeCommand) -> None:
-        store.quarantine(_block(command), command.reason)
+        store.custody.quarantine(_block(command), command.reason)
 
     def purge_bad(command: NodeCommand) -> None:
-        store.purge_bad(_block(command))
+        store.custody.purge_bad(_block(command))
 
     def restore(command: NodeCommand) -> None:
-        _require_held(store.restore(_block(command)), command)
+        _require_held(store.custody.restore(_block(command)), command)
 
     def spoil_canary(command: NodeCommand) -> None:
-        store.spoil_canary(_block(command))
+        store.custody.spoil_canary(_block(command))
 
     handlers: dict[str, Callable[[NodeCommand], None]] = {
         Order.DELETE: delete,

@@ -49,10 +49,10 @@ def live(folder: Path, diary: Diary) -> None:
     store = open_store(folder, disks=2)
     _rot_and_scrub(store, folder, diary)
     crash_story.put(store, diary, ROTTEN)
-    store.purge_bad(ROTTEN)
+    store.custody.purge_bad(ROTTEN)
     crash_story.delete(store, diary, LOST)
     diary.note("restoring", LOST)
-    store.restore(LOST)
+    store.custody.restore(LOST)
     crash_story.put(store, diary, LOST)  # there already, unless an earlier life had purged it
     mover = DiskMover(store, bytes_per_s=1 << 40, clock=ManualClock(), emit=SilentEmitter())
     mover.begin(0.1)

@@ -46,17 +46,17 @@ def test_purging_the_bad_copy_leaves_the_good_one_of_the_same_generation(rig: Di
     break_it(rig)
     rig.put(NAME, DATA)
     rig.store.take_changes(10)
-    assert rig.store.purge_bad(NAME)
+    assert rig.store.custody.purge_bad(NAME)
     assert rig.get(NAME) == DATA
     assert (rig.names_in("quarantine"), len(purged(rig)), rig.store.quarantined) == ([], 1, 0)
     assert [e.state for e in rig.store.take_changes(10)[0]] == [StoredState.FINAL]
-    assert not rig.store.purge_bad(NAME)
+    assert not rig.store.custody.purge_bad(NAME)
 
 
 def test_purging_the_only_and_bad_copy_makes_the_block_gone(rig: DiskRig) -> None:
     break_it(rig)
     rig.store.take_changes(10)
-    assert rig.store.purge_bad(NAME)
+    assert rig.store.custody.purge_bad(NAME)
     assert rig.store.entry(NAME) is None
     assert [entry.name for entry in rig.store.take_changes(10)[1]] == [NAME]
     rig.reopen(clean=False)
@@ -70,9 +70,9 @@ def test_purging_leaves_other_generations_alone(rig: DiskRig) -> None:
     spoil(rig.path(newer))
     with pytest.raises(BlockCorrupt):
         rig.get(newer)
-    assert rig.store.purge_bad(NAME)
+    assert rig.store.custody.purge_bad(NAME)
     assert rig.store.quarantined == 1
-    assert not rig.store.purge_bad(block_name(1, 3))
+    assert not rig.store.custody.purge_bad(block_name(1, 3))
 
 
 def test_quarantine_is_due_after_its_grace_the_oldest_first(rig: DiskRig) -> None:
@@ -84,17 +84,17 @@ def test_quarantine_is_due_after_its_grace_the_oldest_first(rig: DiskRig) -> Non
         with pytest.raises(BlockCorrupt):
             rig.get(name)
     keep_s = 7 * DAY_S
-    assert rig.store.quarantine_due(10, keep_s=keep_s) == []
+    assert rig.store.custody.quarantine_due(10, keep_s=keep_s) == []
     rig.clock.advance(keep_s - 5)
-    assert rig.store.quarantine_due(10, keep_s=keep_s) == [second]
+    assert rig.store.custody.quarantine_due(10, keep_s=keep_s) == [second]
     rig.reopen()
     rig.clock.advance(10)
-    assert rig.store.quarantine_due(10, keep_s=keep_s) == [second, first]
-    assert rig.store.quarantine_due(1, keep_s=keep_s) == [second]
-    assert rig.store.quarantine_due(1, keep_s=keep_s) == [first], "all have their turn"
-    assert rig.store.quarantine_due(1, keep_s=keep_s) == [second]
-    rig.store.purge_bad(second)
-    assert rig.store.quarantine_due(10, keep_s=keep_s) == [first]
+    assert rig.store.custody.quarantine_due(10, keep_s=keep_s) == [second, first]
+    assert rig.store.custody.quarantine_due(1, keep_s=keep_s) == [second]
+    assert rig.store.custody.quarantine_due(1, keep_s=keep_s) == [first], "all have their turn"
+    assert rig.store.custody.quarantine_due(1, keep_s=keep_s) == [second]
+    rig.store.custody.purge_bad(second)
+    assert rig.store.custody.quarantine_due(10, keep_s=keep_s) == [first]
 
 
 # Bring a deleted one back.
@@ -104,12 +104,12 @@ def test_block_restored_after_its_deletion_reads_back(rig: DiskRig) -> None:
     truth = rig.put(NAME, DATA)
     rig.store.delete(NAME)
     rig.store.take_changes(10)
-    assert rig.store.restore(NAME)
+    assert rig.store.custody.restore(NAME)
     assert (rig.get(NAME), rig.store.truth(NAME)) == (DATA, truth)
     assert [e.state for e in rig.store.take_changes(10)[0]] == [StoredState.FINAL]
     assert (purged(rig), rig.names_in("tmp")) == ([], [])
     assert rig.emit.events[-1][0] is Event.BLOCK_RESTORED
-    assert rig.store.restore(NAME)  # a repeated order finds it done
+    assert rig.store.custody.restore(NAME)  # a repeated order finds it done
     assert rig.store.volumes()[0].blocks == 1
     rig.reopen(clean=False)
     assert rig.get(NAME) == DATA
@@ -119,7 +119,7 @@ def test_spoilt_file_in_the_purge_area_is_not_restored_and_stays(rig: DiskRig) -
     rig.put(NAME, DATA)
     rig.store.delete(NAME)
     spoil(purged(rig)[0])
-    assert not rig.store.restore(NAME)
+    assert not rig.store.custody.restore(NAME)
     assert len(purged(rig)) == 1
     assert rig.names_in("tmp") == []
     with pytest.raises(BlockNotFound):
@@ -131,7 +131,7 @@ def test_of_a_good_and_a_bad_purged_file_the_good_one_is_restored(rig: DiskRig) 
     rig.put(NAME, DATA)
     rig.store.delete(NAME)
     assert len(purged(rig)) == 2
-    assert rig.store.restore(NAME)
+    assert rig.store.custody.restore(NAME)
     assert rig.get(NAME) == DATA
 
 
@@ -140,7 +140,7 @@ def test_disk_whose_purge_area_cannot_be_listed_fails_and_not_the_process(rig: D
     rig.store.delete(NAME)
     (rig.folder / "purge").rename(rig.folder / "elsewhere")
     with pytest.raises(VolumeReadOnly):
-        rig.store.restore(NAME)
+        rig.store.custody.restore(NAME)
     assert rig.store.volumes()[0].state is VolumeState.READ_ONLY
 
 
@@ -150,7 +150,7 @@ def test_canary_on_a_disk_that_takes_no_writes_is_not_spoilt(rig: DiskRig) -> No
     rig.put(NAME, DATA, path=f"{CANARY_FOLDER}dn-1.1")
     disk.stuck = True
     with pytest.raises(VolumeReadOnly):
-        rig.store.spoil_canary(NAME)
+        rig.store.custody.spoil_canary(NAME)
 
 
 def test_nothing_older_comes_back_beside_what_followed_it(rig: DiskRig) -> None:
@@ -158,8 +158,8 @@ def test_nothing_older_comes_back_beside_what_followed_it(rig: DiskRig) -> None:
     rig.store.delete(NAME)
     rig.put(block_name(1, 2), b"newer")
     with pytest.raises(StaleGeneration):
-        rig.store.restore(NAME)
-    assert not rig.store.restore(block_name(5))
+        rig.store.custody.restore(NAME)
+    assert not rig.store.custody.restore(block_name(5))
 
 
 # Set aside what is not the truth.
@@ -168,12 +168,12 @@ def test_nothing_older_comes_back_beside_what_followed_it(rig: DiskRig) -> None:
 def test_copy_that_is_not_the_truth_is_moved_aside_and_kept(rig: DiskRig) -> None:
     rig.put(NAME, DATA)
     rig.store.take_changes(10)
-    assert rig.store.quarantine(NAME, "the NameNode has another hash")
+    assert rig.store.custody.quarantine(NAME, "the NameNode has another hash")
     with pytest.raises(BlockCorrupt):
         rig.get(NAME)
     assert rig.names_in("quarantine")[0].endswith(".untrue")
     assert [e.state for e in rig.store.take_changes(10)[0]] == [StoredState.CORRUPT]
-    assert not rig.store.quarantine(NAME, "again")
+    assert not rig.store.custody.quarantine(NAME, "again")
     assert (rig.store.found, rig.store.is_doubtful) == (0, False)
 
 

@@ -344,8 +344,8 @@ def test_spoilt_canary_is_found_in_the_ordinary_order(rig: ScrubRig) -> None:
     rig.clock.advance(HOUR_S)
     rig.settle()
     with pytest.raises(Exception, match="no canary"):
-        rig.store.spoil_canary(other)
-    rig.store.spoil_canary(canary)
+        rig.store.custody.spoil_canary(other)
+    rig.store.custody.spoil_canary(canary)
     assert rig.scrubber.status().suspects == 0
     assert rig.settle() >= 0
     assert states(rig) == {canary: StoredState.CORRUPT, other: StoredState.FINAL}
