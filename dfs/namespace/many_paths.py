@@ -17,9 +17,9 @@ class ManyPaths:
         Raises:
             BadPath, LimitExceeded: not a path.
         """
-        above, _, name = path.rpartition("/")
+        above, slash, name = path.rpartition("/")
         known = self._above.get(above)
-        if known is None or not name:
+        if known is None or not name or not slash:
             names = paths.parse(path)
             if not names:
                 return (), ""
