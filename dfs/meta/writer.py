@@ -19,10 +19,9 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import DBAPIError
@@ -68,10 +67,35 @@ class RequestKey:
     request: str
 
 
-@dataclass(slots=True)
 class _Job(Generic[T]):
-    work: Callable[[Txn], T]
-    future: "Future[T]"
+    """A request, and where its caller waits: a bare lock, as a future costs ten times that."""
+
+    __slots__ = ("_done", "_error", "_result", "is_done", "work")
+
+    def __init__(self, work: Callable[[Txn], T]) -> None:
+        self.work = work
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.is_done = False  # answered; only the writer's thread looks
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def answer(self, result: T) -> None:
+        """Let the caller go on with that."""
+        self._result, self.is_done = result, True
+        self._done.release()
+
+    def refuse(self, error: BaseException) -> None:
+        """Let the caller raise that."""
+        self._error, self.is_done = error, True
+        self._done.release()
+
+    def wait(self) -> T:
+        """What the writer made of it; for its one caller."""
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._result)
 
 
 class Writer:
@@ -101,7 +125,8 @@ class Writer:
         self._emit = emit
         self._config = config
         self._on_fatal = on_fatal
-        self._queue: queue.Queue[_Job[Any] | None] = queue.Queue(limits.queue_requests_max)
+        self._queue: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._waiting_max = limits.queue_requests_max
         self._gate = threading.Lock()  # nothing may queue behind the end
         self._sequences = Sequences()
         self._stopping = False
@@ -135,15 +160,14 @@ class Writer:
         """
         if self._broken:
             raise DatabaseUnavailable(self._broken)
-        job: _Job[T] = _Job(work, Future())
+        job = _Job(work)
         with self._gate:
             if self._stopping:
                 raise Stopping("the NameNode is stopping")
-            try:
-                self._queue.put_nowait(job)
-            except queue.Full:
-                raise Overloaded("too many changes are waiting for the metadata writer") from None
-        return job.future.result()
+            if self._queue.qsize() >= self._waiting_max:
+                raise Overloaded("too many changes are waiting for the metadata writer")
+            self._queue.put(job)
+        return job.wait()
 
     def answer(self, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
         """As `submit`, but a request already answered under `key` is answered the same, undone.
@@ -233,7 +257,7 @@ class Writer:
             return
         self._run_hooks(hooks)
         for job, result in answered:
-            job.future.set_result(result)
+            job.answer(result)
 
     def _run_hooks(self, hooks: Sequence[Callable[[], None]]) -> None:
         """A bug in one leaves memory behind the disk; only a new start reads it all again."""
@@ -279,7 +303,7 @@ class Writer:
         except BaseException as exc:  # noqa: BLE001 - handed to the caller, who raises it
             if isinstance(exc, DBAPIError) and _is_disk_trouble(exc):
                 raise
-            job.future.set_exception(exc)
+            job.refuse(exc)
             return None
 
     def _append(self, txn: Txn) -> Record | None:
@@ -358,8 +382,8 @@ def _is_disk_trouble(exc: DBAPIError) -> bool:
 
 def _refuse(batch: Sequence[_Job[Any]], exc: Exception) -> None:
     for job in batch:
-        if not job.future.done():
-            job.future.set_exception(exc)
+        if not job.is_done:
+            job.refuse(exc)
 
 
 def _setting(connection: Connection, key: str) -> str | None:
