@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,13 @@ session_idle_s = 30d
 """
 
 
+# For tests in which clients move blocks while something is wrong.
+BOTH_WAYS = (
+    pytest.param("on", id="over sockets"),
+    pytest.param("off", id="over the network", marks=pytest.mark.faults),
+)
+
+
 def wait_until(holds: Callable[[], object], what: str, *, within_s: float = WAIT_S) -> None:
     """Wait for a condition; fail naming it when it does not come true in time."""
     deadline = time.monotonic() + within_s
@@ -154,9 +162,17 @@ class RigCluster:
         clean = {k: v for k, v in self._environment.items() if not k.startswith("XDG_")}
         return clean | self._variables | {"HOME": str(home)}
 
-    def client(self) -> DfsClient:
-        """A client that remembers nothing of earlier ones."""
-        return connect(config=self.config, environment=self.variables)
+    def client(self, *, local_transfers: bool | None = None) -> DfsClient:
+        """A client that remembers nothing of earlier ones.
+
+        Args:
+            local_transfers: which way it takes to DataNodes; None is the configured one.
+        """
+        config = self.config
+        if local_transfers is not None:
+            own = replace(config.client, local_transfers=local_transfers)
+            config = replace(config, client=own)
+        return connect(config=config, environment=self.variables)
 
     def data(self, name: str) -> Path:
         """What that daemon stores."""

@@ -26,10 +26,19 @@ TURNING_POINTS = {
         "client.pack.written",
     ),
     DATANODE: ("dn.block.fsynced", "dn.block.linked", "dn.upload.stored", "dn.delete.renamed"),
-    NAMENODE: ("nn.create.applied", "nn.complete.applied", "nn.gc.ordered"),
+    NAMENODE: (
+        "nn.create.applied",
+        "nn.complete.applied",
+        "nn.packs.begun",
+        "nn.packs.committed",
+        "nn.gc.ordered",
+    ),
 }
-# As the first of a pipeline, where a client takes no shorter way.
-OVER_THE_NETWORK = ("dn.upload.stored", "dn.pipeline.answered", "dn.upload.answering")
+# Where a client takes no shorter way: its own steps, and a DataNode as the first of a pipeline.
+OVER_THE_NETWORK = {
+    CLIENT: ("client.piece.sent", "client.block.acknowledged"),
+    DATANODE: ("dn.upload.stored", "dn.pipeline.answered", "dn.upload.answering"),
+}
 LATE_HIT = 4
 # How often timers, not the story, take a process past a point differs from run to run.
 HITS_MAX = 60
@@ -60,6 +69,7 @@ ELSEWHERE = {
     "dn.scrub.marked": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.scrub.proved": "tests/unit/blockstore/test_crash_sweep.py",
     "dn.recovery.bucket": "tests/unit/blockstore/test_crash_sweep.py",
+    "dn.walk.taken": "tests/unit/blockstore/test_crash_sweep.py",
     "nn.balance.copied": "tests/e2e/test_rebalance.py",
     "nn.canary.begun": "tests/unit/upkeep/test_canary_service.py",
     "nn.canary.kept": "tests/unit/upkeep/test_canary_service.py",
@@ -75,8 +85,6 @@ ELSEWHERE = {
     "nn.replica.retiring": "tests/e2e/test_repair_crashes.py",
     "nn.init.created": "tests/integration/test_namenode_process.py",
     "nn.init.tables": "tests/integration/test_namenode_process.py",
-    "nn.packs.begun": "tests/unit/namespace/test_pack_crashes.py",
-    "nn.packs.committed": "tests/unit/namespace/test_pack_crashes.py",
     "nn.password.kept": "tests/integration/test_namenode_process.py",
     "nn.node.removed": "an administrator's act: one transaction, then memory only",
     "nn.upgrade.backed_up": "tests/test_migrations.py",
@@ -98,13 +106,14 @@ def test_cluster_keeps_its_promises_when_a_process_dies_at_a_turning_point(tmp_p
 
 
 @pytest.mark.timeout(400)
-def test_cluster_keeps_its_promises_when_a_datanode_dies_in_a_pipeline(tmp_path: Path) -> None:
+def test_cluster_keeps_its_promises_when_a_process_dies_in_a_pipeline(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "cluster", datanodes=2, local_transfers="off") as cluster:
         sweep = Sweep(cluster)
-        hits = sweep.golden(DATANODE)
-        sweep.run([_late(DATANODE, point, hits) for point in OVER_THE_NETWORK])
+        for process, points in OVER_THE_NETWORK.items():
+            hits = sweep.golden(process)
+            sweep.run([_late(process, point, hits) for point in points])
         assert sweep.broken == [], report(sweep)
-        assert sweep.reached == {*OVER_THE_NETWORK}, sweep.missed
+        assert sweep.reached == {*chain(*OVER_THE_NETWORK.values())}, sweep.missed
         sweep.finish()
 
 
@@ -122,12 +131,16 @@ def _late(process: str, point: str, hits: Counter[str]) -> Case:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("process", [CLIENT, DATANODE, NAMENODE])
+@pytest.mark.parametrize(
+    ("process", "local_transfers"),
+    [(CLIENT, "on"), (CLIENT, "off"), (DATANODE, "on"), (DATANODE, "off"), (NAMENODE, "on")],
+)
 @pytest.mark.timeout(5400)
 def test_cluster_keeps_its_promises_when_a_process_dies_at_any_hit_of_any_point(
-    process: str, tmp_path: Path
+    process: str, local_transfers: str, tmp_path: Path
 ) -> None:
-    with running_cluster(tmp_path / "cluster", datanodes=2) as cluster:
+    changed = {"local_transfers": local_transfers}
+    with running_cluster(tmp_path / "cluster", datanodes=2, **changed) as cluster:
         sweep = Sweep(cluster)
         hits = sweep.golden(process)
         sweep.run(case for case in cases(process, hits, every=True) if case.hit <= HITS_MAX)
