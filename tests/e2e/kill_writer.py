@@ -1,8 +1,9 @@
 """A client that changes files until it is killed, and what its diary says may be there.
 
-A program of its own: `python -m tests.e2e.kill_writer REMOTE DIARY SEED`.  Every operation is noted
-before it is asked for and after it was answered, so what a killed or refused one did is either all
-or nothing: the diary allows a set of worlds, and what can be read must be one of them.
+A program of its own: `python -m tests.e2e.kill_writer REMOTE DIARY SEED LOCAL_TRANSFERS`.  Every
+operation is noted before it is asked for and after it was answered, so what a killed or refused one
+did is either all or nothing: the diary allows a set of worlds, and what can be read must be one of
+them.  A tree that was put is all or nothing file by file.
 """
 
 import hashlib
@@ -11,18 +12,27 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dfs.base.entropy import Random
 from dfs.base.errors import DfsError, ErrorKind
 from dfs.client import DfsClient, PutOptions, connect
+from dfs.settings.read import read_config
 
 NAMES = tuple("abcdefgh")
 SIZES = (0, 1, 3_000, (64 << 10) - 1, 64 << 10, 150_000)
 WORLDS_MAX = 4_096
 REFUSED = (ErrorKind.NOT_FOUND, ErrorKind.CONFLICT)
 
-World = frozenset[tuple[str, int]]  # (name, the operation that wrote its content)
+# (name, the operation that wrote its content; negative for the second file it wrote)
+World = frozenset[tuple[str, int]]
+
+
+class PutInPart(DfsError):
+    """Some files of a tree were put, and others perhaps not."""
+
+    kind, code = ErrorKind.UNAVAILABLE, "put_in_part"
 
 
 def content(remote: str, number: int) -> bytes:
@@ -31,8 +41,10 @@ def content(remote: str, number: int) -> bytes:
     return Random(seed).randbytes(SIZES[seed[0] % len(SIZES)])
 
 
-def act(client: DfsClient, remote: str, number: int, verb: str, names: Sequence[str]) -> None:
-    """Carry out one operation."""
+def act(
+    client: DfsClient, remote: str, number: int, verb: str, names: Sequence[str], scratch: Path
+) -> None:
+    """Carry out one operation; `scratch` is an empty local folder."""
     paths = [f"{remote}/{name}" for name in names]
     match verb:
         case "write":
@@ -40,6 +52,13 @@ def act(client: DfsClient, remote: str, number: int, verb: str, names: Sequence[
         case "stream":
             data = io.BytesIO(content(remote, number))
             client.put_stream(data, paths[0], options=PutOptions(overwrite=True))
+        case "tree":
+            for name, written in zip(names, (number, -number), strict=True):
+                (scratch / name).write_bytes(content(remote, written))
+            options = PutOptions(recursive=True, overwrite=True)
+            report = client.put([f"{scratch}/."], remote, options=options)
+            if not report.ok:
+                raise PutInPart(str(report.failed[:2]))
         case "move":
             client.move(paths[0], paths[1], overwrite=True)
         case "copy":
@@ -54,6 +73,9 @@ def after(world: World, number: int, verb: str, names: Sequence[str]) -> World |
     if verb in ("write", "stream"):
         files[names[0]] = number
         return frozenset(files.items())
+    if verb == "tree":
+        files.update(zip(names, (number, -number), strict=True))
+        return frozenset(files.items())
     if names[0] not in files:
         return None
     if verb == "copy":
@@ -63,6 +85,14 @@ def after(world: World, number: int, verb: str, names: Sequence[str]) -> World |
     else:
         del files[names[0]]
     return frozenset(files.items())
+
+
+def in_part(world: World, number: int, verb: str, names: Sequence[str]) -> set[World]:
+    """The worlds when only some of it was done."""
+    if verb != "tree":
+        return set()
+    alone = zip(names, (number, -number), strict=True)
+    return {after(world, written, "write", [name]) or world for name, written in alone}
 
 
 def worlds(diary: Path) -> set[World]:
@@ -83,7 +113,8 @@ def worlds(diary: Path) -> set[World]:
             case "conflict":
                 pass
             case _:
-                possible |= ended
+                partly = (in_part(world, number, verb, names) for world in possible)
+                possible = possible.union(ended, *partly)
         assert possible, f"{diary.name}: operation {number} {verb} {names} was answered {answer}"
         assert len(possible) <= WORLDS_MAX, "too much is unknown"
     return possible
@@ -114,14 +145,18 @@ def _told(diary: Path) -> Iterable[tuple[int, str, list[str], str]]:
 def write_on(client: DfsClient, remote: str, diary: Path, rng: Random) -> None:
     """Operation after operation, until killed."""
     number = 1 + (len(diary.read_text().splitlines()) if diary.exists() else 0)
+    scratch = diary.with_suffix(".tree")
+    scratch.mkdir(exist_ok=True)
     client.mkdir(remote, parents=True)
     fd = os.open(diary, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     while True:
-        verbs = ["write", "write", "stream", "move", "copy", "remove", "erase"]
+        verbs = ["write", "write", "tree", "tree", "stream", "move", "copy", "remove", "erase"]
         verb, names = rng.choice(verbs), rng.sample(NAMES, 2)
+        for left in scratch.iterdir():
+            left.unlink()
         os.write(fd, b"\n" + json.dumps([number, verb, names]).encode() + b"\n")
         try:
-            act(client, remote, number, verb, names)
+            act(client, remote, number, verb, names, scratch)
             answer = "done"
         except DfsError as exc:
             answer = str(exc.kind) if exc.kind in REFUSED else f"unknown: {exc}"
@@ -131,8 +166,10 @@ def write_on(client: DfsClient, remote: str, diary: Path, rng: Random) -> None:
 
 def main(words: Sequence[str]) -> None:
     """The program."""
-    remote, diary, seed = words
-    with connect(environment=os.environ) as client:
+    remote, diary, seed, local_transfers = words
+    config = read_config(file=None, environment=os.environ)
+    own = replace(config.client, local_transfers=local_transfers == "on")
+    with connect(config=replace(config, client=own), environment=os.environ) as client:
         write_on(client, remote, Path(diary), Random(seed))
 
 

@@ -1,5 +1,8 @@
 """Clients write while every process, theirs too, is killed at random moments and started again.
 
+They write single files and trees, over the sockets of DataNodes of this computer and over the
+network; what they wrote is read by single calls and by bulk, by both ways.
+
 The seed is printed; the moments are those of the machine, so a seed gives the order of kills and
 not their instants.
 """
@@ -36,7 +39,8 @@ class Writers:
     def start(self, number: int) -> None:
         """Begin, or go on with the same diary."""
         seed = str(self._rng.getrandbits(32))
-        words = [self.remote(number), str(self.diary(number)), seed]
+        way = ("on", "off")[number % 2]
+        words = [self.remote(number), str(self.diary(number)), seed, way]
         with self.errors.open("ab") as log:
             self._running[number] = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.kill_writer", *words],
@@ -104,6 +108,15 @@ def _storm(cluster: RigCluster, writers: Writers, rng: Random) -> None:
     cluster.up()
 
 
+def _read_all(client: DfsClient, remote: str) -> dict[str, bytes]:
+    """Every file there, in bulk; one by one what does not come so."""
+    paths = [status.path for status in client.listdir(remote)]
+    return {
+        path.rsplit("/", 1)[1]: _read(client, path) if isinstance(data, DfsError) else data
+        for path, data in client.read_many(paths)
+    }
+
+
 def _read(client: DfsClient, path: str) -> bytes:
     """A DataNode that has just started may not serve yet."""
     found = b""
@@ -121,13 +134,13 @@ def _read(client: DfsClient, path: str) -> bytes:
 
 
 def _judge(cluster: RigCluster, writers: Writers) -> None:
-    with cluster.client() as client:
+    with cluster.client(local_transfers=True) as near, cluster.client(local_transfers=False) as far:
         for number in range(WRITERS):
             remote = writers.remote(number)
             allowed = worlds(writers.diary(number))
-            found = {
-                s.path.rsplit("/", 1)[1]: _read(client, s.path) for s in client.listdir(remote)
-            }
+            found = _read_all(near, remote)
+            single = {f"{remote}/{name}": data for name, data in found.items()}
+            assert {path: _read(far, path) for path in single} == single
             assert any(_is(world, remote, found) for world in allowed), (
                 f"{remote}: {sorted((n, len(d)) for n, d in found.items())}"
                 f" is none of {[sorted(world) for world in allowed]}"
