@@ -11,7 +11,8 @@ Memory: the names of one of the 256 buckets' folders, one folder's files, `SUSPE
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,7 +108,8 @@ class DiskWalk:
         return True
 
     def _begin(self) -> None:
-        self._folders = self._list_folders()
+        self._bucket = 0  # the next to be listed
+        self._folders: deque[tuple[Path, InodeId | None]] = deque()  # of the one before it
         self._suspected.clear()
         self._is_listed = self._is_settling = False
         self._strays = 0
@@ -135,21 +137,26 @@ class DiskWalk:
 
     # The first look.
 
-    def _list_folders(self) -> Iterator[tuple[Path, InodeId | None]]:
-        """Every file's folder that is there or that the catalog knows."""
+    def _next_folder(self) -> tuple[Path, InodeId | None] | None:
+        """The next file's folder; a bucket that cannot be listed hides none of another."""
+        while not self._folders and self._bucket < BUCKETS:
+            number, self._bucket = self._bucket, self._bucket + 1
+            self._folders.extend(self._folders_in(number))
+        return self._folders.popleft() if self._folders else None
+
+    def _folders_in(self, number: int) -> list[tuple[Path, InodeId | None]]:
+        """Every file's folder of a bucket that is there or that the catalog knows."""
         layout, catalog = self._volume.layout, self._volume.catalog
-        for number in range(BUCKETS):
-            bucket = layout.bucket(number)
-            with self._volume.writing("a folder that was gone"):
-                need_bucket(layout, self._volume.disk, number)
-            there = {entry.name for entry in entries_of(bucket)}
-            known = {layout.file_folder(file).name for file in catalog.files_in(number)}
-            for name in sorted(there | known):
-                yield bucket / name, parse_folder(bucket.name, name)
+        bucket = layout.bucket(number)
+        with self._volume.writing("a folder that was gone"):
+            need_bucket(layout, self._volume.disk, number)
+        there = {entry.name for entry in entries_of(bucket)}
+        known = {layout.file_folder(file).name for file in catalog.files_in(number)}
+        return [(bucket / name, parse_folder(bucket.name, name)) for name in sorted(there | known)]
 
     def _list_next(self) -> None:
         try:
-            listed = next(self._folders, None)
+            listed = self._next_folder()
             if listed is None:
                 self._is_listed = self._is_settling = True
             else:

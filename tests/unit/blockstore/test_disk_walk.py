@@ -197,6 +197,20 @@ def test_a_disk_that_went_away_makes_no_block_missing(rig: ScrubRig) -> None:
     assert rig.store.folders[0].catalog.row(names[0]) is not None
 
 
+def test_a_bucket_that_cannot_be_listed_hides_none_of_another(rig: ScrubRig) -> None:
+    names = rig.fill(3)
+    forget_changes(rig)
+    broken = rig.path(names[0]).parent.parent.with_name("00")
+    broken.rmdir()
+    broken.write_bytes(b"no folder")
+    rig.path(names[1]).unlink()
+    first_look(rig)
+    second_look(rig)
+    broken.unlink()
+    broken.mkdir()
+    assert changes(rig) == ({}, {names[1]})
+
+
 def test_more_changes_than_are_remembered_are_taken_in_piece_by_piece(
     rig: ScrubRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
