@@ -11,7 +11,7 @@ which the NameNode collects when the lease is abandoned or runs out.
 import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +90,7 @@ class PackPut:
         self._lock = threading.Lock()
         self._open: dict[int, Lease] = {}
         self._ready: list[_Written] = []
+        self._committing: list[Future[None]] = []
         self._stop = threading.Event()
 
     def run(self, files: Iterable[PlannedFile]) -> None:
@@ -97,7 +98,8 @@ class PackPut:
         try:
             for upload in self._begin_uploads(files):
                 upload.result()  # raises what is a bug of ours
-            self._commits.submit(self._commit_ready).result()
+            for commit in self._committing:
+                commit.result()  # the same
         finally:
             for pool in (self._begins, self._uploads, self._commits):
                 pool.shutdown()
@@ -123,9 +125,8 @@ class PackPut:
                 if self._stop.is_set():
                     break
                 packed = assemble(pack, buffer, self._fail)
-                send = self._uploads.submit(self._send, packed, buffer, begun, number)
-                send.add_done_callback(partial(buffers.give_back, buffer))
-                uploads.append(send)
+                send = partial(self._send, packed, buffer, begun, number)
+                uploads.append(self._uploads.submit(buffers.use, buffer, send))
         return uploads
 
     def _begin(self, packs: Sequence[Sequence[PlannedFile]]) -> Mapping[int, OpenedPack | DfsError]:
@@ -213,7 +214,7 @@ class PackPut:
     def _pass_on(self, written: _Written) -> None:
         with self._lock:
             self._ready.append(written)
-        self._commits.submit(self._commit_ready)
+        self._committing.append(self._commits.submit(self._commit_ready))
 
     def _commit_ready(self) -> None:
         """Make visible what waits, as much of it in a request as one takes."""
@@ -309,9 +310,16 @@ class _Buffers:
         buffer = self._free.get()
         return buffer if len(buffer) >= length_bytes else bytearray(length_bytes)
 
-    def give_back(self, buffer: bytearray, _done: Future[None]) -> None:
-        """It is used no more."""
-        self._free.put(buffer)
+    def use(self, buffer: bytearray, act: Callable[[], None]) -> None:
+        """Do that, after which the buffer is free.
+
+        Not left to a callback of the future: those are kept as long as it is, and buffers with them
+        that larger ones took the place of.
+        """
+        try:
+            act()
+        finally:
+            self._free.put(buffer)
 
 
 def _length(files: Sequence[PlannedFile]) -> int:

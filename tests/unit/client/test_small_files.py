@@ -22,6 +22,7 @@ from dfs.base.errors import (
 from dfs.base.ids import BlockId, Generation, InodeId
 from dfs.base.records import BlockName, BlockTruth
 from dfs.client import DfsClient, GetOptions, PutOptions, SilentProgress
+from dfs.client.pack_put import PackPut
 from dfs.wire.packs import decode_table
 from tests.fake_catalog import FakeCatalog
 from tests.fake_datanode import FakeDataNode
@@ -235,6 +236,36 @@ def test_memory_of_a_put_does_not_grow_with_the_number_of_packs(
         tracemalloc.stop()
     assert catalog.requests["begin"] >= 2
     assert peak < 24 * MIB
+
+
+def test_memory_of_a_put_does_not_grow_with_packs_that_grow(
+    catalog: FakeCatalog, connect_to, nodes: list[FakeDataNode], tmp_path: Path
+) -> None:
+    client = connect_to(catalog, pack_bytes=MIB)
+    for node in nodes:
+        node.discards = True
+    for number in range(40):  # each a pack, and larger than the one before
+        with (tmp_path / f"f{number}").open("wb") as out:
+            out.truncate((520 + 12 * number) * KIB)
+    tracemalloc.start()
+    try:
+        options = PutOptions(replication=1)
+        assert client.put([tmp_path / f"f{n}" for n in range(40)], "/data", options=options).ok
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 28 * MIB
+
+
+def test_bug_in_making_files_visible_does_not_look_like_success(
+    client: DfsClient, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PackPut, "_tell", broken)
+    with pytest.raises(ZeroDivisionError):
+        client.put([tree], "/data/new", options=TREE)
 
 
 # --- get ----------------------------------------------------------------------------------------
