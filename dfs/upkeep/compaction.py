@@ -98,6 +98,7 @@ class Compactor:
         self._left: deque[LeftBlock] = deque(maxlen=LEFT_MAX)
         self._allowance = Allowance(parts.clock, keep_s=2 * PASS_S)
         self._started_ms = parts.clock.now_ms()
+        self._is_closed = False
 
     # ---- what an administrator asks
 
@@ -235,6 +236,7 @@ class Compactor:
 
     def close(self) -> None:
         """End what is under way; files are where they were."""
+        self._is_closed = True
         self._parts.close()
 
     def _job(self) -> CompactionJob:
@@ -317,9 +319,9 @@ class Compactor:
     def _rewrite(self, pack: PackPlan) -> Rewritten:
         try:
             return self._parts.rewriter.rewrite(pack)
-        except Stopping:
-            raise
         except DfsError as err:
+            if self._is_closed and isinstance(err, Stopping):  # we stop, not a DataNode
+                raise
             return Rewritten(why=f"{err.code}: {err.message}")
 
     def _account(self, pack: PackPlan, done: Rewritten) -> None:

@@ -104,9 +104,9 @@ class StretchReader:
             del content[begins:]
             try:
                 read(block, segments, content, self._nodes.address(node))
-            except Stopping:
-                raise
             except DfsError as err:
+                if self._channels.closed:  # it is we who end, not that DataNode
+                    raise Stopping("compaction was ended") from err
                 why = f"{node_name(node)}: {err.message}"
                 if isinstance(err, _DOUBTED):
                     self._doubts.doubt(block.name, node, actor="compaction", why=err.message)

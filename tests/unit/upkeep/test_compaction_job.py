@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfs.base.entropy import Random
-from dfs.base.errors import JobConflict, PeerUnreachable
+from dfs.base.errors import JobConflict, PeerUnreachable, Stopping
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, NodeId
 from dfs.base.states import BlockState, NodeState
@@ -196,6 +196,23 @@ def test_a_copy_with_other_bytes_is_doubted_and_the_other_one_is_read(rig: Compa
     assert [rig.read(path) for path in left] == [FILES[path] for path in left]
 
 
+def test_a_datanode_that_stops_is_no_end_of_the_round(rig: CompactionRig) -> None:
+    rig.put_packed(FILES)
+    left = remove_most(rig)
+    original = rig.channels.to
+
+    def stopping(address):
+        channel = original(address)
+        return _Stopping(channel) if address.node == 1 else channel
+
+    rig.channels.to = stopping  # type: ignore[method-assign]
+    done = rig.round()
+    rig.channels.to = original  # type: ignore[method-assign]
+    assert done.packs_written == 1
+    assert rig.doubted == []
+    assert [rig.read(path) for path in left] == [FILES[path] for path in left]
+
+
 class _Lying:
     """A DataNode whose memory flips a bit after its disk was verified."""
 
@@ -215,6 +232,13 @@ class _Lying:
 
     def __getattr__(self, name):
         return getattr(self._channel, name)
+
+
+class _Stopping(_Lying):
+    """A DataNode whose store is being closed."""
+
+    def download_ranges(self, access, ranges):
+        raise Stopping("the block store is closed")
 
 
 def test_nothing_is_done_while_it_is_held_back_and_it_goes_on_afterwards(
