@@ -43,8 +43,11 @@ class HttpConversation:
         parts = urlsplit(daemon)
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-        self._netloc = parts.netloc
-        self._socket = socket.create_connection((host, port), timeout=connect_s)
+        try:
+            self._netloc = parts.netloc.encode("idna").decode()
+            self._socket = socket.create_connection((host, port), timeout=connect_s)
+        except UnicodeError:
+            raise ConnectionError(f"no host can have the name {host!r}") from None
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if secure:

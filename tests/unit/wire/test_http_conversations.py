@@ -162,6 +162,12 @@ def test_daemon_that_is_not_there_is_named() -> None:
         HttpLink(timeout_s=5).fetch(f"{url}/health")
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "h\u00f6..st"])
+def test_name_that_no_host_can_have_is_said(host: str) -> None:
+    with pytest.raises(NamenodeUnreachable, match="no host can have the name"):
+        HttpLink(timeout_s=5).fetch(f"http://{host}:1/health")
+
+
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\x00"])
 def test_header_cannot_end_its_line(value: str) -> None:
     daemon = Scripted([OK])
