@@ -4,17 +4,25 @@ Each frame is copied once, into memory of ours, before anything of it is looked 
 does to its ring afterwards changes nothing.  The place is free for the next frame at once.
 """
 
+from google.protobuf.message import DecodeError
+
 from dfs.base.errors import BadRequest, PeerUnreachable
 from dfs.wire.frames import Frame, read_frame
 from dfs.wire.local_socket import Kind, LocalSocket, RingReader
 
 
 class LocalInflow:
-    """Messages of one upload; see `dfs.rpc.upload.Messages`."""
+    """Messages of one upload; see `dfs.rpc.upload.Messages`.
 
-    def __init__(self, line: LocalSocket, ring: RingReader) -> None:
+    Args:
+        first_s: the longest silence before the first one: who has shown no token yet holds a place
+            among the conversations no longer than that.
+    """
+
+    def __init__(self, line: LocalSocket, ring: RingReader, *, first_s: float) -> None:
         self._line = line
         self._ring = ring
+        self._wait_s: float | None = first_s
 
     def next(self) -> Frame:
         """The next message.
@@ -23,7 +31,8 @@ class LocalInflow:
             PeerUnreachable: the writer is gone, or silent for too long.
             BadRequest: what came is no part of an upload.
         """
-        message = self._line.receive()
+        message = self._line.receive(timeout_s=self._wait_s)
+        self._wait_s = None  # from now on, the longest silence of the line
         if message is None:
             raise PeerUnreachable("the writer is gone")
         if message.file is not None:
@@ -31,10 +40,21 @@ class LocalInflow:
             raise BadRequest("an open file came in the middle of an upload")
         match message.kind:
             case Kind.PIECE:
-                frame = read_frame(self._ring.take(message.payload))
+                frame = _frame(self._ring.take(message.payload))
                 self._line.send(Kind.FREE)
                 return frame
             case Kind.HEADER | Kind.FOOTER:
-                return read_frame(message.payload)
+                return _frame(message.payload)
             case _:
-                raise BadRequest("what came over the local socket is no part of an upload")
+                raise _no_part()
+
+
+def _frame(raw: bytes) -> Frame:
+    try:
+        return read_frame(raw)
+    except DecodeError:
+        raise _no_part() from None
+
+
+def _no_part() -> BadRequest:
+    return BadRequest("what came over the local socket is no part of an upload")

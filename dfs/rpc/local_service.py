@@ -101,7 +101,8 @@ class LocalService:
         with self.traffic.call("local_write"):
             if first.file is None:
                 raise BadRequest("a local write comes with its ring")
-            receipt = self.uploads.receive(LocalInflow(line, RingReader(first.file)))
+            ring = RingReader(first.file)
+            receipt = self.uploads.receive(LocalInflow(line, ring, first_s=HEADER_WAIT_S))
             line.send(Kind.RECEIPT, receipt.SerializeToString())
 
     def _refused(self, call: str, err: DfsError) -> None:

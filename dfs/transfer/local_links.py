@@ -61,7 +61,10 @@ class LocalLine:
             raise Elsewhere(exc.message) from exc
         finally:
             self._watched.working()
-        if message is None or message.kind is Kind.ELSEWHERE:
+        if message is None:
+            raise Elsewhere("the other side ended")
+        if message.kind is Kind.ELSEWHERE:
+            message.drop()
             raise Elsewhere("sent elsewhere")
         if message.kind is Kind.REFUSED:
             message.drop()

@@ -47,7 +47,8 @@ SLOTS: Final = 4  # a piece is written while others are checked, passed on and s
 HEAD_BYTES_MAX: Final = 4 * KiB
 SLOT_BYTES: Final = HEAD_BYTES_MAX + PIECE_BYTES  # the head of a frame, and its data after it
 RING_BYTES_MAX: Final = 64 * MiB
-_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_SEAL_FUTURE_WRITE: Final = 0x0010  # Linux 5.1; Python has no name for it yet
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -213,16 +214,20 @@ class LocalSocket:
 class Ring:
     """Shared memory in which frames lie while they are handed over, in slots of one frame.
 
-    Made by the writer, who alone writes to it.  Its size is sealed, so that who reads from it can
-    neither be held nor hit by its end; he takes a copy and judges that, never the ring itself.
+    Made by the writer, who alone writes to it: all but his own mapping is sealed against writes, or
+    a DataNode could change what another is about to take, and what the writer is about to hash.
+    Its size is sealed as well, so that who reads from it can neither be held nor hit by its end; he
+    takes a copy and judges that, never the ring itself.
     """
 
     def __init__(self) -> None:
         self.file = os.memfd_create("dfs-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.posix_fallocate(self.file, 0, SLOTS * SLOT_BYTES)  # all of it now, or an error
-            fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, _SEALS)
             self._memory = memoryview(mmap.mmap(self.file, SLOTS * SLOT_BYTES))
+            with contextlib.suppress(OSError):  # an older kernel
+                fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
+            fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
         except BaseException:
             os.close(self.file)
             raise

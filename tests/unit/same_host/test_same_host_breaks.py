@@ -182,8 +182,11 @@ def test_conversations_beyond_the_bound_take_the_network(new_client, tmp_path: P
         node.close()
 
 
-def test_silent_conversation_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    node = RigNode(tmp_path / "dn1", node=1, stall_s=0.3)
+@pytest.mark.parametrize("stall_s", [0.3, 60.0])  # before its header it has to wait for no data
+def test_silent_conversation_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stall_s: float
+) -> None:
+    node = RigNode(tmp_path / "dn1", node=1, stall_s=stall_s)
     monkeypatch.setattr("dfs.rpc.local_service.HEADER_WAIT_S", 0.3)
     try:
         with socket.socket(socket.AF_UNIX) as sock:

@@ -1,6 +1,7 @@
 """What a program that means harm can do at the socket: nothing that lasts."""
 
 import fcntl
+import mmap
 import os
 import socket
 import struct
@@ -19,7 +20,6 @@ from dfs.transfer.block_channel import BlockAccess, upload_header
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.frames import data_head, footer_frame, header_frame
 from dfs.wire.local_socket import (
-    HEAD_BYTES_MAX,
     Asked,
     Kind,
     LocalSocket,
@@ -71,7 +71,7 @@ def test_bytes_changed_in_the_ring_do_not_match_their_hash(
 ) -> None:
     data, ring = some(MIB), begin_write(line)
     place = put(ring, data)
-    os.pwrite(ring.file, b"!", 50_000)
+    ring.room(0, MIB)[50_000:50_001] = b"!"
     line.send(Kind.PIECE, place)
     assert refusal_of(line) == BlockCorrupt.code
     assert nodes[0].store.entry(NAME) is None
@@ -86,13 +86,38 @@ def test_bytes_changed_after_they_were_taken_change_nothing(
     message = line.receive()
     assert message is not None
     assert message.kind is Kind.FREE
-    os.pwrite(ring.file, bytes(MIB), HEAD_BYTES_MAX)
+    ring.room(0, MIB)[:] = bytes(MIB)
     footer = footer_frame(pb.UploadFooter(length=MIB, hash=block_hash(data))).raw
     line.send(Kind.FOOTER, footer)
     message = line.receive()
     assert message is not None
     assert message.kind is Kind.RECEIPT
     assert download(nodes[0]) == data
+    ring.close()
+
+
+def test_only_its_writer_can_write_to_a_ring() -> None:
+    ring = Ring()
+    with pytest.raises(PermissionError):
+        os.pwrite(ring.file, b"!", 0)
+    with pytest.raises(PermissionError):
+        mmap.mmap(ring.file, MIB, mmap.MAP_SHARED, mmap.PROT_WRITE)
+    again = os.open(f"/proc/self/fd/{ring.file}", os.O_RDWR)
+    with pytest.raises(PermissionError):
+        os.pwrite(again, b"!", 0)
+    os.close(again)
+    ring.close()
+
+
+@pytest.mark.parametrize("kind", [Kind.HEADER, Kind.PIECE, Kind.FOOTER])
+def test_frame_that_is_none_is_refused(line: LocalSocket, nodes: list[RigNode], kind: Kind) -> None:
+    ring = begin_write(line) if kind is not Kind.HEADER else Ring()
+    if kind is Kind.HEADER:
+        line.send(Kind.WRITE, pack(Asked(1)), file=ring.file)
+    broken = b"\x0a\xff"
+    line.send(kind, ring.put(0, broken, 0) if kind is Kind.PIECE else broken)
+    assert refusal_of(line) == BadRequest.code
+    assert nodes[0].store.entry(NAME) is None
     ring.close()
 
 
