@@ -22,6 +22,7 @@ from dfs.base.errors import DatabaseUnavailable, DfsError, MetadataCorrupt, Over
 DATABASE_FILE: Final = "dfs.sqlite"
 WRITER_CACHE_KIB: Final = 64 * 1024
 READER_CACHE_KIB: Final = 4 * 1024  # there are some thirty, and memory stays under 400 MiB
+BUSY_WAIT_MS: Final = 5000  # for a lock of the file that somebody else holds
 PLACE_WAIT_S: Final = 30.0  # for one of the readers' connections
 
 _NOT_THE_FILE: Final = frozenset(
@@ -40,7 +41,7 @@ _PRAGMAS: Final[dict[str, str | int]] = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL
     "foreign_keys": 1,
-    "busy_timeout": 5000,
+    "busy_timeout": BUSY_WAIT_MS,
     "wal_autocheckpoint": 0,
     "mmap_size": 0,
     "cell_size_check": 1,

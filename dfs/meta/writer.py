@@ -34,6 +34,7 @@ from dfs.base.ids import FIRST_EPOCH, Epoch, TxId
 from dfs.meta.cluster_tables import RETRY_CACHE, SEQUENCE, SETTING
 from dfs.meta.journal import GENESIS_HASH, Record, last_record, make_record, write_record
 from dfs.meta.prepared import Prepared, execute, is_open
+from dfs.meta.session import BUSY_WAIT_MS
 from dfs.meta.txn import Sequences, Txn
 from dfs.settings.sections import LimitsConfig, NamenodeConfig
 
@@ -208,7 +209,7 @@ class Writer:
         self._queue.put(None)
         self._thread.join()
         if not self._broken:
-            self._checkpoint("TRUNCATE")
+            self._checkpoint("TRUNCATE")  # waits for readers, as a log left behind costs more
         self._connection.close()
         self._engine.dispose()
 
@@ -337,7 +338,10 @@ class Writer:
             return
         size_bytes = self._wal.stat().st_size if self._wal.exists() else 0
         if idle and size_bytes:
+            # No change waits for a reader that is long at it, as the check of the whole file is.
+            execute(self._connection, "PRAGMA busy_timeout=0")
             self._checkpoint("TRUNCATE")
+            execute(self._connection, f"PRAGMA busy_timeout={BUSY_WAIT_MS}")
         elif size_bytes > self._config.checkpoint_bytes:
             self._checkpoint("PASSIVE")
 

@@ -18,9 +18,16 @@ from dfs.base.errors import (
 )
 from dfs.base.events import Event
 from dfs.base.ids import TxId
+from dfs.meta import writer
 from dfs.meta.cluster_tables import JOURNAL, MEMBERSHIP, SETTING
 from dfs.meta.journal import check_chain, read_groups, records_after, trim
-from dfs.meta.session import DATABASE_FILE, Reader, copy_database, reader_engine
+from dfs.meta.session import (
+    BUSY_WAIT_MS,
+    DATABASE_FILE,
+    Reader,
+    copy_database,
+    reader_engine,
+)
 from dfs.meta.txn import Txn
 from dfs.meta.writer import EPOCH_KEY, RequestKey, savepoint
 from dfs.settings.sections import Config, LimitsConfig
@@ -229,6 +236,30 @@ def test_full_queue_refuses_instead_of_growing(tmp_path: Path) -> None:
         for each in waiting:
             each.result(10)
     database.close()
+
+
+def test_no_change_waits_for_a_reader_that_keeps_the_log_from_being_folded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "IDLE_WAIT_S", 0.05)
+    folded = threading.Event()
+    fold = database.writer._fold_wal
+
+    def folding(*, idle: bool) -> None:
+        fold(idle=idle)
+        if idle:
+            folded.set()
+
+    monkeypatch.setattr(database.writer, "_fold_wal", folding)
+    with database.reader.view() as connection:
+        connection.execute(select(SETTING)).all()
+        database.writer.submit(put("a"))
+        folded.clear()
+        assert folded.wait(BUSY_WAIT_MS / 2000)
+        database.writer.submit(put("b"))
+    folded.clear()
+    assert folded.wait(10)
+    assert not database.file.with_name(f"{DATABASE_FILE}-wal").stat().st_size
 
 
 def test_closed_writer_refuses_and_leaves_no_log_behind(tmp_path: Path) -> None:
