@@ -10,7 +10,6 @@ stopped, the cluster must become whole by itself.
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from dfs.base.entropy import Random
-from dfs.base.errors import DfsError, ErrorKind, JobConflict
+from dfs.base.errors import DfsError, JobConflict
 from dfs.base.states import BlockState, NodeDuty, ReplicaState
-from dfs.client import DfsClient
 from dfs.meta.tables import BLOCK, REPLICA, STRAY
 from dfs.wire import routes
 from dfs.wire.balance_api import BalanceRequest
@@ -30,8 +28,9 @@ from dfs.wire.routes import Q, R, Route
 from dfs.wire.safety_api import DutyRequest
 from dfs.wire.scrub_api import ScrubStartRequest
 from dfs.wire.shapes import NameRequest, Nothing
-from tests.cluster_rig import KIB, RigCluster
+from tests.cluster_rig import RigCluster
 from tests.e2e.fuzz_disks import Lying, bereft, intact_copies, is_intact, lying, truths
+from tests.e2e.fuzz_writer import Writer
 from tests.e2e.integrity_rig import DAMAGE, node_number
 
 FUZZ_SETTINGS = {
@@ -51,103 +50,7 @@ FUZZ_SETTINGS = {
     "doubt_blocks": "1000",
     "sweep_interval_s": "2s",
 }
-NAMES = tuple("abcdefgh")
-SIZES = (0, 1, 3 * KIB, 64 * KIB, 150 * KIB)
 LOOK_EVERY_S = 5
-
-
-def content(path: str, number: int) -> bytes:
-    """What the write of that number puts there: bytes of no other."""
-    rng = Random(f"{path} {number}")
-    return rng.randbytes(SIZES[rng.randrange(len(SIZES))])
-
-
-class Writer:
-    """One thread that changes files in a directory of its own, and what may be read there.
-
-    `may` has for each path the numbers of writes that may be its content, -1 for no file.
-    """
-
-    def __init__(self, cluster: RigCluster, number: int, seed: str) -> None:
-        self.directory = f"/fuzz{number}"
-        self.may: dict[str, set[int]] = {f"{self.directory}/{name}": {-1} for name in NAMES}
-        self.done = self.refused = 0
-        self.wrong: list[str] = []
-        self._rng = Random(f"{seed} writer {number}")
-        self._cluster = cluster
-        self._count = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"writer {number}", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish what is under way."""
-        self._stop.set()
-
-    def join(self, within_s: float = 60) -> None:
-        """Wait for the end."""
-        self._thread.join(within_s)
-        if self._thread.is_alive():
-            self.wrong.append(f"{self.directory}: a call of the client hangs")
-
-    def _run(self) -> None:
-        try:
-            with self._cluster.client() as client:
-                while not self._stop.is_set():
-                    self._act(client)
-        except Exception as exc:  # noqa: BLE001 - the test says it
-            self.wrong.append(f"{self.directory}: {exc!r}")
-
-    def _act(self, client: DfsClient) -> None:
-        path = self._rng.choice(sorted(self.may))
-        verb = self._rng.choice(
-            ("write", "write", "write", "read", "read", "erase", "remove", "setrep", "setrep")
-        )
-        self._count += 1
-        try:
-            match verb:
-                case "write":
-                    data = content(path, self._count)
-                    self.may[path].add(self._count)
-                    client.write_bytes(path, data)
-                    self.may[path] = {self._count}
-                case "read":
-                    self.check(client, path)
-                case "setrep":
-                    client.setrep(path, self._rng.choice((2, 2, 3, 3, 4)))
-                case _:
-                    self.may[path].add(-1)
-                    client.remove(path, skip_trash=verb == "erase")
-                    self.may[path] = {-1}
-            self.done += 1
-        except DfsError as err:
-            if err.kind is ErrorKind.NOT_FOUND and verb in ("remove", "erase"):
-                self.may[path] = {-1}
-            self.refused += 1
-            self._stop.wait(0.05)
-
-    def check(self, client: DfsClient, path: str) -> None:
-        """Read it, and hold it against what may be there."""
-        try:
-            data = client.read_bytes(path)
-        except DfsError as err:
-            if err.kind is not ErrorKind.NOT_FOUND:
-                raise
-            if -1 not in self.may[path]:
-                self.wrong.append(f"{path}: gone, {self.may[path]} may be there ({err.message})")
-            return
-        if not any(number >= 0 and data == content(path, number) for number in self.may[path]):
-            self.wrong.append(f"{path}: {len(data)} bytes that nobody wrote")
-
-    def check_at_last(self, client: DfsClient, path: str) -> None:
-        """As `check`, and a refusal is wrong, too."""
-        try:
-            self.check(client, path)
-        except DfsError as err:
-            self.wrong.append(f"{path}: {err.code}: {err.message}")
 
 
 # ---- faults
@@ -177,6 +80,7 @@ class Storm:
             self.scrub: 2,
             self.balance: 2,
             self.unbalance: 1,
+            self.compact: 3,
             self.duty: 4,
             self.in_service: 4,
             self.namenode: 2,
@@ -297,6 +201,11 @@ class Storm:
         """Level them no more."""
         self._call(routes.BALANCE_STOP, Nothing())
         return "stopped"
+
+    def compact(self) -> str:
+        """Gather small files, and rewrite packs with holes."""
+        self._call(routes.COMPACT_START, Nothing())
+        return "started"
 
     def duty(self) -> str:
         """A node is to leave, or rests."""
@@ -469,9 +378,7 @@ def _afterwards(cluster: RigCluster, writers: Sequence[Writer], plan: Plan) -> l
         well = 0 if why else well + 1
         time.sleep(0.5)
     print(f"whole after {time.monotonic() - began_s:.1f} s", flush=True)
-    with cluster.client() as client:
-        for writer in writers:
-            for path in writer.may:
-                writer.check_at_last(client, path)
+    for writer in writers:
+        writer.check_at_last()
     cluster.check_metadata()
     return [each for writer in writers for each in writer.wrong]
