@@ -1,6 +1,6 @@
 """Where files are, and the right to read them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, or_, select
@@ -78,24 +78,12 @@ class Locating:
         ]
         found = [each.value for each in places if each.value is not None]
         extents = extents_of(connection, [place.inode.id for place in found], as_of=body.as_of)
-        allowed = self._within_limit(found, extents)
+        inodes = within_limit([place.inode for place in found], extents, self._extents_max)
+        allowed = found[: len(inodes)]
         located = self._located(connection, who, allowed, extents)
         return Outcomes(
             outcomes=[_answer(each, located, too_many(self._extents_max)) for each in places]
         )
-
-    def _within_limit(
-        self, places: Sequence[Place], extents: dict[InodeId, list[ExtentOf]]
-    ) -> list[Place]:
-        """As many files, in order, as one answer may hold."""
-        allowed: list[Place] = []
-        room = self._extents_max
-        for place in places:
-            room -= len(extents[place.inode.id])
-            if room < 0 and allowed:
-                break
-            allowed.append(place)
-        return allowed
 
     def _located(
         self,
@@ -131,6 +119,20 @@ class Locating:
             )
             for place, status in zip(places, statuses, strict=True)
         }
+
+
+def within_limit(
+    inodes: Sequence[Inode], extents: Mapping[InodeId, Sequence[ExtentOf]], extents_max: int
+) -> list[Inode]:
+    """As many files, in order, as one answer may hold; the first always."""
+    allowed: list[Inode] = []
+    room = extents_max
+    for inode in inodes:
+        room -= len(extents[inode.id])
+        if room < 0 and allowed:
+            break
+        allowed.append(inode)
+    return allowed
 
 
 def too_many(extents_max: int) -> DfsError:

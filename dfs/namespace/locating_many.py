@@ -26,6 +26,7 @@ from dfs.namespace.locating import (
     require_readable,
     too_many,
     window_of,
+    within_limit,
 )
 from dfs.namespace.many_paths import ManyPaths, Names
 from dfs.namespace.resolve import Resolver
@@ -69,7 +70,7 @@ class LocatingMany:
         found = _find(Resolver(connection, who, as_of=body.as_of), connection, body)
         inodes = [each.value for each in found if each.value is not None]
         extents = extents_of(connection, [inode.id for inode in inodes], as_of=body.as_of)
-        allowed = self._within_limit(inodes, extents)
+        allowed = {inode.id for inode in within_limit(inodes, extents, self._extents_max)}
         rows = [row for inode in sorted(allowed) for row in extents[inode]]
         nodes = {view.node: view for view in self._nodes()}
         blocks = locate(connection, {BlockId(row.block) for row in rows}, nodes)
@@ -81,19 +82,6 @@ class LocatingMany:
             windows=self._signed(who, blocks, windows, shared),
             nodes=shared.nodes,
         )
-
-    def _within_limit(
-        self, inodes: Sequence[Inode], extents: Mapping[InodeId, Sequence[ExtentOf]]
-    ) -> set[InodeId]:
-        """As many files, in order, as one answer may hold."""
-        allowed: set[InodeId] = set()
-        room = self._extents_max
-        for inode in inodes:
-            room -= len(extents[inode.id])
-            if room < 0 and allowed:
-                break
-            allowed.add(inode.id)
-        return allowed
 
     def _answer(
         self,

@@ -27,6 +27,14 @@ from dfs.namespace.writing import DIRECTORY_MODE
 from dfs.wire.pack_api import PackedFile
 
 EMPTY_CHECKSUM: Final = file_checksum([])
+# The rows written here name no columns: these are theirs, in their order.
+assert [column.key for column in INODE.columns] == [
+    *("id", "kind", "owner", "group", "mode", "size_bytes", "replication", "block_size_bytes"),
+    *("created_ms", "modified_ms", "changed_ms", "checksum", "version", "under_construction"),
+]
+assert [column.key for column in DIRENT.columns] == [
+    *("id", "parent", "name", "inode", "born_tx", "died_tx", "died_ms", "died_by"),
+]
 assert [column.key for column in EXTENT.columns] == [
     *("inode", "seq", "file_offset", "block", "block_offset", "length_bytes"),
     *("born_tx", "died_tx"),
