@@ -329,7 +329,8 @@ VERBS: Final = (
         summary="Check how well files are kept, and name those that are not",
         description="Read-only. Names every file that has not all it should have, with its\n"
         "blocks, the nodes, what state their copies are in, and the reason. What the cluster\n"
-        "breaks on purpose (canaries) is shown apart and does not count.",
+        "breaks on purpose (canaries) is shown apart and does not count. A block that files share\n"
+        "- a pack of small files, or one of dfs cp - counts in each of them.",
         arguments=_arguments,
         run=_fsck,
         examples=(

@@ -40,6 +40,8 @@ def _run(context: Context) -> int:
             if number:
                 context.out.line()
             _print(context, story)
+        if not stories:
+            context.out.line("the file is empty: it has no blocks")
     return EXIT_DONE
 
 

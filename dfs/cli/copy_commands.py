@@ -166,7 +166,8 @@ def _get_options(context: Context) -> GetOptions:
 def _conclude(context: Context, watch: Watch, report: TransferReport) -> int:
     """Failures not said yet, one line or one document, and the code of the first failure."""
     for path, error in report.failed:
-        watch.fail(path, error)
+        if path not in report.homeless:  # those were said in one line
+            watch.fail(path, error)
     from dfs.cli.progress import report_line  # noqa: PLC0415 - start-up time
 
     context.out.document(_report_json(watch, report))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.entropy import Random, SystemRandom
-from dfs.base.errors import DfsError
+from dfs.base.errors import BadRequest, DfsError
 from dfs.base.records import FileStatus
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.credentials import (
@@ -171,7 +171,12 @@ class DfsClient(NamespaceCalls):
 
         Small files are fetched many at a time, some of them ahead of need (at most 64 MiB); a
         large one is read by itself when its turn comes, and is then in memory whole.
+
+        Raises:
+            BadRequest: one path, not several: its letters would be taken for paths.
         """
+        if isinstance(paths, str):
+            raise BadRequest(f"not a list of paths: {paths!r}", hint=f"write [{paths!r}]")
         from dfs.client.bulk_files import read_many  # noqa: PLC0415 - start-up time
 
         return read_many(self.cluster, paths)

@@ -19,6 +19,7 @@ from dfs.base.errors import (
     DataUnavailable,
     DfsError,
     IsADirectory,
+    LocalNotFound,
     Stopping,
 )
 from dfs.base.records import LocatedFile
@@ -129,6 +130,7 @@ class _Get:
         self._bulk = BulkGet(cluster, options, progress, self._tally)
         self._lock = threading.Lock()
         self._left: list[Wanted] = []  # small ones that have to be got by themselves after all
+        self._refused: set[str] = set()  # directories of this computer that were not made
         self._stopped = False
 
     def run(self) -> TransferReport:
@@ -158,11 +160,15 @@ class _Get:
         """Make them, open to us for now; the new ones."""
         made: list[Wanted] = []
         for wanted in self._plan.directories:
+            if _above(wanted) in self._refused:
+                self._refused.add(wanted.local)
+                continue
             try:
                 if make_directory(wanted.path):
                     made.append(wanted)
                 self._tally.directory()
             except DfsError as exc:
+                self._refused.add(wanted.local)
                 self._tally.fail(wanted.status.path, exc)
         return made
 
@@ -179,16 +185,23 @@ class _Get:
     def _those_with_room(self, files: Sequence[Wanted], made: Sequence[Wanted]) -> list[Wanted]:
         """The files whose targets are free: what is refused is refused before bytes move."""
         left: list[Wanted] = []
+        homeless: list[tuple[str, DfsError]] = []
         new = {directory.local for directory in made}
         for wanted in files:
-            if wanted.local.rpartition("/")[0] in new:
+            above = _above(wanted)
+            if above in new:
                 left.append(wanted)
+                continue
+            if above in self._refused:
+                error = LocalNotFound(f"no such directory on this computer: {above}")
+                homeless.append((wanted.status.path, error))
                 continue
             try:
                 check_free(wanted.path, overwrite=self._options.overwrite)
                 left.append(wanted)
             except DfsError as exc:
                 self._tally.fail(wanted.status.path, exc)
+        self._tally.fail_below(homeless)
         return left
 
     def _run_batch(self, batch: list[Wanted]) -> None:
@@ -257,6 +270,10 @@ class _Get:
             self._tally.end()
             self._cluster.drop_plane()
             self._downloads.shutdown(wait=True)
+
+
+def _above(wanted: Wanted) -> str:
+    return wanted.local.rpartition("/")[0]
 
 
 def _cost(wanted: Wanted) -> tuple[int, int, int]:

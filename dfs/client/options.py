@@ -96,6 +96,7 @@ class TransferReport:
         skipped: there already (resume), or of a sort that cannot be taken (see the notes).
         failed: `(path, why)` of every file that is not there; the others are.
         owed: copies fewer than asked for, which repair makes later.
+        homeless: the paths in `failed` whose reason is a directory above, which is there too.
     """
 
     files: int = 0
@@ -104,6 +105,7 @@ class TransferReport:
     skipped: int = 0
     failed: list[tuple[str, DfsError]] = field(default_factory=list)
     owed: int = 0
+    homeless: set[str] = field(default_factory=set)
 
     @property
     def ok(self) -> bool:

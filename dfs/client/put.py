@@ -237,12 +237,14 @@ class _Put:
     def _placed_files(self) -> list[PlannedFile]:
         """Those whose directory is there; the others have failed with it."""
         placed: list[PlannedFile] = []
+        homeless: list[tuple[str, DfsError]] = []
         for file in self._plan.files:
             if self._directories.is_missing_above(file.remote):
                 above = PathNotFound(f"{file.remote}: its directory could not be made")
-                self._tally.fail(file.local, above)
+                homeless.append((file.local, above))
             else:
                 placed.append(file)
+        self._tally.fail_below(homeless)
         return placed
 
     def _run_batch(self, batch: list[PlannedFile]) -> None:

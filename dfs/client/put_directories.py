@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from dfs.base.errors import DfsError, ErrorKind, NotADirectory
+from dfs.base.errors import DfsError, ErrorKind, NotADirectory, PathNotFound
 from dfs.base.records import FileStatus
 from dfs.client.names import NamespaceCalls, is_directory
 from dfs.client.put_plan import PlannedDirectory
@@ -84,6 +84,9 @@ class PutDirectories:
 
     def _existing(self, path: str, refusal: DfsError) -> Made:
         """What is there, if that is why it was refused and it is a directory."""
+        if isinstance(refusal, PathNotFound):
+            above = path.rpartition("/")[0]
+            return PathNotFound(refusal.message, hint=f"make it first with: dfs mkdir -p {above}")
         if refusal.kind is not ErrorKind.CONFLICT:
             return refusal
         try:

@@ -1,11 +1,13 @@
 """What a put will do, from what was named: which directories to make, which files go where.
 
 `cp -r` is the model.  A source goes into the target when that is a directory, else it becomes the
-target; `.` and `..` stand for their contents; a trailing slash on a source changes nothing.  Links
-to files are followed; other links, sockets, devices and pipes are left out with a note.  Reads the
-local disk, changes nothing.
+target; `.` and `..` stand for their contents; a trailing slash on a source changes nothing.  In a
+tree, links to files are followed, and other links, sockets, devices and pipes left out with a note;
+one that is named as a source is refused, as who names it means to have it stored.  Reads the local
+disk, changes nothing.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -130,7 +132,10 @@ def _plan_source(
     elif stat.S_ISREG(found.st_mode):
         plan.files.append(_file(source, remote, found))
     else:
-        plan.notes.append(f"left out, neither file nor directory: {paths.printable(source)}")
+        raise BadRequest(
+            f"neither a file nor a directory on this computer: {source}",
+            hint="to store what comes out of it: ... | dfs put - REMOTE",
+        )
 
 
 def _remote(source: str, target: str, kind: InodeKind | None) -> str:
@@ -184,7 +189,8 @@ def _plan_entry(plan: PutPlan, entry: os.DirEntry[str], remote: str) -> tuple[st
             plan.files.append(_file(entry.path, remote, entry.stat()))
             return None
     except OSError as exc:
-        raise local_read_error(Path(entry.path), exc) from exc
+        if exc.errno != errno.ELOOP:  # a link to itself is one to no file
+            raise local_read_error(Path(entry.path), exc) from exc
     what = "link to no file" if entry.is_symlink() else "neither file nor directory"
     plan.notes.append(f"left out, {what}: {paths.printable(entry.path)}")
     return None

@@ -50,6 +50,14 @@ class Tally:
         """The transfer is ended from outside: what fails from now on fails for that, untold."""
         self._ended = True
 
+    def fail_below(self, failed: Sequence[tuple[str, DfsError]]) -> None:
+        """Those files will not be there for want of a directory above: said once, not of each."""
+        with self._lock:
+            self.report.failed += failed
+            self.report.homeless.update(path for path, _error in failed)
+        if failed:
+            self._progress.note(f"{len(failed):,} more failed: a directory above was not made")
+
     def fail(self, path: str, error: DfsError) -> None:
         """That file or directory will not be there."""
         with self._lock:

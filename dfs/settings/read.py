@@ -64,7 +64,7 @@ def _parse(path: Path) -> dict[tuple[str, str], object]:
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
     except (configparser.Error, OSError, UnicodeDecodeError) as exc:
-        raise BadConfig(f"{path}: {exc}") from None
+        raise BadConfig(f"{path}: {' '.join(str(exc).split())}") from None
     sections = section_types()
     found: dict[tuple[str, str], object] = {}
     for section in parser.sections():

@@ -138,6 +138,12 @@ def test_history_of_a_path_or_a_block_tells_it_in_order(
     assert [(each.block, each.path) for each in asked] == [(1042, ""), (0, "/data/a")]
 
 
+def test_history_of_an_empty_file_says_so(console: Console, namenode: FakeNamenode) -> None:
+    namenode.answer_with(routes.HISTORY, lambda _request: HistoryReply(stories=[]))
+    ran = console.admin("history", "/data/empty")
+    assert (ran.code, ran.out) == (0, "the file is empty: it has no blocks\n")
+
+
 def test_replica_restore_names_block_and_node(console: Console, namenode: FakeNamenode) -> None:
     asked: list[object] = []
     namenode.answer_with(routes.RESTORE_REPLICA, lambda r: asked.append(r) or Done())

@@ -104,6 +104,15 @@ def test_get_root_gets_its_contents(client, tree: str, tmp_path: Path) -> None:
     assert (tmp_path / "data" / "t" / "a").read_bytes() == b"1"
 
 
+def test_get_tells_of_a_directory_that_cannot_be_made_not_of_each_entry_below(
+    client, tree: str, tmp_path: Path, watching
+) -> None:
+    report = client.get([tree], tmp_path / "none" / "t", options=TREE, progress=watching)
+    assert [path for path, _why in report.failed] == [tree, f"{tree}/a", f"{tree}/sub/b"]
+    assert len(watching.done) == len(watching.notes) == 1
+    assert report.homeless == {f"{tree}/a", f"{tree}/sub/b"}
+
+
 def test_get_directory_without_recursive_is_refused(client, tree: str, tmp_path: Path) -> None:
     report = client.get([tree], tmp_path)
     assert isinstance(report.worst(), IsADirectory)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dfs.base.errors import (
+    BadRequest,
     BeingWritten,
     DiskFull,
     IsADirectory,
@@ -177,12 +178,29 @@ def test_put_tree_follows_links_to_files_and_notes_what_it_leaves_out(
     (tree / "to_file").symlink_to(tree / "a")
     (tree / "to_dir").symlink_to(tree / "sub")
     (tree / "broken").symlink_to(tree / "none")
+    (tree / "loop").symlink_to(tree / "loop")
     os.mkfifo(tree / "pipe")
     report = client.put([tree], "/data", options=TREE, progress=watching)
     assert report.ok
-    assert report.skipped == len(watching.notes) == 3
+    assert report.skipped == len(watching.notes) == 4
     assert catalog.content("/data/tree/to_file") == b"1"
     assert not any("to_dir" in path or "pipe" in path for path in catalog.entries)
+
+
+def test_put_refuses_a_pipe_that_is_named_rather_than_store_nothing(client, catalog, tree) -> None:
+    os.mkfifo(tree / "pipe")
+    report = client.put([tree / "pipe"], "/data/f")
+    assert [type(why) for _path, why in report.failed] == [BadRequest]
+    assert "/data/f" not in catalog.entries
+
+
+def test_put_tells_of_a_directory_that_cannot_be_made_not_of_each_file_below(
+    client, tree, watching
+) -> None:
+    report = client.put([tree], "/none/x", options=TREE, progress=watching)
+    assert len(report.failed) == 4
+    assert len(watching.done) == len(watching.notes) == 1
+    assert "dfs mkdir -p /none" in report.failed[0][1].hint
 
 
 ODD = ["new\nline", "100%", "a b", "%2e%2e", "ünïcödé 名前", "-dash", "tab\there", "é" * 127, "'\""]

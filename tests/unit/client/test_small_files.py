@@ -11,6 +11,7 @@ import pytest
 
 from dfs.base.checksum import block_hash
 from dfs.base.errors import (
+    BadRequest,
     DataUnavailable,
     DiskFull,
     LocalExists,
@@ -411,6 +412,20 @@ def test_open_file_that_moves_to_another_pack_reads_on(
 # --- reading for programs -----------------------------------------------------------------------
 
 
+def test_file_that_another_of_its_pack_took_the_place_of_is_not_read_on(
+    client: DfsClient, catalog: FakeCatalog, nodes, stored: Path
+) -> None:
+    with client.open("/data/new/d3/f59") as source:
+        entry, other = (catalog.entries[f"/data/new/{name}"] for name in ("d3/f59", "d0/f56"))
+        (extent,), (place,) = entry.extents, other.extents
+        assert extent.truth == place.truth
+        entry.extents = (replace(extent, block_offset=place.block_offset),)
+        entry.status = replace(entry.status, checksum=other.status.checksum)
+        catalog.expire_tokens()
+        with pytest.raises(SourceChanged):
+            source.read()
+
+
 def test_read_many_gives_each_in_order_with_its_reason_when_it_is_not_there(
     client: DfsClient, catalog: FakeCatalog, stored: Path
 ) -> None:
@@ -446,3 +461,8 @@ def test_verify_reads_a_shared_replica_once(
     assert all(verdict.intact for verdict in verdicts)
     assert len({verdict.path for verdict in verdicts}) > 50
     assert sum(node.calls["probe"] for node in nodes) <= 4
+
+
+def test_read_many_of_one_path_is_refused(client: DfsClient) -> None:
+    with pytest.raises(BadRequest, match="not a list of paths"):
+        client.read_many("/data/a")

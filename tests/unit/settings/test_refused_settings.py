@@ -52,6 +52,7 @@ def test_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, named: list
         read_config(file=file, environment={})
     for word in named:
         assert word in caught.value.message
+    assert "\n" not in caught.value.message
     assert "invalid literal" not in caught.value.message
 
 
