@@ -61,7 +61,8 @@ class DataPlane:
     def relocator(self, status: FileStatus) -> Relocate:
         """Finds extents of that file again, as long as it has the same content.
 
-        The block may be another one by then: files move from one pack to another.
+        The block may be another one by then: files move from one pack to another.  And the same
+        block may be no sign of the same content: a pack has that of many files.
         """
         path = status.path
 
@@ -69,8 +70,11 @@ class DataPlane:
             located = self._names.locate(path, insist=True)
             same = located.status.checksum == status.checksum
             for extent in located.extents:
-                alike = same and extent.length_bytes == old.length_bytes
-                if extent.file_offset == old.file_offset and (alike or extent.truth == old.truth):
+                place = extent.file_offset, extent.length_bytes
+                if place != (old.file_offset, old.length_bytes):
+                    continue
+                bytes_there = extent.truth, extent.block_offset
+                if same or bytes_there == (old.truth, old.block_offset):
                     return extent
             raise SourceChanged(
                 f"{path}: was replaced while it was read", hint="read it again from its start"
