@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from dfs.base.states import BlockState, ReplicaState
-from dfs.meta.tables import BLOCK, REPLICA
+from dfs.meta.tables import BLOCK, EXTENT, REPLICA
 from tests.cluster_rig import KIB, RigCluster, wait_until
 from tests.e2e.refusal_rig import User
 
 # Of a block file: content, then the label, then a trailer of this size.
 TRAILER_BYTES = 64
 HEAL_S = 60.0
+SMALL_BYTES = 7 * KIB  # in `/data`, of a file that shares its block
 
 # Timers of the tests that are about repair: a DataNode counts as dead quickly.
 QUICK = {"dead_after_s": "4s", "stale_after_s": "1500ms", "urgent_after_s": "3s"}
@@ -98,6 +99,14 @@ def block_paths(cluster: RigCluster, name: str) -> list[Path]:
     return sorted(path for path in (cluster.data(name) / "blocks").glob("*/*/*") if path.is_file())
 
 
+def pack_path(cluster: RigCluster, name: str) -> Path:
+    """The file of a block on a DataNode that several files share."""
+    query = select(EXTENT.c.block).group_by(EXTENT.c.block).having(func.count() > 1)
+    with cluster.metadata() as connection:
+        packs = set(connection.scalars(query))
+    return next(path for path in block_paths(cluster, name) if block_of(path) in packs)
+
+
 def block_of(path: Path) -> int:
     """The id of the block whose file that is."""
     return int(path.name.split(".")[1], 16)
@@ -178,12 +187,16 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 def put_files(dfs: User, here: Path, *, count: int, size: int = 100 * KIB) -> Path:
-    """That many files of different content in `/data`; the local tree they came from."""
+    """That many files of different content in `/data`; the local tree they came from.
+
+    As many small ones go with them, which share a block or two.
+    """
     tree = here / "data"
     tree.mkdir()
     for number in range(count):
         start = number.to_bytes(4, "big")
         (tree / f"file-{number:03d}").write_bytes(start + bytes(range(256)) * (size // 256))
+        (tree / f"small-{number:03d}").write_bytes(start * (SMALL_BYTES // 4) + start[: number % 4])
     dfs("put", "-r", str(tree), "/").done()
     return tree
 

@@ -68,7 +68,7 @@ def _bring_one_back(cluster: RigCluster, dfs: User) -> None:
         "the history tells that it came back",
     )
     path = admin_json(dfs, "history", str(kept.block))["blocks"][0]["path"]
-    dfs("setrep", "2", path).done()
+    dfs("setrep", "2", path.partition(" and ")[0]).done()  # one of those that share it
     dfs.admin("repair", "resume").done()
     wait_healed(cluster)
     of_block = [

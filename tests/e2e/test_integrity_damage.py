@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_rig import RigCluster, running_cluster, wait_until
+from tests.cluster_rig import BOTH_WAYS, RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import (
     DAMAGE,
     QUICK,
@@ -15,6 +15,7 @@ from tests.e2e.integrity_rig import (
     kept_blocks,
     node_number,
     not_whole,
+    pack_path,
     put_files,
     quarantined,
     swap,
@@ -28,11 +29,14 @@ VICTIM = "dn-1"
 LONG = {"a file of zeros", "an extended file", "a bad trailer"}
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RigCluster]:
     root = tmp_path_factory.mktemp("damage") / "c"
     # More goes bad here in ten minutes than a node would believe otherwise.
     settings = QUICK | {"quarantine_keep_s": "45s", "doubt_percent": "100"}
+    settings["local_transfers"] = request.param
     with running_cluster(root, datanodes=3, **settings) as made:
         yield made
 
@@ -44,7 +48,15 @@ def dfs(cluster: RigCluster, tmp_path_factory: pytest.TempPathFactory) -> User:
 
 @pytest.fixture(scope="module")
 def tree(dfs: User) -> Path:
-    return put_files(dfs, dfs.here, count=30)
+    made = put_files(dfs, dfs.here, count=30)
+    dfs("setrep", "3", "/data/small-000").done()  # so that every DataNode has what it is packed in
+    return made
+
+
+def unshared(cluster: RigCluster) -> list[Path]:
+    """Blocks of large files on the DataNode that suffers."""
+    pack = pack_path(cluster, VICTIM)
+    return [path for path in block_paths(cluster, VICTIM) if path != pack]
 
 
 @pytest.mark.parametrize(
@@ -56,16 +68,17 @@ def tree(dfs: User) -> Path:
 )
 def test_scrub_finds_and_heals(cluster: RigCluster, dfs: User, tree: Path, damage: str) -> None:
     wait_healed(cluster)
-    path = block_paths(cluster, VICTIM)[0]
-    block = block_of(path)
-    DAMAGE[damage](path)
+    paths = [unshared(cluster)[0], pack_path(cluster, VICTIM)]
+    blocks = {block_of(path) for path in paths}
+    for path in paths:
+        DAMAGE[damage](path)
     dfs.admin("scrub", "start", "--wait").done()
     wait_healed(cluster)
-    kept = next(kept for kept in kept_blocks(cluster) if kept.block == block)
-    assert len(kept.live) >= kept.wanted
+    healed = [kept for kept in kept_blocks(cluster) if kept.block in blocks]
+    assert all(len(kept.live) >= kept.wanted for kept in healed)
     if damage != "a file that is gone":
-        kept_aside = [path.name for path in quarantined(cluster, VICTIM)]
-        assert any(f"{block:016x}" in name for name in kept_aside), "the bad file is kept"
+        kept_aside = " ".join(path.name for path in quarantined(cluster, VICTIM))
+        assert all(f"{block:016x}" in kept_aside for block in blocks), "the bad file is kept"
     assert_same(dfs, tree)
 
 
@@ -73,7 +86,7 @@ def test_scrub_finds_and_heals_two_files_that_changed_places(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:
     wait_healed(cluster)
-    one, other = block_paths(cluster, VICTIM)[:2]
+    one, other = unshared(cluster)[0], pack_path(cluster, VICTIM)
     swap(one, other)
     dfs.admin("scrub", "start", "--wait").done()
     wait_healed(cluster)
@@ -85,7 +98,7 @@ def test_read_of_a_damaged_copy_gives_the_right_bytes_and_heals_it(
 ) -> None:
     """Nobody scrubs: the reader falls over to the other copy and its word is enough."""
     wait_healed(cluster)
-    for path in block_paths(cluster, VICTIM)[:3]:
+    for path in [*unshared(cluster)[:3], pack_path(cluster, VICTIM)]:
         DAMAGE["a flipped byte"](path)
     assert_same(dfs, tree)
     assert_same(dfs, tree)

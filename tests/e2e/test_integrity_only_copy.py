@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_rig import RigCluster, running_cluster, wait_until
+from tests.cluster_rig import BOTH_WAYS, RigCluster, running_cluster, wait_until
 from tests.e2e.integrity_rig import QUICK, admin_json, block_of, block_paths, flip, quarantined
 from tests.e2e.refusal_rig import User, admin_of, content
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[RigCluster]:
-    with running_cluster(tmp_path / "c", datanodes=2, **QUICK) as made:
+@pytest.fixture(params=BOTH_WAYS)
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RigCluster]:
+    settings = QUICK | {"local_transfers": request.param}
+    with running_cluster(tmp_path / "c", datanodes=2, **settings) as made:
         yield made
 
 

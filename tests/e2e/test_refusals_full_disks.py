@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_rig import MIB, RigCluster, running_cluster, wait_until
+from tests.cluster_rig import BOTH_WAYS, MIB, RigCluster, running_cluster, wait_until
 from tests.e2e.refusal_rig import User, admin_of, content, may_mount, small_disk
 
 pytestmark = [
@@ -15,14 +15,17 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RigCluster]:
     """One DataNode with room, one on a disk of 16 MiB, a NameNode on one of 12 MiB."""
     root = tmp_path_factory.mktemp("full") / "c"
+    settings = {"block_size_bytes": "1MiB", "give_up_s": "2s", "local_transfers": request.param}
     with (
         small_disk(root / "nn-1", "12m"),
         small_disk(root / "dn-2", "16m"),
-        running_cluster(root, datanodes=2, block_size_bytes="1MiB", give_up_s="2s") as made,
+        running_cluster(root, datanodes=2, **settings) as made,
     ):
         yield made
 

@@ -9,16 +9,19 @@ import pytest
 from dfs.base.ids import node_name
 from dfs.wire import routes
 from dfs.wire.shapes import Nothing
-from tests.cluster_rig import RigCluster, running_cluster, wait_until
+from tests.cluster_rig import BOTH_WAYS, RigCluster, running_cluster, wait_until
 from tests.e2e.refusal_rig import Ran, User, admin_of, content
 
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigCluster]:
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RigCluster]:
     root = tmp_path_factory.mktemp("outages")
-    with running_cluster(root / "c", datanodes=2, give_up_s="2s", dead_after_s="4s") as made:
+    settings = {"give_up_s": "2s", "dead_after_s": "4s", "local_transfers": request.param}
+    with running_cluster(root / "c", datanodes=2, **settings) as made:
         yield made
 
 

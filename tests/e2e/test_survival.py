@@ -340,8 +340,9 @@ def test_source_tree_and_two_gibibytes_survive_every_datanode_and_a_restart_of_e
         digest = hashlib.file_digest(out, "sha256").hexdigest()
     print(f"{len(prints.files):,} files, {prints.size_bytes:,} bytes; {SOAK_BYTES:,} in one file")
     with running_cluster(tmp_path / "cluster", datanodes=3, **SOAK_SETTINGS) as cluster:
-        with cluster.client() as client:
+        with cluster.client(local_transfers=True) as client:
             _timed("put tree", lambda: _put_two_copies(client, tree, recursive=True))
+        with cluster.client(local_transfers=False) as client:
             _timed("put large", lambda: _put_two_copies(client, large, recursive=False))
         large.unlink()
         for name in cluster.datanodes:
@@ -373,7 +374,8 @@ def _put_two_copies(client: DfsClient, source: Path, *, recursive: bool) -> None
 
 
 def _compare(cluster: RigCluster, back: Path, prints: Prints, digest: str, when: str) -> None:
-    with cluster.client() as client:
+    """Either way to DataNodes in turn: over the network without the second, over sockets else."""
+    with cluster.client(local_transfers="dn-2" not in when) as client:
         options = GetOptions(recursive=True)
         report = _timed(f"get tree {when}", lambda: client.get(["/tree"], back, options=options))
         assert report.ok, report.worst()
