@@ -170,7 +170,7 @@ class Reader(DfsFile):
         return stream(
             plane.reader,
             self.name,
-            stretches(self._extents, offset, length),
+            stretches(self._extents, offset, length, checksum=self.status.checksum),
             relocate=plane.relocator(self.status),
             blocks_ahead=settings.blocks_in_flight,
             pieces_in_flight=settings.chunks_in_flight,

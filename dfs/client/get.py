@@ -80,7 +80,7 @@ def get_stream(
     pieces = stream(
         plane.reader,
         located.status.path,
-        stretches(located.extents, begin, wanted),
+        stretches(located.extents, begin, wanted, checksum=located.status.checksum),
         relocate=plane.relocator(located.status),
         blocks_ahead=settings.blocks_in_flight,
         pieces_in_flight=settings.chunks_in_flight,
@@ -236,7 +236,7 @@ class _Get:
     def _download(self, target: Path, located: LocatedFile) -> None:
         status = located.status
         size = check_extents(located.extents)
-        whole = stretches(located.extents, 0, size)
+        whole = stretches(located.extents, 0, size, checksum=status.checksum)
         relocate = self._plane.relocator(status)
         overwrite = self._options.overwrite
         with PartFile(target, size_bytes=size, overwrite=overwrite) as part:

@@ -1,9 +1,9 @@
 """Pure: from a range of a file to stretches of blocks, and from a length to pieces of a message."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dfs.base.checksum import Buffer
+from dfs.base.checksum import Buffer, file_checksum
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.records import LocatedExtent
 
@@ -15,23 +15,41 @@ class Stretch:
     Args:
         file_offset: of the first byte, in the file.
         block_offset: of the first byte, in the block.
+        checksum: of the file, where the stretch is all of it; else nothing.
     """
 
     extent: LocatedExtent
     file_offset: int
     block_offset: int
     length_bytes: int
+    checksum: bytes = b""
 
     @property
     def is_whole_block(self) -> bool:
         """Whether it is all of its block, so that the NameNode's hash can judge it."""
         return self.block_offset == 0 and self.length_bytes == self.extent.truth.length_bytes
 
+    @property
+    def has_proof(self) -> bool:
+        """Whether the NameNode knows what its bytes hash to."""
+        return self.is_whole_block or bool(self.checksum)
 
-def stretches(extents: Sequence[LocatedExtent], offset: int, length_bytes: int) -> list[Stretch]:
+    def is_proven_by(self, digest: bytes) -> bool:
+        """Whether bytes of that xxh3_128 are those that the NameNode knows of."""
+        if self.is_whole_block:
+            return digest == self.extent.truth.hash
+        return file_checksum([(self.length_bytes, digest)]) == self.checksum
+
+
+def stretches(
+    extents: Sequence[LocatedExtent], offset: int, length_bytes: int, *, checksum: bytes = b""
+) -> list[Stretch]:
     """The stretches that make up `[offset, offset + length_bytes)` of a file, in order.
 
     What lies beyond the last extent is left out, as reads beyond the end of a file are short.
+
+    Args:
+        checksum: of the whole file, which proves a small one that shares its block with others.
 
     Raises:
         MetadataCorrupt: the extents do not follow each other without a gap from 0.
@@ -47,6 +65,8 @@ def stretches(extents: Sequence[LocatedExtent], offset: int, length_bytes: int) 
         if first < last:
             inside = first - extent.file_offset
             found.append(Stretch(extent, first, extent.block_offset + inside, last - first))
+    if len(extents) == 1 and found and found[0].length_bytes == extents[0].length_bytes:
+        return [replace(found[0], checksum=checksum)]
     return found
 
 

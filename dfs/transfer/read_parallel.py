@@ -48,7 +48,7 @@ def stream(
         if stretch is not None:
             window = Window(pieces_max=half)
             ahead.append(window)
-            kept = half * PIECE_BYTES if stretch.is_whole_block else 0
+            kept = half * PIECE_BYTES if stretch.has_proof else 0
             pool.submit(_fill, reader, path, stretch, Held(window, keep_bytes=kept), relocate)
 
     try:

@@ -7,8 +7,9 @@ against the hashes in the block's label and sends hashes along; the label was se
 block's own hash, by a DataNode that had compared that hash with the writer's.  So:
 
 1  every piece is compared with the hashes sent with it, before anybody sees it;
-2  a whole block is compared with the NameNode's hash.  Who can take bytes back (a file under a
-   temporary name, a stream not yet let go of) starts over from another replica when it differs;
+2  a whole block is compared with the NameNode's hash, a whole file that has its block in common
+   with others with its own checksum.  Who can take bytes back (a file under a temporary name, a
+   stream not yet let go of) starts over from another replica when it differs;
 3  bytes that must be handed on before the whole block has been seen - a long block in a stream, a
    part of a block - come only from a replica whose seal equals the NameNode's hash, asked for
    first by a probe.  The chain writer -> seal -> chunk hashes then stands for the block hash;
@@ -22,7 +23,7 @@ A replica that fails in mid-block is followed by the next at the offset reached.
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dfs.base.checksum import BlockHasher, Buffer
@@ -155,7 +156,7 @@ class ReplicaReader:
         old = attempt.stretch
         extent = relocate(old.extent)
         block_offset = extent.block_offset + old.file_offset - extent.file_offset
-        attempt.stretch = Stretch(extent, old.file_offset, block_offset, old.length_bytes)
+        attempt.stretch = replace(old, extent=extent, block_offset=block_offset)
         if extent.truth != old.extent.truth:
             attempt.reasons.clear()
             if attempt.done and outlet.restart():
@@ -204,7 +205,7 @@ class ReplicaReader:
         if not left:
             return
         with self._channels.to(holder.address) as channel:
-            can_wait = stretch.is_whole_block and stretch.length_bytes <= outlet.keeps_bytes
+            can_wait = stretch.has_proof and stretch.length_bytes <= outlet.keeps_bytes
             if not can_wait and not channel.probe(access).matches(stretch.extent.truth):
                 raise BlockCorrupt("its copy is not sealed with the hash that the NameNode has")
             yield from channel.download(
@@ -234,8 +235,8 @@ class ReplicaReader:
                 self._suspect(stretch.extent.name, holder.address.node, exc.message)
 
     def _is_right(self, attempt: _Attempt) -> bool:
-        truth = attempt.stretch.extent.truth
-        if attempt.stretch.is_whole_block and attempt.hasher.digest() != truth.hash:
+        stretch = attempt.stretch
+        if stretch.has_proof and not stretch.is_proven_by(attempt.hasher.digest()):
             return False
         for giver in attempt.givers:
             self._memory.succeeded(giver.address.node)
