@@ -151,7 +151,11 @@ class PackPut:
         if outcome.error is not None:
             return error_of(outcome)
         opened = value_of(outcome)
-        self._keep(_lease(opened))
+        lease = _lease(opened)
+        self._keep(lease)
+        if self._stop.is_set():  # it may have come too late for `stop` to give it up
+            self._give_up(lease)
+            return Stopping("the put was ended")
         return opened
 
     def _send(
