@@ -63,8 +63,8 @@ FILES_BESIDE: Final = 200  # the database's, by every reader, and connections to
 SOUNDNESS_JOB: Final = "soundness"
 GUARDS_S: Final = 1.0  # how often safe mode, storms and regression are looked for
 JOB_THREADS: Final = 8  # repair, balance and surveys may each hold one for seconds
-# Beside one a request: jobs, and a health page while every request thread is busy.
-SPARE_READERS: Final = JOB_THREADS + 4
+# Beside one a request: jobs, the thread of the loop, and a health page while all are busy.
+SPARE_READERS: Final = JOB_THREADS + 5
 
 
 @dataclass(frozen=True, slots=True)

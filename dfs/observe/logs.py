@@ -4,12 +4,10 @@ A line is `{"at", "level", "event", "process", "request", ...fields}`.  The requ
 carried by a context variable, so code far below a handler need not pass it along.
 """
 
-import contextlib
 import contextvars
 import logging
 import logging.handlers
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -63,14 +61,21 @@ _DEBUG: Final = frozenset({Event.REQUEST_SERVED, Event.BLOCK_STORED, Event.BLOCK
 _request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="")
 
 
-@contextlib.contextmanager
-def request_context(request: str) -> Iterator[None]:
+class request_context:  # noqa: N801 - read as a statement; a generator would cost five times that
     """Every line logged inside carries that request id."""
-    token = _request.set(request)
-    try:
-        yield
-    finally:
-        _request.reset(token)
+
+    __slots__ = ("_request", "_token")
+
+    def __init__(self, request: str) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._token = _request.set(self._request)
+
+    def __exit__(self, *_: object) -> None:
+        """End; what was in force before is again."""
+        _request.reset(self._token)
 
 
 def current_request() -> str:

@@ -38,10 +38,13 @@ from dfs.web.front import Served
 from dfs.web.handlers import Call, Change, Handler, Handlers, View
 from dfs.web.trail import AuditLines, Trail
 from dfs.wire.http_link import REQUEST_ID_HEADER
-from dfs.wire.routes import Route
+from dfs.wire.routes import STAT, Route
 
 ChangeAct = Callable[[Txn, Asked, Any], object]
 CallAct = Callable[[Asked, Any], object]
+# What takes less than waking a thread does: a few look-ups by key, and no wait for anything.
+_QUICK: Final = frozenset({STAT.path})
+QUICK_BYTES: Final = 512  # of paths
 _REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}")
 _encode = msgspec.json.Encoder().encode
 
@@ -263,7 +266,9 @@ def endpoints(handlers: Handlers, desk: Desk) -> dict[str, Served]:
     """Who answers each route of the table, by its address."""
     return {
         route.path: Served(
-            ("GET", "HEAD", "POST") if route.safe else ("POST",), Endpoint(route, handler, desk)
+            ("GET", "HEAD", "POST") if route.safe else ("POST",),
+            Endpoint(route, handler, desk),
+            QUICK_BYTES if route.path in _QUICK else 0,
         )
         for route, handler in handlers.table.values()
     }

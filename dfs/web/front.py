@@ -19,16 +19,20 @@ from dfs.web.errors import bug, protocol_error
 from dfs.wire.http_link import REQUEST_ID_HEADER
 
 _REQUEST_ID: Final = "HTTP_" + REQUEST_ID_HEADER.upper().replace("-", "_")
-_STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _JSON_HEADER: Final = ("Content-Type", JSON)
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A route's address: by which methods it may be asked, and who answers."""
+    """A route's address: by which methods it may be asked, and who answers.
+
+    `quick_bytes`: up to so long a request is answered sooner than it is handed to another thread.
+    """
 
     methods: tuple[str, ...]
     answer: Callable[[Asking], Answer]
+    quick_bytes: int = 0
 
 
 class Front:
@@ -53,27 +57,31 @@ class Front:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         path = environ["PATH_INFO"]
-        served = self.served.get(path)
-        if served is None:
+        if path not in self.served:
             return self._rest(environ, start_response)
-        method = environ["REQUEST_METHOD"]
-        if method in served.methods:
-            status, body, more = self._answer(path, served, environ)
-        else:
-            status, body, more = _not_served(path, method, served)
+        status, body, more = self.answer(path, _asking(environ))
         start_response(
-            _STATUS_LINES[status], [_JSON_HEADER, ("Content-Length", str(len(body))), *more]
+            STATUS_LINES[status], [_JSON_HEADER, ("Content-Length", str(len(body))), *more]
         )
-        return () if method == "HEAD" else (body,)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
 
-    def _answer(self, path: str, served: Served, environ: WSGIEnvironment) -> Answer:
+    def answer(self, path: str, asking: Asking) -> Answer:
+        """The answer of an address that is served."""
+        served = self.served[path]
+        if asking.method not in served.methods:
+            return _not_served(path, asking.method, served)
         try:
-            return served.answer(_asking(environ))
+            return served.answer(asking)
         except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
             number = new_id()
             with request_context(number):
                 self._log_bug(path, exc)
             return refusal(bug(number))
+
+    def is_quick(self, path: str, body_bytes: int) -> bool:
+        """Whether a request of that length is answered sooner than another thread is woken."""
+        served = self.served.get(path)
+        return served is not None and body_bytes <= served.quick_bytes
 
 
 def _asking(environ: WSGIEnvironment) -> Asking:

@@ -1,0 +1,195 @@
+"""A connection of waitress's, and how its requests are answered.
+
+Routes of `/v1` go to the `Front` straight from the request, without WSGI between; so go their
+answers, head and body in one piece.  What is answered in microseconds is answered by the thread of
+the loop itself, as handing it to another thread and back would cost more than the answer.
+"""
+
+import threading
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import build_http_date
+
+from dfs.web.answers import JSON, Answer, Asking
+from dfs.web.errors import error_json, protocol_error
+from dfs.web.event_loop import Sockets
+from dfs.web.front import STATUS_LINES, Front
+from dfs.web.lean_request import LeanRequest
+from dfs.wire.http_link import REQUEST_ID_HEADER
+
+_CROWDED: Final = 0.9  # of the connections there may be
+_REQUEST_ID: Final = REQUEST_ID_HEADER.upper().replace("-", "_")
+
+
+class RefusalTask(ErrorTask):
+    """What waitress itself refuses (too large, not HTTP), said in our shape."""
+
+    def execute(self) -> None:
+        """Answer and close."""
+        parsed: Any = self.request  # the stubs name another class
+        error, known = parsed.error, vars(parsed)  # of what is no HTTP, little is known
+        path, method = known.get("path") or "/", known.get("command") or "request"
+        body = error_json(protocol_error(error.code, method, path, f"{error.reason}: {error.body}"))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers = [("Content-Type", "application/json")]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class AnswerTask(WSGITask):
+    """Answers one request; head and body leave together where the body is whole."""
+
+    def execute(self) -> None:
+        """Answer."""
+        asked: Any = self.request
+        connection: Any = self.channel
+        front: Front | None = connection.front
+        if asked.body is None or front is None or asked.path not in front.served:
+            super().execute()
+            return
+        answer = front.answer(asked.path, _asking(asked, connection.addr[0]))
+        body = b"" if asked.command == "HEAD" else answer.body
+        self.wrote_header = self.complete = True
+        self.channel.write_soon(_head(answer, int(self.start_time)) + body)
+
+    def write(self, data: bytes) -> None:
+        """Send some of the answer."""
+        if self.wrote_header or not data or self.content_length != len(data):
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        self.content_bytes_written = len(data)
+        self.channel.write_soon(head + data)
+
+
+class _Waker:
+    """The server as a channel sees it: its loop is woken where there is something for it to do.
+
+    Waitress wakes it after every answer, because by its defaults it does not listen to a connection
+    while a request of it is answered.  Ours goes on listening (`channel_request_lookahead`).
+    """
+
+    def __init__(self, server: Any, channel: "Connection") -> None:
+        self._server = server
+        self._channel: Any = channel
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a server has."""
+        return getattr(self._server, name)
+
+    def add_task(self, channel: "Connection") -> None:
+        """Have the connection's first request answered."""
+        if not channel.answers_itself():
+            self._server.add_task(channel)
+
+    def pull_trigger(self) -> None:
+        """Wake the loop if the channel has bytes left to send, is to be closed, or may listen again
+        after so many requests that it did not.
+        """
+        channel = self._channel
+        leaves = channel.close_when_flushed or channel.will_close
+        if channel.total_outbufs_len or leaves or channel.requests:
+            self._server.pull_trigger()
+
+
+class Connection(HTTPChannel):
+    """One connection.
+
+    A request must have come whole within `request_s`, however busily its bytes trickle.  When
+    connections get few, the one that has been without a whole request longest gives way to the new
+    one: whoever opens many and asks nothing keeps nobody out.  `began_s` is by waitress's own
+    clock, as `last_activity` is.
+    """
+
+    task_class = AnswerTask
+    error_task_class = RefusalTask
+    parser_class = LeanRequest
+
+    def __init__(
+        self, server: Any, *args: Any, front: Front | None, request_s: float, **more: Any
+    ) -> None:
+        waker: Any = _Waker(server, self)
+        super().__init__(waker, *args, **more)
+        self.front = front  # waitress wraps the application that it is given
+        self._request_s = request_s
+        self._receiver = 0  # the loop's thread, while it takes bytes
+        self._at_once = False
+        self.began_s: float = self.creation_time
+        if len(more["map"]) > self.adj.connection_limit * _CROWDED:
+            self._make_room(server.active_channels.values(), more["map"])
+
+    def received(self, data: bytes) -> bool:
+        """Take some bytes of a request, unless it has been coming for too long."""
+        under_way: Any = self.request
+        if under_way is not None and self.last_activity > self.began_s + self._request_s:
+            self.will_close = True
+            return False
+        self._receiver = threading.get_ident()
+        taken = bool(super().received(data))
+        self._receiver = 0
+        if self.request is not under_way:
+            self.began_s = self.last_activity
+        if self._at_once:
+            self._at_once = False
+            self.service()
+        return taken
+
+    def answers_itself(self) -> bool:
+        """Whether the loop's thread will answer the first request, as soon as it has read on.
+
+        Never one that a worker found behind the one it answered.
+        """
+        if self._receiver != threading.get_ident():
+            return False
+        first: Any = self.requests[0]
+        self._at_once = (
+            first.body is not None
+            and self.front is not None
+            and self.front.is_quick(first.path, len(first.body))
+        )
+        return self._at_once
+
+    def _make_room(self, channels: Iterable["Connection"], sockets: Sockets) -> None:
+        waiting = [
+            each
+            for each in channels
+            if each is not self and not each.requests and not each.will_close
+        ]
+        if waiting:
+            oldest = min(waiting, key=lambda each: each.began_s)
+            oldest.will_close = True
+            sockets.look_at(oldest)
+
+
+def _asking(request: Any, address: str) -> Asking:
+    headers = request.headers
+    return Asking(
+        request.command,
+        "",
+        address,
+        headers.get("AUTHORIZATION", ""),
+        headers.get(_REQUEST_ID, ""),
+        request.body,
+    )
+
+
+def _head(answer: Answer, now_s: int) -> bytes:
+    more = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+    return (
+        f"HTTP/1.1 {STATUS_LINES[answer.status]}\r\n"
+        f"Content-Length: {len(answer.body)}\r\n"
+        f"Content-Type: {JSON}\r\n"
+        f"Date: {_date(now_s)}\r\n"
+        f"Server: dfs\r\n{more}\r\n"
+    ).encode("latin-1")
+
+
+@lru_cache(maxsize=2)
+def _date(now_s: int) -> str:
+    return str(build_http_date(now_s))
