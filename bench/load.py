@@ -2,11 +2,13 @@
 
 The load comes from processes of their own, so that what is measured is the NameNode.  On a machine
 of few cores they share them with it: the figures are of that machine, not of the NameNode alone.
-Each process asks without the library, which would cost more than the NameNode does.
+Each process asks over a bare socket: the library, and Python's own HTTP client, cost as much as the
+NameNode does.
 """
 
-import http.client
 import multiprocessing
+import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +22,15 @@ from dfs.base.entropy import new_id
 from dfs.client import DfsClient
 from dfs.wire import data_api as d
 from dfs.wire import files_api as f
+from dfs.wire import pack_api as pk
 from dfs.wire import routes
 from dfs.wire.http_link import REQUEST_ID_HEADER
 from dfs.wire.routes import Route
 
 CONNECTIONS = 8
 SECONDS = 3.0
+_RECEIVE_BYTES = 65_536
+_LENGTH = re.compile(rb"\r\nContent-Length: ([0-9]+)", re.IGNORECASE)
 
 
 class _Opened(msgspec.Struct):
@@ -55,26 +60,38 @@ class Connection:
     """One kept-alive connection."""
 
     def __init__(self, target: Target) -> None:
-        self._http = http.client.HTTPConnection(urlsplit(target.url).netloc)
-        self._headers = {
-            "Authorization": f"Bearer {target.token}",
-            "Content-Type": "application/json",
-        }
+        netloc = urlsplit(target.url)
+        self._socket = socket.create_connection((netloc.hostname or "", netloc.port or 80))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._headers = (
+            f"HTTP/1.1\r\nHost: {netloc.netloc}\r\nAuthorization: Bearer {target.token}\r\n"
+            "Content-Type: application/json\r\n"
+        )
 
     def ask(self, path: str, body: bytes, *, change: bool = False) -> bytes:
         """The answer, which must be a good one."""
-        headers = self._headers
-        if change:
-            headers = {**headers, REQUEST_ID_HEADER: new_id()}
-        self._http.request("POST", path, body, headers)
-        answer = self._http.getresponse()
-        content = answer.read()
-        assert answer.status == 200, (answer.status, content[:300])
+        request = f"{REQUEST_ID_HEADER}: {new_id()}\r\n" if change else ""
+        head = f"POST {path} {self._headers}{request}Content-Length: {len(body)}\r\n\r\n"
+        self._socket.sendall(head.encode() + body)
+        got = self._socket.recv(_RECEIVE_BYTES)
+        while (end := got.find(b"\r\n\r\n")) < 0:
+            got += self._more()
+        length = _LENGTH.search(got, 0, end)
+        assert length is not None, got[:end]
+        content = got[end + 4 :]
+        while len(content) < int(length[1]):
+            content += self._more()
+        assert got.startswith(b"HTTP/1.1 200 "), got[:300]
         return content
+
+    def _more(self) -> bytes:
+        more = self._socket.recv(_RECEIVE_BYTES)
+        assert more, "the NameNode closed the connection"
+        return more
 
     def close(self) -> None:
         """Let go of it."""
-        self._http.close()
+        self._socket.close()
 
 
 def together(worker: Callable[..., float], work: list[tuple[Any, ...]]) -> float:
@@ -113,9 +130,16 @@ def load(
 
 def creates_together(client: DfsClient, root: str, *, seconds: float) -> float:
     """Files a second that eight processes create and complete, one at a time each."""
-    target = target_of(client)
-    work = [(target, f"{root}/single-{number}", seconds) for number in range(CONNECTIONS)]
-    return together(_create_for_seconds, work)
+    return together(_create_for_seconds, _singles(client, f"{root}/two", seconds))
+
+
+def commits_together(client: DfsClient, root: str, *, seconds: float) -> float:
+    """Empty files a second that eight processes make, one a request each."""
+    return together(_commit_for_seconds, _singles(client, f"{root}/one", seconds))
+
+
+def _singles(client: DfsClient, prefix: str, seconds: float) -> list[tuple[Any, ...]]:
+    return [(target_of(client), f"{prefix}-{n}", seconds) for n in range(CONNECTIONS)]
 
 
 def _warm_up(number: int) -> None:
@@ -145,6 +169,19 @@ def _create_for_seconds(target: Target, root: str, seconds: float) -> float:
         item = d.CompleteItem(inode=one.value.inode, lease=one.value.lease, blocks=[])
         body = msgspec.json.encode(d.CompleteRequest(items=[item]))
         connection.ask(routes.COMPLETE.path, body, change=True)
+        count += 1
+    connection.close()
+    return count / took_s
+
+
+def _commit_for_seconds(target: Target, root: str, seconds: float) -> float:
+    connection, decoder = Connection(target), msgspec.json.Decoder(pk.CommitFilesReply)
+    count, start_s = 0, time.perf_counter()
+    while (took_s := time.perf_counter() - start_s) < seconds:
+        files = [pk.PackedFile(path=f"{root}-{count:06}")]
+        body = msgspec.json.encode(pk.CommitFilesRequest(files=files))
+        done = decoder.decode(connection.ask(routes.COMMIT_FILES.path, body, change=True))
+        assert not done.refused, done.refused[0]
         count += 1
     connection.close()
     return count / took_s

@@ -48,6 +48,7 @@ PUT_TREE, GET_TREE, LIST_TREE, REMOVE_TREE = "put tree", "get tree", "ls -R", "r
 VERSION = "dfs --version"
 STAT, STAT_EMPTY = "stat", "stat, nothing else there"
 SINGLE, BATCHED, COMMITTED = "single creates", "batched creates", "batched creates by commit"
+SINGLE_COMMITTED = "single creates by commit"
 SCRUB_RATE = "scrub of cached data, rate"
 COPY, HEAL = "copy + fsync", "heal"
 CLIENT_PUT, CLIENT_GET = "peak memory of `dfs put`", "peak memory of `dfs get`"
@@ -74,6 +75,7 @@ TARGETS: Mapping[str, Target] = {
     VERSION: Target(0.12),
     STAT: Target(2_500, 4_000, at_least=True),
     SINGLE: Target(1_500, at_least=True),
+    SINGLE_COMMITTED: Target(1_500, at_least=True),
     BATCHED: Target(15_000, at_least=True),
     COMMITTED: Target(15_000, at_least=True),
     SCRUB_RATE: Target(1.5, at_least=True),

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from bench.ground import Ground
-from bench.load import creates_together, stats_per_second
-from bench.targets import BATCHED, COMMITTED, SINGLE, STAT
+from bench.load import commits_together, creates_together, stats_per_second
+from bench.targets import BATCHED, COMMITTED, SINGLE, SINGLE_COMMITTED, STAT
 from dfs.client import DfsClient
 from dfs.wire import data_api as d
 from dfs.wire import pack_api as pk
@@ -30,7 +30,9 @@ def measure_creates(ground: Ground) -> None:
         root = f"/creates-{number}"
         client.mkdir(root)
         rate = creates_together(client, root, seconds=ground.sizes.seconds)
-        ground.figures.add(SINGLE, rate, "1/s", "8 clients, create + complete")
+        ground.figures.add(SINGLE, rate, "1/s", "8 clients, create + complete: two requests a file")
+        rate = commits_together(client, root, seconds=ground.sizes.seconds)
+        ground.figures.add(SINGLE_COMMITTED, rate, "1/s", "8 clients, one request a file")
         names = [f"{root}/{{}}-{batch:04}-{{:04}}" for batch in range(ground.sizes.batches)]
         rate = _rate(client, [[n.format("b", i) for i in range(BATCH)] for n in names], by=create)
         ground.figures.add(BATCHED, rate, "1/s", f"1 client, {BATCH:,} a request")
