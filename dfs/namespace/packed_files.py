@@ -18,9 +18,10 @@ from dfs.base.checksum import BLOCK_HASH_BYTES, file_checksum
 from dfs.base.errors import BadRequest, BeingWritten, DfsError, LimitExceeded, PathExists
 from dfs.base.ids import BlockId, InodeId
 from dfs.base.states import InodeKind
+from dfs.meta.prepared import ByKeys
 from dfs.meta.tables import DIRENT, EXTENT, INODE, LEASE
 from dfs.namespace.edit import Edit, check_mode
-from dfs.namespace.inode_rows import Dirent, Entry, Inode, find_children, in_parts
+from dfs.namespace.inode_rows import Dirent, Entry, Inode, find_children
 from dfs.namespace.many_paths import ManyPaths, Names
 from dfs.namespace.resolve import Place
 from dfs.namespace.writing import DIRECTORY_MODE
@@ -39,6 +40,7 @@ assert [column.key for column in EXTENT.columns] == [
     *("inode", "seq", "file_offset", "block", "block_offset", "length_bytes"),
     *("born_tx", "died_tx"),
 ]
+_OPEN_IN: Final = ByKeys(select(LEASE.c.inode, LEASE.c.parent, LEASE.c.name), LEASE.c.parent)
 _Image = tuple[int | str | bytes | None, ...]
 
 
@@ -223,14 +225,9 @@ class FileBatch:
         """What somebody else is writing under one of our names, and is heard of."""
         by_id = {folder.inode.id: folder for folder in self._folders.values()}
         rivals: dict[InodeId, tuple[InodeId, str]] = {}
-        for part in in_parts(list(by_id)):
-            wanted = select(LEASE.c.inode, LEASE.c.parent, LEASE.c.name)
-            open_there = self._edit.txn.connection.execute(wanted.where(LEASE.c.parent.in_(part)))
-            rivals.update(
-                (inode, (parent, name))
-                for inode, parent, name in open_there
-                if name in by_id[parent].files
-            )
+        for inode, parent, name in _OPEN_IN.run(self._edit.txn.connection, list(by_id)):
+            if name in by_id[parent].files:
+                rivals[inode] = parent, name
         ended = self._end_silent(list(rivals)) if rivals else set()
         return {place for inode, place in rivals.items() if inode not in ended}
 
