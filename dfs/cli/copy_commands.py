@@ -78,7 +78,7 @@ def _put(context: Context) -> int:
         if STREAM in sources:
             report = _put_stream(context, sources, target, watch)
         else:
-            report = context.client.put(
+            report = context.mover.put(
                 [Path(source) for source in sources],
                 target,
                 options=_put_options(context),
@@ -92,7 +92,7 @@ def _put_stream(
 ) -> TransferReport:
     if len(sources) > 1:
         raise BadRequest("standard input (-) goes to one file, alone")
-    return context.client.put_stream(
+    return context.mover.put_stream(
         context.stdin.buffer, target, options=_put_options(context), progress=watch
     )
 
@@ -142,7 +142,7 @@ def _get(context: Context) -> int:
     if (len(sources) > 1 or context.args.target.endswith("/")) and not target.is_dir():
         raise LocalNotFound(f"no such local directory: {target}", hint="make it first")
     with watching(context, "get") as watch:
-        report = context.client.get(sources, target, options=_get_options(context), progress=watch)
+        report = context.mover.get(sources, target, options=_get_options(context), progress=watch)
     return _conclude(context, watch, report)
 
 

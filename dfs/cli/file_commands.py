@@ -37,9 +37,9 @@ def write_files(context: Context, paths: Sequence[str], sink: BinaryIO) -> None:
     """Write files one after the other; what goes wrong with one is said, and the next follows."""
     if len(paths) == 1:
         with context.going_on():
-            context.client.get_stream(paths[0], sink)
+            context.mover.get_stream(paths[0], sink)
         return
-    for refusal in context.client.get_streams(paths, sink):
+    for refusal in context.mover.get_streams(paths, sink):
         with context.going_on():
             if refusal is not None:
                 raise refusal
@@ -86,9 +86,9 @@ def _parts(context: Context, write: Callable[[Context, str, BinaryIO], None]) ->
 
 def _write_head(context: Context, path: str, sink: BinaryIO) -> None:
     if context.args.bytes is not None:
-        context.client.get_stream(path, sink, length=context.args.bytes)
+        context.mover.get_stream(path, sink, length=context.args.bytes)
         return
-    with context.client.open(path) as source, io.BufferedReader(source, PIECE_BYTES) as lines:
+    with context.mover.open(path) as source, io.BufferedReader(source, PIECE_BYTES) as lines:
         for _ in range(context.args.lines):
             # A line may be as long as the file: it passes through in pieces.
             while piece := lines.readline(PIECE_BYTES):
@@ -106,10 +106,10 @@ def _write_tail(context: Context, path: str, sink: BinaryIO) -> None:
     if context.args.bytes is not None:
         offset = max(0, status.size_bytes - context.args.bytes)
     else:
-        with context.client.open(path) as source:
+        with context.mover.open(path) as source:
             offset = last_lines_offset(source, status.size_bytes, context.args.lines)
     if offset < status.size_bytes:
-        context.client.get_stream(path, sink, offset=offset)
+        context.mover.get_stream(path, sink, offset=offset)
 
 
 def last_lines_offset(source: io.RawIOBase, size_bytes: int, lines: int) -> int:

@@ -140,6 +140,14 @@ class Context:
         return self.connection.client(self.args)
 
     @property
+    def mover(self) -> DfsClient:
+        """The same for moving content: this process then keeps its buffers for more of it."""
+        from dfs.wire.heap import keep_buffers  # noqa: PLC0415 - start-up time
+
+        keep_buffers()
+        return self.client
+
+    @property
     def environment(self) -> Mapping[str, str]:
         """The process environment, as the composition root read it."""
         return self.connection.environment

@@ -15,7 +15,6 @@ import grpc
 from dfs.base.errors import BadConfig, DfsError, PortInUse
 from dfs.wire.channel import SERVER_OPTIONS
 from dfs.wire.data_calls import DataService, serve_data_calls
-from dfs.wire.heap import keep_buffers
 
 STOP_MARGIN_S: Final = 1.0
 
@@ -32,7 +31,6 @@ class BlockServer:
     """
 
     def __init__(self, service: DataService, *, host: str, port: int, transfers_max: int) -> None:
-        keep_buffers()
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers=transfers_max, thread_name_prefix="rpc"),
             maximum_concurrent_rpcs=transfers_max,

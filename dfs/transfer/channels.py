@@ -16,7 +16,6 @@ from dfs.base.records import NodeAddress
 from dfs.transfer.block_channel import BlockChannel
 from dfs.transfer.stall_watch import StallWatch
 from dfs.wire.channel import open_channel
-from dfs.wire.heap import keep_buffers
 
 CHANNELS_MAX: Final = 128  # more than the nodes of a cluster we plan for
 
@@ -37,7 +36,6 @@ class Channels:
     """
 
     def __init__(self, *, clock: Clock, stall_s: float) -> None:
-        keep_buffers()
         self.watch = StallWatch(clock=clock, stall_s=stall_s)
         self._lock = threading.Lock()
         self._lines: dict[str, _Line] = {}  # in order of last use
