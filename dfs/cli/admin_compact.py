@@ -207,7 +207,8 @@ VERBS: Final = (
     Verb(
         name="compact stop",
         group=GROUP,
-        summary="Write no more packs until `compact start`; one under way is finished",
+        summary="Write no more packs, but for the one under way",
+        description="Until `dfs-admin compact start`, over restarts of the NameNode as well.",
         run=_stop,
         examples=(Example("dfs-admin compact stop", "what was rewritten stays where it is"),),
         exits=(*ONLINE, EXIT_CONFLICT),
