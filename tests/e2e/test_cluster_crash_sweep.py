@@ -105,6 +105,7 @@ def test_cluster_keeps_its_promises_when_a_process_dies_at_a_turning_point(tmp_p
         sweep.finish()
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_cluster_keeps_its_promises_when_a_process_dies_in_a_pipeline(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "cluster", datanodes=2, local_transfers="off") as cluster:

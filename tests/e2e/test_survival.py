@@ -27,7 +27,7 @@ SIZE = 24 * MIB
 BLOCK_SIZE = 1 * MIB
 
 
-@pytest.fixture(scope="module", params=["on", "off"])
+@pytest.fixture(scope="module", params=["on", pytest.param("off", marks=pytest.mark.faults)])
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RigCluster]:
