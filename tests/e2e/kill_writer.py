@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfs.base.entropy import Random
-from dfs.base.errors import DfsError, ErrorKind
+from dfs.base.errors import DataUnavailable, DfsError, ErrorKind
 from dfs.client import DfsClient, PutOptions, connect
 from dfs.settings.read import read_config
 
@@ -27,12 +27,6 @@ REFUSED = (ErrorKind.NOT_FOUND, ErrorKind.CONFLICT)
 
 # (name, the operation that wrote its content; negative for the second file it wrote)
 World = frozenset[tuple[str, int]]
-
-
-class PutInPart(DfsError):
-    """Some files of a tree were put, and others perhaps not."""
-
-    kind, code = ErrorKind.UNAVAILABLE, "put_in_part"
 
 
 def content(remote: str, number: int) -> bytes:
@@ -58,7 +52,7 @@ def act(
             options = PutOptions(recursive=True, overwrite=True)
             report = client.put([f"{scratch}/."], remote, options=options)
             if not report.ok:
-                raise PutInPart(str(report.failed[:2]))
+                raise DataUnavailable(f"put in part: {report.failed[:2]}")
         case "move":
             client.move(paths[0], paths[1], overwrite=True)
         case "copy":
