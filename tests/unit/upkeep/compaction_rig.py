@@ -54,7 +54,9 @@ class CompactionRig(NamespaceRig):
             address = NodeAddress(node, "127.0.0.1", self.real[node].server.port, 1)
             views.append(dataclasses.replace(a_node(number), address=address))
         (folder / "nn").mkdir()
-        super().__init__(folder / "nn", nodes=views, clock=ManualClock(now_ms=SystemClock().now_ms()))
+        super().__init__(
+            folder / "nn", nodes=views, clock=ManualClock(now_ms=SystemClock().now_ms())
+        )
         row = {"id": 1, "secret": KEY.secret, "created_ms": NOW_MS, "expires_ms": KEY.expires_ms}
         self.change(lambda txn: txn.put(BLOCK_KEY, row))
         self.keys.reload()
