@@ -2,27 +2,19 @@
 
 The NameNode says of all files in one answer where they lie; what lies close together in a block is
 fetched together (`pack_plan.py`), and each file is held against its own checksum before anybody
-sees it.  So a wrong byte is found whoever lied, and costs only the file it is in.
+sees it.  So a wrong byte is found whoever lied, costs only the file it is in, and is told of.
 
 A replica that fails in the middle is followed by the next, for the files not there yet.  What no
 replica gave this way is left to the reader of single files, which knows more ways: it asks again
 where a block is, and hears the reasons of every replica.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from dfs.base.checksum import Buffer, block_hash, file_checksum
-from dfs.base.entropy import Random
-from dfs.base.errors import (
-    BlockCorrupt,
-    BlockNotFound,
-    DfsError,
-    ErrorKind,
-    Stopping,
-    TokenRefused,
-)
+from dfs.base.errors import BlockCorrupt, Stopping, TokenRefused
 from dfs.base.records import BlockTruth, Holder
 from dfs.base.states import NodeState
 from dfs.base.units import MiB
@@ -30,43 +22,29 @@ from dfs.client.pack_plan import Part, Run, plan_runs, slices
 from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.channels import Channels
 from dfs.transfer.local_read import LentBlock, LocalReader
-from dfs.transfer.node_memory import NodeMemory
-from dfs.transfer.replica_reader import SuspectSink
-from dfs.transfer.source_choice import order_sources
+from dfs.transfer.replicas import Replicas
 from dfs.wire.pack_api import LocateManyReply, ManyFile
 
 FILE_BYTES_MAX: Final = 4 * MiB  # larger files are worth a conversation each
 RUNS_AT_ONCE: Final = 3
 
 Take = Callable[[int, memoryview], None]
-TakePart = Callable[[Part, memoryview], None]
+TakePart = Callable[[Part, memoryview], bool]
 
 
 class BulkReader:
     """Fetches small files.  Safe to share between threads.
 
     Args:
-        here: names and addresses of this computer, whose replicas are preferred.
         local: reads replicas of this computer from their files, where it can.
-        suspect: told of every replica that gave wrong bytes, or none where it should have some.
     """
 
     def __init__(
-        self,
-        channels: Channels,
-        memory: NodeMemory,
-        *,
-        rng: Random,
-        here: frozenset[str],
-        suspect: SuspectSink,
-        local: LocalReader | None = None,
+        self, channels: Channels, replicas: Replicas, *, local: LocalReader | None = None
     ) -> None:
         self._channels = channels
         self._local = local
-        self._memory = memory
-        self._rng = rng
-        self._here = here
-        self._suspect = suspect
+        self.replicas = replicas
 
     def fetch(self, found: LocateManyReply, wanted: Iterable[int], take: Take) -> list[int]:
         """Give `take` the content of each file that is wanted; which it was not given, in order.
@@ -94,66 +72,73 @@ class BulkReader:
                 left += [part.file for part in missing]
         return sorted(left)
 
-    def ordered(self, holders: Sequence[Holder]) -> list[Holder]:
-        """The holders in the order to try them."""
-        return order_sources(
-            holders,
-            here=self._here,
-            failures=self._memory.failures(),
-            load=self._memory.load(),
-            rng=self._rng,
-        )
-
     def attempt(
         self, access: BlockAccess, truth: BlockTruth, holder: Holder, run: Run, take: TakePart
-    ) -> None:
+    ) -> bool:
         """Read a run from one replica, as far as that gives it; parts may come twice.
 
+        Args:
+            take: says of each part whether it is right.
+
+        Returns:
+            Whether others may be asked with the same token.
+
         Raises:
-            TokenRefused: the right to read it is not accepted.
-            DfsError: everything was ended on this side.
+            DfsError: everything was ended on this side, or what `take` raised.
         """
         node = holder.address.node
-        try:
-            with self._memory.busy(node):
-                if self._read_here(access, truth, holder, run, take):
-                    return
-                with self._channels.to(holder.address) as channel:
-                    for part, content in slices(
-                        run.parts, channel.download_ranges(access, run.ranges)
-                    ):
-                        take(part, content)
-        except TokenRefused:
-            raise
-        except DfsError as exc:
-            if self._channels.closed:
-                raise
-            self._memory.failed(node, exc)
-            if exc.kind is ErrorKind.CORRUPT or isinstance(exc, BlockNotFound):
-                self._suspect(access.name, node, exc.message)
-        else:
-            self._memory.succeeded(node)
+        wrong = 0
 
-    def _read_here(
-        self, access: BlockAccess, truth: BlockTruth, holder: Holder, run: Run, take: TakePart
-    ) -> bool:
-        """Read a run from that node's own file, if it lends it; whether all of it was read.
+        def judge(given: tuple[Part, memoryview]) -> None:
+            nonlocal wrong
+            wrong += not take(*given)
+
+        failure = self.replicas.hand_on(node, self._given(access, truth, holder, run), judge)
+        if failure is not None and self._channels.closed:
+            raise failure
+        if wrong:
+            why = BlockCorrupt(f"the bytes of {wrong} files in it do not have their checksum")
+            self.replicas.failed(access.name, node, why)
+        elif failure is not None:
+            self.replicas.failed(access.name, node, failure)
+        else:
+            self.replicas.gave(node)
+        return not isinstance(failure, TokenRefused)
+
+    def _given(
+        self, access: BlockAccess, truth: BlockTruth, holder: Holder, run: Run
+    ) -> Generator[tuple[Part, memoryview], None, None]:
+        """The parts of a run from one replica: from its file if it lends that, or over gRPC."""
+        if self._local is not None and (
+            yield from self._given_here(self._local, access, truth, holder, run)
+        ):
+            return
+        with self._channels.to(holder.address) as channel:
+            yield from slices(run.parts, channel.download_ranges(access, run.ranges))
+
+    def _given_here(
+        self,
+        local: LocalReader,
+        access: BlockAccess,
+        truth: BlockTruth,
+        holder: Holder,
+        run: Run,
+    ) -> Generator[tuple[Part, memoryview], None, bool]:
+        """The parts from that node's own file, if it lends it; whether all of it was read.
 
         A file that does not read back intact is then asked for over the network, so that its
         DataNode judges it at once.
         """
-        if self._local is None:
-            return False
-        with self._local.borrow(holder.address, access) as lent:
+        with local.borrow(holder.address, access) as lent:
             if lent is None or not lent.matches(truth):
                 return False
             try:
-                for part, content in slices(run.parts, _lent_pieces(lent, run)):
+                for given in slices(run.parts, _lent_pieces(lent, run)):
                     if self._channels.closed:
                         raise Stopping("the transfer was ended on this side")
-                    take(part, content)
+                    yield given
             except BlockCorrupt as exc:
-                self._suspect(access.name, holder.address.node, exc.message)
+                self.replicas.suspect(access.name, holder.address.node, exc.message)
                 return False
         return True
 
@@ -177,17 +162,18 @@ class _Fetching:
         ]
         missing = {part.file: part for part in run.parts}
 
-        def take(part: Part, content: memoryview) -> None:
-            if part.file in missing and self._is_right(part, content):
+        def take(part: Part, content: memoryview) -> bool:
+            if part.file in missing:
+                if not self._is_right(part, content):
+                    return False
                 self._take(part.file, content)
                 del missing[part.file]
+            return True
 
-        for holder in self._reader.ordered(holders):
-            try:
-                for left in plan_runs(missing.values()):
-                    self._reader.attempt(access, block.truth, holder, left, take)
-            except TokenRefused:
-                break
+        for holder in self._reader.replicas.ordered(holders):
+            for left in plan_runs(missing.values()):
+                if not self._reader.attempt(access, block.truth, holder, left, take):
+                    return list(missing.values())
             if not missing:
                 break
         return list(missing.values())

@@ -19,6 +19,7 @@ from dfs.transfer.local_read import LocalReader
 from dfs.transfer.local_upload import LocalUploads
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import Relocate, ReplicaReader
+from dfs.transfer.replicas import Replicas
 from dfs.transfer.write_pipeline import BlockSender
 from dfs.wire.data_api import SuspectRequest
 from dfs.wire.routes import SUSPECT
@@ -42,12 +43,9 @@ class DataPlane:
         )
         here = frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()})
         lender = LocalReader(links) if links else None
-        self.reader = ReplicaReader(
-            self.channels, self.memory, rng=rng, here=here, suspect=self._report, local=lender
-        )
-        self.bulk = BulkReader(
-            self.channels, self.memory, rng=rng, here=here, suspect=self._report, local=lender
-        )
+        self.replicas = Replicas(self.memory, rng=rng, here=here, suspect=self._report)
+        self.reader = ReplicaReader(self.channels, self.replicas, local=lender)
+        self.bulk = BulkReader(self.channels, self.replicas, local=lender)
         interval_s = config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
         self.leases = LeaseKeeper(names.link, interval_s=interval_s)
         self._lock = threading.Lock()

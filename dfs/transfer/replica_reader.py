@@ -20,33 +20,21 @@ block's own hash, by a DataNode that had compared that hash with the writer's.  
 A replica that fails in mid-block is followed by the next at the offset reached.
 """
 
-import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dfs.base.checksum import BlockHasher, Buffer
-from dfs.base.entropy import Random
-from dfs.base.errors import (
-    BlockCorrupt,
-    BlockNotFound,
-    DataUnavailable,
-    DfsError,
-    ErrorKind,
-    Stopping,
-    TokenRefused,
-)
+from dfs.base.errors import BlockCorrupt, DataUnavailable, DfsError, Stopping, TokenRefused
 from dfs.base.ids import NodeId, node_name
-from dfs.base.records import BlockName, Holder, LocatedExtent
+from dfs.base.records import Holder, LocatedExtent
 from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.channels import Channels
 from dfs.transfer.local_read import LocalReader
-from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.ranges import Stretch
-from dfs.transfer.source_choice import order_sources
+from dfs.transfer.replicas import Replicas, is_proof
 
-SuspectSink = Callable[[BlockName, NodeId, str], None]
 Relocate = Callable[[LocatedExtent], LocatedExtent]
 
 
@@ -89,39 +77,29 @@ class ReplicaReader:
     """Reads stretches.  Safe to share between threads.
 
     Args:
-        here: names and addresses of this computer, whose replicas are preferred.
-        suspect: told of every replica that gave wrong bytes, or none where it should have some.
         local: reads replicas of this computer from their files, where it can.
-        relocate: asks the NameNode again where an extent is, with a fresh token; raises if the
-            file is another one by now.
     """
 
     def __init__(
-        self,
-        channels: Channels,
-        memory: NodeMemory,
-        *,
-        rng: Random,
-        here: frozenset[str],
-        suspect: SuspectSink,
-        local: LocalReader | None = None,
+        self, channels: Channels, replicas: Replicas, *, local: LocalReader | None = None
     ) -> None:
         self._channels = channels
+        self._replicas = replicas
         self._local = local
-        self._memory = memory
-        self._rng = rng
-        self._here = here
-        self._suspect = suspect
 
     def read(self, path: str, stretch: Stretch, outlet: Outlet, relocate: Relocate) -> bytes:
         """Give the outlet all bytes of the stretch; their xxh3_128.
+
+        Args:
+            relocate: asks the NameNode again where an extent is, with a fresh token; raises if the
+                file is another one by now.
 
         Raises:
             DataUnavailable: no replica gives them all; names each and why.
             BlockCorrupt: bytes that cannot be taken back turned out wrong.
             DfsError: what the outlet or `relocate` raised.
         """
-        attempt = _Attempt(path, stretch, self._ordered(stretch.extent.holders))
+        attempt = _Attempt(path, stretch, deque(self._replicas.ordered(stretch.extent.holders)))
         while True:
             while attempt.queue:
                 holder = attempt.queue.popleft()
@@ -134,17 +112,6 @@ class ReplicaReader:
             if attempt.relocated:
                 raise _unavailable(attempt)
             self._relocate(attempt, outlet, relocate)
-
-    def _ordered(self, holders: Sequence[Holder]) -> deque[Holder]:
-        return deque(
-            order_sources(
-                holders,
-                here=self._here,
-                failures=self._memory.failures(),
-                load=self._memory.load(),
-                rng=self._rng,
-            )
-        )
 
     def _relocate(self, attempt: _Attempt, outlet: Outlet, relocate: Relocate) -> None:
         """Ask once more where the bytes are: tokens expire, and copies move while one reads.
@@ -161,10 +128,9 @@ class ReplicaReader:
             attempt.reasons.clear()
             if attempt.done and outlet.restart():
                 attempt.reset()
-        condemned = {n for n, why in attempt.reasons.items() if why.kind is ErrorKind.CORRUPT}
-        attempt.queue = self._ordered(
-            [each for each in extent.holders if each.address.node not in condemned]
-        )
+        condemned = {n for n, why in attempt.reasons.items() if is_proof(why)}
+        left = [each for each in extent.holders if each.address.node not in condemned]
+        attempt.queue = deque(self._replicas.ordered(left))
 
     def _pass(self, attempt: _Attempt, holder: Holder, outlet: Outlet) -> DfsError | None:
         """Read on from one replica; why it did not give the rest, or None when it did.
@@ -172,24 +138,16 @@ class ReplicaReader:
         Errors of the outlet are raised; they are no replica's fault.
         """
         begun = attempt.done
-        with (
-            self._memory.busy(holder.address.node),
-            contextlib.closing(self._pieces(attempt, holder, outlet)) as pieces,
-        ):
-            while True:
-                try:
-                    piece = next(pieces, None)
-                except DfsError as exc:
-                    if self._channels.closed:
-                        raise
-                    failure: DfsError | None = exc
-                    break
-                if piece is None:
-                    failure = None
-                    break
-                attempt.hasher.update(piece)
-                outlet.take(attempt.done, piece)
-                attempt.done += len(piece)
+
+        def take(piece: Buffer) -> None:
+            attempt.hasher.update(piece)
+            outlet.take(attempt.done, piece)
+            attempt.done += len(piece)
+
+        pieces = self._pieces(attempt, holder, outlet)
+        failure = self._replicas.hand_on(holder.address.node, pieces, take)
+        if failure is not None and self._channels.closed:
+            raise failure
         if attempt.done > begun or failure is None:
             attempt.givers.append(holder)
         return failure
@@ -232,14 +190,14 @@ class ReplicaReader:
                         raise Stopping("the transfer was ended on this side")
                     yield piece
             except BlockCorrupt as exc:
-                self._suspect(stretch.extent.name, holder.address.node, exc.message)
+                self._replicas.suspect(stretch.extent.name, holder.address.node, exc.message)
 
     def _is_right(self, attempt: _Attempt) -> bool:
         stretch = attempt.stretch
         if stretch.has_proof and not stretch.is_proven_by(attempt.hasher.digest()):
             return False
         for giver in attempt.givers:
-            self._memory.succeeded(giver.address.node)
+            self._replicas.gave(giver.address.node)
         return True
 
     def _after(
@@ -264,7 +222,7 @@ class ReplicaReader:
                 each
                 for each in givers
                 if each.address.node not in waiting
-                and not _is_proof(attempt.reasons.get(each.address.node))
+                and not is_proof(attempt.reasons.get(each.address.node))
             )
         self._start_over(attempt, outlet)
 
@@ -288,16 +246,7 @@ class ReplicaReader:
     def _blame(self, attempt: _Attempt, holder: Holder, failure: DfsError) -> None:
         node = holder.address.node
         attempt.reasons[node] = failure
-        if isinstance(failure, TokenRefused):
-            return
-        self._memory.failed(node, failure)
-        if _is_proof(failure) or isinstance(failure, BlockNotFound):
-            self._suspect(attempt.stretch.extent.name, node, failure.message)
-
-
-def _is_proof(failure: DfsError | None) -> bool:
-    """Whether it says that the copy is bad, not just out of reach."""
-    return failure is not None and failure.kind is ErrorKind.CORRUPT
+        self._replicas.failed(attempt.stretch.extent.name, node, failure)
 
 
 def _unavailable(attempt: _Attempt) -> DataUnavailable:

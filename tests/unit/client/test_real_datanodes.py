@@ -24,6 +24,7 @@ from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.ranges import stretches
 from dfs.transfer.read_parallel import stream
 from dfs.transfer.replica_reader import ReplicaReader
+from dfs.transfer.replicas import Replicas
 from dfs.transfer.write_pipeline import BlockSender, WriteMode
 from dfs.wire.tokens import Mode
 from tests.datanode_rig import PATH, RigNode, token
@@ -81,10 +82,12 @@ def test_block_written_to_real_nodes_reads_back(
     suspects: list[object] = []
     reader = ReplicaReader(
         channels,
-        memory,
-        rng=Random(1),
-        here=frozenset(),
-        suspect=lambda *found: suspects.append(found),
+        Replicas(
+            memory,
+            rng=Random(1),
+            here=frozenset(),
+            suspect=lambda *found: suspects.append(found),
+        ),
     )
 
     def read(offset: int, length: int) -> bytes:

@@ -17,6 +17,7 @@ from dfs.transfer.local_read import LocalReader
 from dfs.transfer.local_upload import LocalUploads
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import ReplicaReader
+from dfs.transfer.replicas import Replicas
 from dfs.transfer.write_pipeline import BlockSender
 from tests.datanode_rig import RigNode
 from tests.same_host_rig import Client
@@ -44,10 +45,12 @@ def new_client() -> Iterator[Callable[..., Client]]:
                 BlockSender(channels, memory, local=LocalUploads(links) if on else None),
                 ReplicaReader(
                     channels,
-                    memory,
-                    rng=Random(1),
-                    here=frozenset(),
-                    suspect=lambda *found: suspects.append(found),
+                    Replicas(
+                        memory,
+                        rng=Random(1),
+                        here=frozenset(),
+                        suspect=lambda *found: suspects.append(found),
+                    ),
                     local=LocalReader(links) if on else None,
                 ),
                 suspects,

@@ -9,6 +9,7 @@ from dfs.base.records import BlockName
 from dfs.transfer.channels import Channels
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import ReplicaReader
+from dfs.transfer.replicas import Replicas
 from dfs.transfer.write_pipeline import BlockSender
 from tests.fake_datanode import FakeDataNode
 
@@ -49,8 +50,10 @@ def suspects() -> list[tuple[BlockName, NodeId, str]]:
 def reader(channels: Channels, memory: NodeMemory, suspects: list) -> ReplicaReader:
     return ReplicaReader(
         channels,
-        memory,
-        rng=Random(7),
-        here=frozenset(),
-        suspect=lambda *found: suspects.append(found),
+        Replicas(
+            memory,
+            rng=Random(7),
+            here=frozenset(),
+            suspect=lambda *found: suspects.append(found),
+        ),
     )

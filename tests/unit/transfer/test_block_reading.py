@@ -26,6 +26,7 @@ from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.ranges import Stretch, stretches
 from dfs.transfer.read_parallel import PlacedOutlet, stream
 from dfs.transfer.replica_reader import ReplicaReader
+from dfs.transfer.replicas import Replicas
 from dfs.wire.channel import PIECE_BYTES
 from tests.fake_datanode import FakeDataNode
 
@@ -278,9 +279,8 @@ def test_read_leaves_a_silent_node_for_the_next(nodes, tmp_path: Path) -> None:
     nodes[0].silent.set()
     channels = Channels(clock=SystemClock(), stall_s=0.3)
     memory = NodeMemory(clock=SystemClock())
-    reader = ReplicaReader(
-        channels, memory, rng=Random(1), here=frozenset(), suspect=lambda *_found: None
-    )
+    replicas = Replicas(memory, rng=Random(1), here=frozenset(), suspect=lambda *_found: None)
+    reader = ReplicaReader(channels, replicas)
     with (tmp_path / "out").open("wb+") as out:
         outlet = PlacedOutlet(out.fileno(), 0, lambda _size: None)
         reader.read("/f", whole(found), outlet, same)
