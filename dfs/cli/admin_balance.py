@@ -82,7 +82,8 @@ def _rebalance(context: Context) -> int:
 
 
 def _start(context: Context) -> int:
-    from dfs.cli.balance_wait import RUNNING, wait_for_nodes  # noqa: PLC0415 - start-up time
+    from dfs.cli.balance_wait import wait_for_nodes  # noqa: PLC0415 - start-up time
+    from dfs.cli.job_progress import RUNNING  # noqa: PLC0415
     from dfs.wire.balance_api import BalanceRequest  # noqa: PLC0415
     from dfs.wire.routes import BALANCE_START  # noqa: PLC0415
 
@@ -181,7 +182,8 @@ def _status(context: Context) -> int:
 
 
 def _facts(reply: BalanceReply) -> list[tuple[str, str]]:
-    from dfs.cli.balance_wait import RUNNING, progress_words, share_of  # noqa: PLC0415
+    from dfs.cli.balance_wait import progress_words, share_of  # noqa: PLC0415 - start-up time
+    from dfs.cli.job_progress import RUNNING  # noqa: PLC0415
 
     facts = [("state", reply.state)]
     if reply.why and reply.state != RUNNING:

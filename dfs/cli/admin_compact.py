@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dfs.base.units import format_duration, format_size
 from dfs.cli import render
-from dfs.cli.job_progress import following
+from dfs.cli.job_progress import RUNNING, follow
 from dfs.cli.verbs import ONLINE, Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_CONFLICT, EXIT_DONE, EXIT_FAILED
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from dfs.wire.compact_api import CompactReply
 
 GROUP: Final = "integrity"
-RUNNING: Final = "running"
-POLL_S: Final = 0.5
 LEFT_SHOWN: Final = 5
 
 
@@ -36,19 +34,13 @@ def _wait_argument(parser: argparse.ArgumentParser) -> None:
 
 def _wait(context: Context, reply: CompactReply) -> CompactReply:
     """Until the round is over; how it ended."""
-    try:
-        with following(context, "compact") as progress:
-            while reply.state == RUNNING:
-                progress.show(_share(reply), _progress_words(reply))
-                context.clock.sleep(POLL_S)
-                reply = _ask(context)
-    except KeyboardInterrupt:
-        context.out.note(
-            "it goes on without you; watch it: dfs-admin compact status --wait; "
-            "end it: dfs-admin compact stop"
-        )
-        raise
-    return reply
+    return follow(
+        context,
+        "compact",
+        reply,
+        ask=_ask,
+        sight=lambda now: (_share(now), _progress_words(now)),
+    )
 
 
 def _share(reply: CompactReply) -> float:

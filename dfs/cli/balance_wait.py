@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Final
 from dfs.base.ids import NodeId, node_name
 from dfs.base.states import NodeState
 from dfs.base.units import format_duration, format_size
-from dfs.cli.job_progress import following
+from dfs.cli.job_progress import POLL_S, RUNNING, follow, following
 
 if TYPE_CHECKING:
     from dfs.base.records import NodeView
     from dfs.cli.verbs import Context
     from dfs.wire.balance_api import BalanceReply
 
-POLL_S: Final = 0.5
 # The answer to a beat brings the order, the next beat may still be of before, the third is not.
 BEATS_TO_HEAR: Final = 3
-RUNNING: Final = "running"
 
 
 def ask_status(context: Context) -> BalanceReply:
@@ -34,19 +32,13 @@ def ask_status(context: Context) -> BalanceReply:
 
 def wait_for_nodes(context: Context, reply: BalanceReply) -> BalanceReply:
     """Until the job is over; how it ended."""
-    try:
-        with following(context, "rebalance") as progress:
-            while reply.state == RUNNING:
-                progress.show(share_of(reply), progress_words(reply))
-                context.clock.sleep(POLL_S)
-                reply = ask_status(context)
-    except KeyboardInterrupt:
-        context.out.note(
-            "it goes on without you; watch it: dfs-admin rebalance status --wait; "
-            "end it: dfs-admin rebalance stop"
-        )
-        raise
-    return reply
+    return follow(
+        context,
+        "rebalance",
+        reply,
+        ask=ask_status,
+        sight=lambda now: (share_of(now), progress_words(now)),
+    )
 
 
 def share_of(reply: BalanceReply) -> float:
