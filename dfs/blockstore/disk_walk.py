@@ -4,12 +4,14 @@ Somebody copies a block file in, or removes one, and no act of ours tells the ca
 lists folder by folder and plans as a start does (`recovery.plan_bucket`).  What differs is only
 suspected: files are written, moved and deleted while they are listed, and one that is being copied
 in grows.  After a while it is looked at again, under its block's lock, and what is still so is
-taken in as at a start (`recovery.Mender`) and told as a change of the stock.
+taken in as at a start (`recovery.Mender`) and told as a change of the stock.  A symbolic link is
+never followed: whatever it stands in the place of, it goes to quarantine as what is no block's.
 
 Left to others: sizes and tails (`quick_scrub`), and what a crash leaves behind (the next start).
 Memory: the names of one of the 256 buckets' folders, one folder's files, `SUSPECTED_MAX` names.
 """
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -148,6 +150,9 @@ class DiskWalk:
         """Every file's folder of a bucket that is there or that the catalog knows."""
         layout, catalog = self._volume.layout, self._volume.catalog
         bucket = layout.bucket(number)
+        if bucket.is_symlink():
+            self._suspect(bucket, None)
+            return []
         with self._volume.writing("a folder that was gone"):
             need_bucket(layout, self._volume.disk, number)
         there = {entry.name for entry in entries_of(bucket)}
@@ -204,7 +209,10 @@ class DiskWalk:
                         self._take_in(name, before)
             elif before is not None and _look(path) == before:
                 now_ms = self._clock.now_ms()
-                removal.set_aside_stray(self._volume.layout, self._volume.disk, path, now_ms=now_ms)
+                layout, disk = self._volume.layout, self._volume.disk
+                removal.set_aside_stray(layout, disk, path, now_ms=now_ms)
+                if path.parent == layout.blocks:  # blocks are going to be stored there
+                    need_bucket(layout, disk, int(path.name, 16))
                 self._strays += 1
         crashpoint.reach("dn.walk.taken")
 
@@ -256,5 +264,9 @@ def _look(path: Path) -> Look | None:
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        if exc.errno != errno.ELOOP:  # above it a link leads nowhere
+            raise
         return None
     return Look(found.st_ino, found.st_size, found.st_mtime_ns)

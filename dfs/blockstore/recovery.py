@@ -192,6 +192,9 @@ def recover(
 def walk_bucket(layout: Layout, number: int) -> Iterator[tuple[BlockName | None, Path, int]]:
     """Every file two levels below a bucket: its block (None for a stray), path and size."""
     bucket = layout.bucket(number)
+    if bucket.is_symlink():  # what lies behind it is not of this volume
+        yield None, bucket, 0
+        return
     for folder in entries_of(bucket):
         if not folder.is_dir(follow_symlinks=False):
             yield None, Path(folder.path), 0
@@ -240,13 +243,16 @@ class Mender:
 
     def walk(self, number: int) -> Iterator[tuple[BlockName, int]]:
         """The block files of a bucket; strays go to quarantine, empty file folders go."""
+        bucket = self._layout.bucket(number)
+        if bucket.is_symlink():
+            removal.set_aside_stray(self._layout, self._disk, bucket, now_ms=self._now_ms)
         need_bucket(self._layout, self._disk, number)
         for name, path, size in walk_bucket(self._layout, number):
             if name is not None:
                 yield name, size
             else:
                 removal.set_aside_stray(self._layout, self._disk, path, now_ms=self._now_ms)
-        for folder in entries_of(self._layout.bucket(number)):
+        for folder in entries_of(bucket):
             with contextlib.suppress(OSError):  # it holds blocks
                 Path(folder.path).rmdir()
 

@@ -48,7 +48,7 @@ def set_aside(
 ) -> Path:
     """Rename a block file into quarantine, durably; returns where it is now."""
     target = layout.quarantined(name, at_ms=now_ms, reason=reason)
-    while target.exists():
+    while os.path.lexists(target):
         now_ms += 1
         target = layout.quarantined(name, at_ms=now_ms, reason=reason)
     _move(disk, path, target)
@@ -58,7 +58,7 @@ def set_aside(
 def set_aside_stray(layout: Layout, disk: Disk, path: Path, *, now_ms: int) -> Path:
     """The same for a file or folder that is no block's."""
     target = layout.quarantine / f"stray.{now_ms}.{path.name[:100]}"
-    while target.exists():
+    while os.path.lexists(target):  # a link to nothing is one that is kept, too
         now_ms += 1
         target = layout.quarantine / f"stray.{now_ms}.{path.name[:100]}"
     _move(disk, path, target)

@@ -211,6 +211,45 @@ def test_a_bucket_that_cannot_be_listed_hides_none_of_another(rig: ScrubRig) -> 
     assert changes(rig) == ({}, {names[1]})
 
 
+@pytest.mark.parametrize("points_at", ["itself", "nothing", "a folder"])
+def test_a_link_is_not_followed_and_the_disk_stays_in_service(
+    rig: ScrubRig, tmp_path: Path, points_at: str
+) -> None:
+    """Where a block, a file's folder or a bucket was: it is set aside, and what it hid is gone."""
+    names = rig.fill(3)
+    (tmp_path / "outside" / "0000000000000009").mkdir(parents=True)
+    (tmp_path / "outside" / "0000000000000009" / "note").write_text("mine")
+    forget_changes(rig)
+    file, folder = rig.path(names[0]), rig.path(names[1]).parent
+    bucket = rig.path(names[2]).parent.parent
+    for place in (file, folder, bucket):
+        shutil.move(place, rig.folder.parent / f"aside-{place.name}")
+        target = {"itself": place, "nothing": tmp_path / "gone", "a folder": tmp_path / "outside"}
+        place.symlink_to(target[points_at])
+    walk(rig)
+    walk(rig)
+    assert not rig.store.folders[0].is_read_only
+    assert changes(rig) == ({names[0]: StoredState.CORRUPT}, set(names[1:]))
+    assert len(rig.names_in("quarantine")) == 3
+    assert (tmp_path / "outside" / "0000000000000009" / "note").read_text() == "mine"
+    rig.put(names[2], os.urandom(SIZE))
+    assert totals_are_true(rig)
+
+
+@pytest.mark.parametrize("points_at", ["itself", "a folder"])
+def test_a_start_follows_no_link_either(rig: ScrubRig, tmp_path: Path, points_at: str) -> None:
+    names = rig.fill(2)
+    bucket = rig.path(names[0]).parent.parent
+    shutil.move(bucket, tmp_path / "outside")
+    bucket.symlink_to(bucket if points_at == "itself" else tmp_path / "outside")
+    rig.restart()
+    assert rig.store.entry(names[0]) is None
+    assert len(rig.get(names[1])) == SIZE
+    assert len(rig.names_in("quarantine")) == 1
+    rig.put(names[0], os.urandom(SIZE))
+    assert len(list((tmp_path / "outside").rglob("*.*"))) == 1  # still there, and nothing new
+
+
 def test_more_changes_than_are_remembered_are_taken_in_piece_by_piece(
     rig: ScrubRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
