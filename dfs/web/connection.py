@@ -1,8 +1,9 @@
 """A connection of waitress's, and how its requests are answered.
 
 Routes of `/v1` go to the `Front` straight from the request, without WSGI between; so go their
-answers, head and body in one piece.  What is answered in microseconds is answered by the thread of
-the loop itself, as handing it to another thread and back would cost more than the answer.
+answers, head and body in one piece.  What is begun in microseconds is begun by the thread of the
+loop itself, as handing it to another thread and back would cost more: a look-up is answered at
+once, a small change by the writer's thread when it is on the disk.
 """
 
 import threading
@@ -52,7 +53,9 @@ class AnswerTask(WSGITask):
         if asked.body is None or front is None or asked.path not in front.served:
             super().execute()
             return
-        answer = front.answer(asked.path, _asking(asked, connection.addr[0]))
+        answer = connection.take_answer()
+        if answer is None:
+            answer = front.answer(asked.path, _asking(asked, connection.addr[0]))
         body = b"" if asked.command == "HEAD" else answer.body
         self.wrote_header = self.complete = True
         self.channel.write_soon(_head(answer, int(self.start_time)) + body)
@@ -85,7 +88,7 @@ class _Waker:
 
     def add_task(self, channel: "Connection") -> None:
         """Have the connection's first request answered."""
-        if not channel.answers_itself():
+        if not channel.begins_itself():
             self._server.add_task(channel)
 
     def pull_trigger(self) -> None:
@@ -120,6 +123,8 @@ class Connection(HTTPChannel):
         self._request_s = request_s
         self._receiver = 0  # the loop's thread, while it takes bytes
         self._at_once = False
+        self._is_begun = False  # the first request, by the loop's thread
+        self._ready: Answer | None = None  # to it
         self.began_s: float = self.creation_time
         if len(more["map"]) > self.adj.connection_limit * _CROWDED:
             self._make_room(server.active_channels.values(), more["map"])
@@ -135,13 +140,19 @@ class Connection(HTTPChannel):
         self._receiver = 0
         if self.request is not under_way:
             self.began_s = self.last_activity
-        if self._at_once:
-            self._at_once = False
-            self.service()
+        if self._at_once and self.front is not None:
+            self._at_once, self._is_begun = False, True
+            first: Any = self.requests[0]
+            self.front.begin(first.path, _asking(first, self.addr[0]), self._answer)
         return taken
 
-    def answers_itself(self) -> bool:
-        """Whether the loop's thread will answer the first request, as soon as it has read on.
+    def take_answer(self) -> Answer | None:
+        """The answer to the first request, where it is there already."""
+        ready, self._ready = self._ready, None
+        return ready
+
+    def begins_itself(self) -> bool:
+        """Whether the loop's thread will begin the first request, as soon as it has read on.
 
         Never one that a worker found behind the one it answered.
         """
@@ -151,9 +162,18 @@ class Connection(HTTPChannel):
         self._at_once = (
             first.body is not None
             and self.front is not None
-            and self.front.is_quick(first.path, len(first.body))
+            and self.front.is_quick(first.path, first.command, len(first.body))
         )
         return self._at_once
+
+    def _answer(self, answer: Answer) -> None:
+        """Send the answer to the first request; by whatever thread has it.  Once: what follows it
+        is another's.
+        """
+        if self._is_begun and self.requests:  # none are left of a connection that was cancelled
+            self._is_begun = False
+            self._ready = answer
+            self.service()
 
     def _make_room(self, channels: Iterable["Connection"], sockets: Sockets) -> None:
         waiting = [

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
@@ -27,7 +28,7 @@ from dfs.base.errors import BadRequest, DfsError, Overloaded
 from dfs.base.events import Event
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
-from dfs.meta.writer import RequestKey, Writer, remembered
+from dfs.meta.writer import RequestKey, Writer, once, remembered
 from dfs.observe.logs import request_context
 from dfs.observe.metrics import Metrics
 from dfs.web.answers import JSON, Answer, Asking, refusal
@@ -40,11 +41,11 @@ from dfs.web.trail import AuditLines, Trail
 from dfs.wire.http_link import REQUEST_ID_HEADER
 from dfs.wire.routes import STAT, Route
 
-ChangeAct = Callable[[Txn, Asked, Any], object]
 CallAct = Callable[[Asked, Any], object]
 # What takes less than waking a thread does: a few look-ups by key, and no wait for anything.
 _QUICK: Final = frozenset({STAT.path})
 QUICK_BYTES: Final = 512  # of paths
+BEGUN_BYTES: Final = 4096  # of a change: to read it takes less than handing it over
 _REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}")
 _encode = msgspec.json.Encoder().encode
 
@@ -144,6 +145,20 @@ class Desk:
     number: Callable[[], str] = field(default_factory=lambda: _numbers().__next__)
 
 
+class _Visit:
+    """One request on its way through an endpoint, and what is known of it by then."""
+
+    __slots__ = ("asked", "asking", "began_s", "body", "number", "reply")
+
+    def __init__(self, asking: Asking, number: str, began_s: float) -> None:
+        self.asking = asking
+        self.number = number
+        self.began_s = began_s
+        self.asked = Asked(asking.address)
+        self.body: Any = None
+        self.reply: object = None  # of a change that was made now, and not remembered
+
+
 class Endpoint:
     """Answers one route."""
 
@@ -157,97 +172,124 @@ class Endpoint:
 
     def __call__(self, asking: Asking) -> Answer:
         """Answer one request."""
-        clock = self._desk.clock
-        began_s = clock.monotonic_s()
+        visit = self._visit(asking)
+        with request_context(visit.number):
+            return self._answer(visit, lambda: self._act(visit))
+
+    def begin(self, asking: Asking, then: Callable[[Answer], None]) -> None:
+        """As a call, but no thread waits for a change: the writer's own hands on its answer."""
+        if not isinstance(self._handler, Change):
+            then(self(asking))
+            return
+        visit = self._visit(asking)
+
+        def done(result: Callable[[], bytes]) -> None:
+            with request_context(visit.number):
+                then(self._answer(visit, lambda: self._changed(visit, result())))
+
+        with request_context(visit.number):
+            try:
+                self._admit(visit)
+                self._desk.writer.submit_then(self._work(self._handler, visit), done)
+            except Exception as exc:  # noqa: BLE001 - answered like any other
+                then(self._answer(visit, partial(_raise, exc)))
+
+    def _visit(self, asking: Asking) -> _Visit:
         given = asking.request
         number = given if _REQUEST_ID.fullmatch(given) else self._desk.number()
-        with request_context(number):
-            answer, outcome = self._answer(asking, number)
-            took_s = clock.monotonic_s() - began_s
-            self._metrics.note(outcome, took_s)
-            self._desk.log.emit(
-                Event.REQUEST_SERVED, route=self._route.path, outcome=outcome, took_s=took_s
-            )
-        return Answer(answer.status, answer.body, (*answer.headers, (REQUEST_ID_HEADER, number)))
+        return _Visit(asking, number, self._desk.clock.monotonic_s())
 
-    def _answer(self, asking: Asking, number: str) -> tuple[Answer, str]:
-        given, asked, body = asking.request, Asked(asking.address), None
+    def _answer(self, visit: _Visit, act: Callable[[], bytes]) -> Answer:
+        """The answer of what `act` gives, or is refused with; where it is counted and logged."""
         try:
-            if given and given != number:
-                raise BadRequest(f"{REQUEST_ID_HEADER} must be 32 hex digits")
-            asked = self._desk.gate.identify(self._route, asking.authorization, asked.address)
-            permit(self._route, asked)
-            body = self._read(asking)
-            raw = self._act(asked, body, given)
+            raw = act()
             crashpoint.reach("nn.answer.before")
-            return Answer(200, raw), "ok"
+            answer, outcome = Answer(200, raw), "ok"
         except DfsError as err:
-            self._refused(asked, body, err, number)
-            return refusal(err), err.code
+            self._refused(visit, err)
+            answer, outcome = refusal(err), err.code
         except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
-            return self._failed(exc, number), "bug"
+            self._log_bug(exc)
+            answer, outcome = refusal(bug(visit.number)), "bug"
+        took_s = self._desk.clock.monotonic_s() - visit.began_s
+        self._metrics.note(outcome, took_s)
+        self._desk.log.emit(
+            Event.REQUEST_SERVED, route=self._route.path, outcome=outcome, took_s=took_s
+        )
+        headers = (*answer.headers, (REQUEST_ID_HEADER, visit.number))
+        return Answer(answer.status, answer.body, headers)
 
-    def _read(self, asking: Asking) -> Any:
+    def _admit(self, visit: _Visit) -> None:
+        """Who asks, whether he may, and what he asks for."""
+        asking = visit.asking
+        if asking.request and asking.request != visit.number:
+            raise BadRequest(f"{REQUEST_ID_HEADER} must be 32 hex digits")
+        gate = self._desk.gate
+        visit.asked = gate.identify(self._route, asking.authorization, asking.address)
+        permit(self._route, visit.asked)
         if asking.method == "POST":
-            return self._bodies.from_json(asking.body)
-        return self._bodies.from_query(parse_qs(asking.query, keep_blank_values=True))
+            visit.body = self._bodies.from_json(asking.body)
+        else:
+            visit.body = self._bodies.from_query(parse_qs(asking.query, keep_blank_values=True))
 
-    def _act(self, asked: Asked, body: Any, given: str) -> bytes:
+    def _act(self, visit: _Visit) -> bytes:
+        self._admit(visit)
         match self._handler:
             case View(act):
                 with self._desk.reader.view() as connection:
-                    reply = act(connection, asked, body)
-                self._trail.answered(asked, body, reply, given)
-                return _encode(reply)
-            case Change(act, guarded):
-                refusal = self._desk.refusal_of_changes() if guarded else None
-                return self._change(act, asked, body, given, refusal)
-            case Call(act, once):
-                return self._call(act, asked, body, given if once else "")
+                    reply = act(connection, visit.asked, visit.body)
+                return self._told(visit, reply)
+            case Change():
+                work = self._work(self._handler, visit)
+                return self._changed(visit, self._desk.writer.submit(work))
+            case Call(act, is_once):
+                kept = is_once and visit.asking.request
+                return self._call(act, visit) if kept else self._served(act, visit)
 
-    def _change(
-        self, act: ChangeAct, asked: Asked, body: Any, given: str, refusal: DfsError | None
-    ) -> bytes:
-        made: list[object] = []
+    def _work(self, change: Change, visit: _Visit) -> Callable[[Txn], bytes]:
+        """What the writer is to run."""
+        refusal = self._desk.refusal_of_changes() if change.guarded else None
+        asked, body = visit.asked, visit.body
 
         def work(txn: Txn) -> bytes:
             if refusal is not None:  # but what was done before is answered as it was then
                 raise refusal
-            reply = act(txn, asked, body)
-            made.append(reply)
-            return _encode(reply)
+            visit.reply = change.act(txn, asked, body)
+            return _encode(visit.reply)
 
-        writer = self._desk.writer
-        key = self._key(asked, given, _encode(body))
-        raw = writer.answer(key, work) if given else writer.submit(work)
-        if made:  # else it was remembered, and its first time left the line
-            self._trail.answered(asked, body, made[0], given)
+        return once(self._key(visit, _encode(body)), work) if visit.asking.request else work
+
+    def _changed(self, visit: _Visit, raw: bytes) -> bytes:
+        if visit.reply is not None:  # else it was remembered, and its first time left the line
+            self._trail.answered(visit.asked, visit.body, visit.reply, visit.asking.request)
         return raw
 
-    def _call(self, act: CallAct, asked: Asked, body: Any, given: str) -> bytes:
-        if not given:
-            return self._served(act, asked, body, given)
-        key = self._key(asked, given, b"")  # a body may hold a password: nothing is kept of it
+    def _call(self, act: CallAct, visit: _Visit) -> bytes:
+        key = self._key(visit, b"")  # a body may hold a password: nothing is kept of it
         with self._desk.under_way.only(key):  # until its answer is remembered
             with self._desk.reader.view() as connection:
                 before = remembered(connection, key)
             if before is not None:
                 return before
-            raw = self._served(act, asked, body, given)
+            raw = self._served(act, visit)
             return self._desk.writer.answer(key, lambda _txn: raw)
 
-    def _served(self, act: CallAct, asked: Asked, body: Any, given: str) -> bytes:
-        reply = act(asked, body)
-        self._trail.answered(asked, body, reply, given)
+    def _served(self, act: CallAct, visit: _Visit) -> bytes:
+        return self._told(visit, act(visit.asked, visit.body))
+
+    def _told(self, visit: _Visit, reply: object) -> bytes:
+        self._trail.answered(visit.asked, visit.body, reply, visit.asking.request)
         return _encode(reply)
 
-    def _key(self, asked: Asked, given: str, body: bytes) -> RequestKey:
+    def _key(self, visit: _Visit, body: bytes) -> RequestKey:
         """Under what an answer is remembered: the same id on something else is another request."""
+        given = visit.asking.request
         said = hashlib.sha256(self._route.path.encode() + b"\0" + body).hexdigest()
-        return RequestKey(asked.key, given + said[: len(given)])
+        return RequestKey(visit.asked.key, given + said[: len(given)])
 
-    def _refused(self, asked: Asked, body: object, err: DfsError, number: str) -> None:
-        self._trail.refused(asked, body, err, number)
+    def _refused(self, visit: _Visit, err: DfsError) -> None:
+        asked = visit.asked
+        self._trail.refused(asked, visit.body, err, visit.number)
         self._desk.log.emit(
             Event.REQUEST_REFUSED,
             route=self._route.path,
@@ -257,21 +299,28 @@ class Endpoint:
             message=err.message,
         )
 
-    def _failed(self, exc: Exception, number: str) -> Answer:
+    def _log_bug(self, exc: Exception) -> None:
         self._desk.log.exception(self._route.path, exc)
-        return refusal(bug(number))
+
+
+def _raise(exc: Exception) -> bytes:
+    raise exc
 
 
 def endpoints(handlers: Handlers, desk: Desk) -> dict[str, Served]:
     """Who answers each route of the table, by its address."""
     return {
-        route.path: Served(
-            ("GET", "HEAD", "POST") if route.safe else ("POST",),
-            Endpoint(route, handler, desk),
-            QUICK_BYTES if route.path in _QUICK else 0,
-        )
+        route.path: _served(route, Endpoint(route, handler, desk), handler)
         for route, handler in handlers.table.values()
     }
+
+
+def _served(route: Route[Any, Any], endpoint: Endpoint, handler: Handler) -> Served:
+    methods = ("GET", "HEAD", "POST") if route.safe else ("POST",)
+    quick_bytes = QUICK_BYTES if route.path in _QUICK else 0
+    if isinstance(handler, Change):
+        quick_bytes = BEGUN_BYTES
+    return Served(methods, endpoint, endpoint.begin, quick_bytes)
 
 
 def answer_protocol_errors(app: Flask, log: WebLog) -> None:

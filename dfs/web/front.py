@@ -27,11 +27,14 @@ _JSON_HEADER: Final = ("Content-Type", JSON)
 class Served:
     """A route's address: by which methods it may be asked, and who answers.
 
-    `quick_bytes`: up to so long a request is answered sooner than it is handed to another thread.
+    `begin` does not wait for what takes long, and hands the answer on when it is there, in this
+    thread or another.  `quick_bytes`: up to so long a request is begun sooner than it is handed to
+    another thread.
     """
 
     methods: tuple[str, ...]
     answer: Callable[[Asking], Answer]
+    begin: Callable[[Asking, Callable[[Answer], None]], None]
     quick_bytes: int = 0
 
 
@@ -73,15 +76,25 @@ class Front:
         try:
             return served.answer(asking)
         except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
-            number = new_id()
-            with request_context(number):
-                self._log_bug(path, exc)
-            return refusal(bug(number))
+            return self._broken(path, exc)
 
-    def is_quick(self, path: str, body_bytes: int) -> bool:
-        """Whether a request of that length is answered sooner than another thread is woken."""
+    def begin(self, path: str, asking: Asking, then: Callable[[Answer], None]) -> None:
+        """Have a request answered whose method is served; `then` gets the answer, once."""
+        try:
+            self.served[path].begin(asking, then)
+        except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
+            then(self._broken(path, exc))
+
+    def is_quick(self, path: str, method: str, body_bytes: int) -> bool:
+        """Whether a request of that length is begun sooner than another thread is woken."""
         served = self.served.get(path)
-        return served is not None and body_bytes <= served.quick_bytes
+        return served is not None and body_bytes <= served.quick_bytes and method in served.methods
+
+    def _broken(self, path: str, exc: Exception) -> Answer:
+        number = new_id()
+        with request_context(number):
+            self._log_bug(path, exc)
+        return refusal(bug(number))
 
 
 def _asking(environ: WSGIEnvironment) -> Asking:

@@ -95,7 +95,7 @@ class HttpServer:
         """Accept no more, let requests under way be answered for so long, then close the rest."""
         self._in_loop(self._close_listeners)
         until_s = self._clock.monotonic_s() + drain_s
-        while self._workers.is_busy() and self._clock.monotonic_s() < until_s:
+        while self._is_busy() and self._clock.monotonic_s() < until_s:
             self._clock.sleep(_POLL_S)
         self._workers.shutdown(timeout=1)
         self._in_loop(self._close_all)
@@ -104,6 +104,11 @@ class HttpServer:
         if not self._thread.is_alive():
             for each in self._triggers:
                 each.close()
+
+    def _is_busy(self) -> bool:
+        """Whether a request is being answered, by a worker or where it was begun."""
+        begun = (getattr(each, "requests", None) for each in list(self._sockets.values()))
+        return self._workers.is_busy() or any(begun)
 
     def _bound_port(self) -> int:
         listening = getattr(self._server, "effective_listen", None)

@@ -1,7 +1,8 @@
 """The one writer: batches, savepoints, the retry cache, the journal, fencing, full disks."""
 
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dfs.base.errors import (
 )
 from dfs.base.events import Event
 from dfs.base.ids import TxId
+from dfs.base.units import KiB
 from dfs.meta import writer
 from dfs.meta.cluster_tables import JOURNAL, MEMBERSHIP, SETTING
 from dfs.meta.journal import check_chain, read_groups, records_after, trim
@@ -30,15 +32,18 @@ from dfs.meta.session import (
 )
 from dfs.meta.txn import Txn
 from dfs.meta.writer import EPOCH_KEY, RequestKey, savepoint
-from dfs.settings.sections import Config, LimitsConfig
+from dfs.settings.sections import Config, LimitsConfig, NamenodeConfig
 from tests.metadata_rig import MetadataRig
 
 
 class Database(MetadataRig):
     """A writer and a reader over one file."""
 
-    def __init__(self, folder: Path, **limits: int) -> None:
-        super().__init__(folder, config=Config(limits=LimitsConfig(**limits)))
+    def __init__(
+        self, folder: Path, *, namenode: NamenodeConfig | None = None, **limits: int
+    ) -> None:
+        config = Config(namenode=namenode or NamenodeConfig(), limits=LimitsConfig(**limits))
+        super().__init__(folder, config=config)
 
     def setting(self, key: str) -> str | None:
         with self.reader.view() as connection:
@@ -243,14 +248,13 @@ def test_no_change_waits_for_a_reader_that_keeps_the_log_from_being_folded(
 ) -> None:
     monkeypatch.setattr(writer, "IDLE_WAIT_S", 0.05)
     folded = threading.Event()
-    fold = database.writer._fold_wal
+    fold = database.writer._log.fold_idle
 
-    def folding(*, idle: bool) -> None:
-        fold(idle=idle)
-        if idle:
-            folded.set()
+    def folding() -> None:
+        fold()
+        folded.set()
 
-    monkeypatch.setattr(database.writer, "_fold_wal", folding)
+    monkeypatch.setattr(database.writer._log, "fold_idle", folding)
     with database.reader.view() as connection:
         connection.execute(select(SETTING)).all()
         database.writer.submit(put("a"))
@@ -260,6 +264,70 @@ def test_no_change_waits_for_a_reader_that_keeps_the_log_from_being_folded(
     folded.clear()
     assert folded.wait(10)
     assert not database.file.with_name(f"{DATABASE_FILE}-wal").stat().st_size
+
+
+def test_log_is_folded_once_a_length_and_not_at_every_change_after_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    length_bytes = 256 * KiB
+    database = Database(tmp_path, namenode=NamenodeConfig(checkpoint_bytes=length_bytes))
+    log = database.writer._log
+    fold, folds = log._fold, []
+
+    def folding(mode: str) -> int:
+        folds.append(mode)
+        return fold(mode)
+
+    monkeypatch.setattr(log, "_fold", folding)
+    for n in range(400):
+        database.writer.submit(put(f"{n:0200}"))
+    passive = folds.count("PASSIVE")
+    file = tmp_path / f"{DATABASE_FILE}-wal"
+    assert 2 < passive < 400 / 10
+    assert file.stat().st_size < 3 * length_bytes
+    database.close()
+
+
+def test_who_does_not_wait_is_told_of_what_was_committed_and_what_was_refused(
+    database: Database,
+) -> None:
+    told: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def tell(result: Callable[[], str]) -> None:
+        try:
+            told.put((result(), database.setting("a")))
+        except PathNotFound as exc:
+            told.put(exc.message)
+
+    def work(txn: Txn) -> str:
+        put("a", "kept")(txn)
+        return "done"
+
+    def refuse(txn: Txn) -> str:
+        put("a", "refused")(txn)
+        raise PathNotFound("no such thing")
+
+    database.writer.submit_then(work, tell)
+    assert told.get(timeout=10) == ("done", "kept")
+    database.writer.submit_then(refuse, tell)
+    assert told.get(timeout=10) == "no such thing"
+    assert database.setting("a") == "kept"
+
+
+def test_writer_outlives_a_listener_that_breaks(database: Database) -> None:
+    def breaks(result: Callable[[], None]) -> None:
+        raise ZeroDivisionError
+
+    database.writer.submit_then(put("a"), breaks)
+    database.writer.submit(put("b"))
+    assert database.setting("a") == database.setting("b") == "1"
+
+
+def test_closed_writer_takes_up_nothing_to_tell_of(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    database.close()
+    with pytest.raises(Stopping):
+        database.writer.submit_then(put("a"), lambda result: result())
 
 
 def test_closed_writer_refuses_and_leaves_no_log_behind(tmp_path: Path) -> None:

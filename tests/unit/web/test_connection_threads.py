@@ -1,8 +1,8 @@
-"""Who answers a request: the thread of the loop what is quick, a worker the rest; in order."""
+"""Who begins a request: the thread of the loop what is quick, a worker the rest; in order."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -18,8 +18,12 @@ QUICK_BYTES = 10
 
 @dataclass
 class Rig:
-    port: int
+    server: HttpServer
     may_go_on: threading.Event
+
+    @property
+    def port(self) -> int:
+        return self.server.port
 
 
 @pytest.fixture
@@ -33,15 +37,26 @@ def rig() -> Iterator[Rig]:
         may_go_on.wait(10)
         return who(asking)
 
+    def at_once(asking: Asking, then: Callable[[Answer], None]) -> None:
+        then(who(asking))
+
+    def later(asking: Asking, then: Callable[[Answer], None]) -> None:
+        def hand_on() -> None:
+            then(slow(asking))
+            then(Answer(500, b"said twice"))
+
+        threading.Thread(target=hand_on, name="another").start()
+
     served = {
-        "/quick": Served(("GET", "HEAD", "POST"), who, QUICK_BYTES),
-        "/slow": Served(("POST",), slow),
+        "/quick": Served(("GET", "HEAD", "POST"), who, at_once, QUICK_BYTES),
+        "/later": Served(("POST",), who, later, QUICK_BYTES),
+        "/slow": Served(("POST",), slow, at_once),
     }
     front = Front(served, Flask("rest"), lambda _path, _exc: None)
     limits = HttpLimits(threads=2)
     server = HttpServer(front, host="127.0.0.1", port=0, limits=limits, clock=SystemClock())
     server.start()
-    yield Rig(server.port, may_go_on)
+    yield Rig(server, may_go_on)
     may_go_on.set()
     server.stop(drain_s=1)
 
@@ -69,6 +84,36 @@ def test_quick_request_is_answered_by_the_loop_while_every_worker_is_busy(rig: R
     for each in busy:
         assert each.recv(4096).endswith(b" s")
         each.close()
+
+
+def test_answer_that_comes_later_keeps_nobody_waiting_and_comes_once(rig: Rig) -> None:
+    with socket.create_connection(("127.0.0.1", rig.port), 10) as early:
+        early.sendall(_request("/later", b"a") + _request("/quick", b"b"))
+        assert b"http now" in _ask(rig.port, _request("/quick", b"now"), ends_with=b"now")
+        rig.may_go_on.set()
+        got = b""
+        while not got.endswith(b" b") and (more := early.recv(4096)):
+            got += more
+    assert b"another a" in got
+    assert b"twice" not in got
+
+
+def test_answer_to_a_client_that_left_is_dropped(rig: Rig) -> None:
+    with socket.create_connection(("127.0.0.1", rig.port), 10) as early:
+        early.sendall(_request("/later", b"a"))
+    rig.may_go_on.set()
+    assert b"http now" in _ask(rig.port, _request("/quick", b"now"), ends_with=b"now")
+
+
+def test_server_that_stops_waits_for_what_was_begun(rig: Rig) -> None:
+    with socket.create_connection(("127.0.0.1", rig.port), 10) as early:
+        early.sendall(_request("/later", b"a"))
+        assert b"http now" in _ask(rig.port, _request("/quick", b"now"), ends_with=b"now")
+        stopping = threading.Thread(target=rig.server.stop, args=(10,))
+        stopping.start()
+        rig.may_go_on.set()
+        assert early.recv(4096).endswith(b"another a")
+        stopping.join()
 
 
 def test_long_request_is_answered_by_a_worker(rig: Rig) -> None:
