@@ -52,7 +52,7 @@ def check_name(name: str, path: str) -> None:
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
-        raise BadPath(f"name is not valid UTF-8: {path!r}") from None
+        raise BadPath(f"name is not valid UTF-8: '{printable(path)}'") from None
     if len(encoded) > NAME_BYTES_MAX:
         raise LimitExceeded(f"name is longer than {NAME_BYTES_MAX} bytes: {name[:40]!r}...")
 
@@ -109,7 +109,11 @@ def _components(path: str, base: str) -> Iterator[str]:
 
 
 def printable(path: str) -> str:
-    """The path for one line of a terminal: control characters and bad UTF-8 escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in path
-    )
+    """The path for one line of a terminal: control characters and bytes of bad UTF-8 escaped."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in path)
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python carries a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()

@@ -13,7 +13,7 @@ from dfs.cli.errors import error_json
 from dfs.cli.file_commands import GROUP, READS, write_files
 from dfs.cli.name_commands import CHANGES, need_directory
 from dfs.cli.verbs import Context, Example, Verb
-from dfs.observe.exit_codes import EXIT_FAILED
+from dfs.observe.exit_codes import EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
     from dfs.cli.watch import Watch
@@ -178,7 +178,14 @@ def _conclude(context: Context, watch: Watch, report: TransferReport) -> int:
             f"{render.count(report.owed, 'copy', 'copies')} owed: fewer DataNodes took part than "
             "copies are wanted; they are made when there is room"
         )
-    return context.code()
+    return _code(context, report)
+
+
+def _code(context: Context, report: TransferReport) -> int:
+    """The code of the first failure; a name in a tree that cannot be is no wrong command line."""
+    code = context.code()
+    is_partial = report.files or report.directories or report.skipped
+    return EXIT_FAILED if code == EXIT_USAGE and is_partial else code
 
 
 def _report_json(watch: Watch, report: TransferReport) -> render.Json:

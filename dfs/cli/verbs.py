@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO, TypeVar
 
 from dfs.base.errors import BadPath, DfsError
-from dfs.base.paths import absolute, home
+from dfs.base.paths import absolute, home, parse
 from dfs.cli.places import expand
 from dfs.observe.exit_codes import EXIT_DENIED, EXIT_DONE, EXIT_UNAVAILABLE, exit_code
 
@@ -187,11 +187,15 @@ class Context:
         """The absolute path meant; `.` and `..` are understood, patterns are not.
 
         Raises:
-            BadPath: it is empty, as an unset variable of a script is; not the home directory.
+            BadPath: it is empty, as an unset variable of a script is; not the home directory.  Or
+                it is not UTF-8.
         """
         if not path:
             raise BadPath("an empty path names nothing", hint="'.' is the directory you are in")
-        return absolute(path, "/" if path.startswith("/") else self.directory())
+        meant = absolute(path, "/" if path.startswith("/") else self.directory())
+        if not path.isascii():
+            parse(meant)
+        return meant
 
     def remotes(self, paths: Sequence[str]) -> Iterator[str]:
         """Every path meant by paths and patterns; what cannot be looked up is noted."""

@@ -163,7 +163,7 @@ def _plan_tree(plan: PutPlan, top: str, remote_top: str) -> None:
                     paths.parse(below)
                 child = _plan_entry(plan, entry, below)
             except DfsError as exc:
-                plan.failed.append((entry.path, exc))
+                plan.failed.append((paths.printable(entry.path), exc))
                 continue
             if child is not None:
                 deeper.append(child)

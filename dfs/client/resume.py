@@ -19,6 +19,7 @@ import msgspec
 
 from dfs.base import crashpoint
 from dfs.base.errors import LocalIoError
+from dfs.base.paths import printable
 from dfs.base.records import WrittenBlock
 from dfs.client.put_plan import PlannedFile
 from dfs.wire.data_api import OpenedFile
@@ -73,7 +74,8 @@ class PutState:
             LocalIoError: it cannot be written down.
         """
         begun = PutBegun(
-            os.path.abspath(planned.local),  # noqa: PTH100 - lexical, links stay as they are
+            # It need not be UTF-8, which a line is.  Lexical: links stay as they are.
+            printable(os.path.abspath(planned.local)),  # noqa: PTH100
             planned.remote,
             planned.size_bytes,
             planned.mtime_ns,

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from dfs.base.errors import DfsError, NamenodeUnreachable, NotLoggedIn, from_code
+from dfs.base.errors import BadRequest, DfsError, NamenodeUnreachable, NotLoggedIn, from_code
 from dfs.wire.http_pool import HttpPool
 from dfs.wire.routes import Route
 from dfs.wire.shapes import ErrorReply, Request
@@ -44,6 +44,7 @@ class HttpLink:
 
         Raises:
             NotLoggedIn: the credential is no text that could be one.
+            BadRequest: text that is not UTF-8, which no name in DFS is.
             NamenodeUnreachable: no connection, no answer in time, or no answer of ours.
             DfsError: what the daemon refused, as it raised it.
         """
@@ -53,7 +54,14 @@ class HttpLink:
             headers["Authorization"] = f"Bearer {credential}"
         if request:
             headers[REQUEST_ID_HEADER] = request
-        raw = self._exchange("POST", base_url + route.path, msgspec.json.encode(body), headers)
+        try:
+            sent = msgspec.json.encode(body)
+        except UnicodeEncodeError:
+            raise BadRequest(
+                "what was asked for holds text that is not UTF-8",
+                hint="names in DFS are UTF-8; see what your terminal or program sends",
+            ) from None
+        raw = self._exchange("POST", base_url + route.path, sent, headers)
         try:
             return msgspec.json.decode(raw, type=route.gives)
         except msgspec.MsgspecError as exc:

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +92,10 @@ def test_columns_hold_every_name_once_and_fit(names: list[str], line_width: int)
     assert sorted(" ".join(lines).split()) == sorted(names)
     widest = max(map(render.width, names), default=0)
     assert all(render.width(line) <= max(line_width, widest) for line in lines)
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_they_are_written_in_a_shell() -> None:
+    assert render.plain(os.fsdecode(b"a\xffb")) == "a\\xffb"
 
 
 @given(st.text())

@@ -1,4 +1,5 @@
 import io
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_put_of_a_missing_file_says_so_and_exits_with_3(console: Console, tmp_pa
     assert ran.code == 3
     assert ran.err.startswith("dfs: ")
     assert str(tmp_path / "nothing") in ran.err
+
+
+def test_put_of_a_tree_with_names_that_cannot_be_is_a_failure_and_no_wrong_command_line(
+    console: Console, tmp_path: Path
+) -> None:
+    (tmp_path / "tree" / "fine").mkdir(parents=True)
+    (tmp_path / "tree" / os.fsdecode(b"b\xff")).write_bytes(b"x")
+    ran = console.dfs("put", "-r", str(tmp_path / "tree"), "/user/alice/new")
+    assert (ran.code, "2 directories" in ran.out or "1 failed" in ran.out) == (1, True)
+    assert "b\\xff" in ran.err
+    ran = console.dfs("put", "-r", str(tmp_path / "tree" / os.fsdecode(b"b\xff")), "/user/alice")
+    assert ran.code == 2
+
+
+def test_remote_name_that_is_not_utf8_is_refused(console: Console) -> None:
+    ran = console.dfs("ls", os.fsdecode(b"/user/\xff"))
+    assert (ran.code, "'/user/\\xff'" in ran.err) == (2, True)
 
 
 def test_put_of_several_needs_a_directory(

@@ -12,6 +12,7 @@ from dfs.base.errors import (
     BeingWritten,
     DiskFull,
     IsADirectory,
+    LeaseLost,
     LocalNotFound,
     NotADirectory,
     PathExists,
@@ -221,9 +222,30 @@ def test_put_and_get_keep_odd_names(client, catalog, tmp_path) -> None:
 
 def test_put_reports_a_name_that_is_not_utf8_and_puts_the_rest(client, catalog, tree) -> None:
     (tree / os.fsdecode(b"bad\xff")).write_bytes(b"x")
+    (tree / os.fsdecode(b"folder\xfe")).mkdir()
+    (tree / os.fsdecode(b"folder\xfe") / "inside").write_bytes(b"x")
     report = client.put([tree], "/data", options=TREE)
-    assert [why.code for _path, why in report.failed] == ["bad_path"]
+    assert [(path, why.code) for path, why in report.failed] == [
+        (f"{tree}/bad\\xff", "bad_path"),
+        (f"{tree}/folder\\xfe", "bad_path"),
+    ]
+    assert "bad\\xff" in report.failed[0][1].message
     assert report.files == 3
+
+
+def test_large_file_in_a_folder_whose_name_is_not_utf8_is_put_and_gone_on_with(
+    client, catalog, nodes, tmp_path
+) -> None:
+    source = a_file(tmp_path / os.fsdecode(b"d\xff") / "big", some(3 * MIB))
+    catalog.refusals["complete"] = [LeaseLost("gone")]
+    assert not client.put([source], "/data/big").ok
+    assert client.put([source], "/data/big", options=PutOptions(resume=True)).ok
+    assert catalog.content("/data/big") == some(3 * MIB)
+
+
+def test_target_that_is_not_utf8_is_refused(client, tmp_path) -> None:
+    with pytest.raises(BadRequest, match="not UTF-8"):
+        client.put([a_file(tmp_path / "f")], os.fsdecode(b"/data/\xff"))
 
 
 def test_put_of_many_small_files_asks_the_namenode_little(client, catalog, nodes, tmp_path) -> None:
