@@ -3,6 +3,9 @@
 Each file's live blocks are read with every copy known of them and held to the one definition of
 health (`dfs.blocks.redundancy`); what the copies of each node are worth now, the composition root
 says.  A page ends after so many names or blocks, so that a snapshot stays short.
+
+Files share blocks: those of a pack, and a file with its copies.  A block counts once, with the file
+of the lowest number that has it and is below the path, so that no page need know of another.
 """
 
 from collections import Counter
@@ -10,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from dfs.base import paths
 from dfs.base.ids import ROOT_INODE, BlockId, InodeId, NodeId
@@ -24,8 +27,9 @@ from dfs.blocks.redundancy import (
     assess,
     words_for,
 )
-from dfs.meta.tables import EXTENT, INODE, STRAY
-from dfs.namespace.inode_rows import Inode, find_child, in_parts
+from dfs.meta.prepared import Prepared
+from dfs.meta.tables import DIRENT, EXTENT, INODE, STRAY
+from dfs.namespace.inode_rows import Entry, Inode, find_child, in_parts
 from dfs.namespace.resolve import Place, Resolver
 from dfs.namespace.walk import names_below, walk
 from dfs.wire.check_api import BlockCheck, CopyCheck, FileCheck, FsckReply, FsckRequest, FsckTotals
@@ -35,6 +39,9 @@ BLOCKS_AT_ONCE: Final = 2_000  # about, by the sizes of the files
 PAGE_VISITS_MAX: Final = 20_000
 PAGE_BLOCKS_MAX: Final = 5_000  # and those of the files read with the last of them
 PAGE_NAMED_MAX: Final = 1_000  # files named in an answer, so that its body stays small
+# Files of shared blocks looked at for a page; a block that takes more may count once a page.
+PAGE_SHARERS_MAX: Final = 200_000
+SHARERS_AT_ONCE: Final = 100
 NOT_COMMITTED: Final = "the metadata has no such block (see: dfs-admin fsck --metadata)"
 WELL: Final = frozenset({BlockHealth.HEALTHY, BlockHealth.EXCESS})
 SEVERITY: Final = (
@@ -48,6 +55,22 @@ SEVERITY: Final = (
     BlockHealth.MISSING,
 )
 assert set(SEVERITY) == set(BlockHealth)
+(_RESERVED_NAME,) = paths.parse(paths.RESERVED)
+_SHARERS: Final = Prepared(
+    select(EXTENT.c.inode, DIRENT.c.parent)
+    .join(DIRENT, DIRENT.c.inode == EXTENT.c.inode)
+    .where(
+        EXTENT.c.block == bindparam("block"),
+        EXTENT.c.inode > bindparam("after"),
+        EXTENT.c.died_tx.is_(None),
+        DIRENT.c.died_tx.is_(None),
+    )
+    .order_by(EXTENT.c.inode)
+    .limit(SHARERS_AT_ONCE)
+)
+_PARENT: Final = Prepared(
+    select(DIRENT.c.parent).where(DIRENT.c.inode == bindparam("inode"), DIRENT.c.died_tx.is_(None))
+)
 
 
 @dataclass(slots=True)
@@ -120,6 +143,63 @@ class Checking:
         )
 
 
+class _Sharers:
+    """Which of the files below a directory a block counts with; for one page.
+
+    Args:
+        below: the directory; None for a page of one file, which all its blocks count with.
+        without: a directory whose files are none of them.
+    """
+
+    def __init__(
+        self, connection: Connection, below: InodeId | None, without: InodeId | None
+    ) -> None:
+        self._connection = connection
+        self._is_one_file = below is None
+        self._is_below: dict[int, bool] = {ROOT_INODE: False}
+        if without is not None:
+            self._is_below[without] = False
+        if below is not None:
+            self._is_below[below] = True
+        self._first: dict[BlockId, int] = {}
+        self._left = PAGE_SHARERS_MAX
+
+    def counts_with(self, block: BlockId, inode: InodeId) -> bool:
+        """Whether a block counts with that file, which is below and has it."""
+        if self._is_one_file:
+            return True
+        if block not in self._first:
+            self._first[block] = self._find(block, inode)
+        return self._first[block] == inode
+
+    def _find(self, block: BlockId, inode: InodeId) -> int:
+        """The lowest file that has it, or the one at hand if finding it takes too long."""
+        after = 0
+        while self._left > 0:
+            rows = _SHARERS.run(self._connection, block=block, after=after)
+            for sharer, parent in rows:
+                self._left -= 1
+                if sharer == inode or self._leads_below(parent):
+                    return int(sharer)
+            if len(rows) < SHARERS_AT_ONCE:
+                break
+            after = rows[-1][0]
+        return inode
+
+    def _leads_below(self, directory: int) -> bool:
+        passed: list[int] = []
+        found: bool | None = None
+        while (found := self._is_below.get(directory)) is None:
+            passed.append(directory)
+            above = _PARENT.run(self._connection, inode=directory)
+            if not above or len(passed) > paths.DEPTH_MAX:
+                found = False
+                break
+            directory = above[0][0]
+        self._is_below.update(dict.fromkeys(passed, found))
+        return found
+
+
 class _Page:
     """One page while it is made."""
 
@@ -135,6 +215,8 @@ class _Page:
         self._at = at
         self._body = body
         self._naming = True
+        self._blocks_read = 0
+        self._sharers = _Sharers(connection, None, None)
         self.named: list[FileCheck] = []
         self.usual, self.reserved = _Counts(), _Counts()
 
@@ -143,6 +225,9 @@ class _Page:
         if not place.inode.is_directory:
             self._check([(place.path, place.inode)])
             return ""
+        reserved = None if paths.is_reserved(place.path) else self._reserved()
+        without = reserved.inode.id if reserved is not None else None
+        self._sharers = _Sharers(self._connection, place.inode.id, without)
         if not self._body.cursor:
             self._counts(place.path).directories += 1
         next_cursor = self._walk(place, names_below(place.path, self._body.cursor))
@@ -175,15 +260,17 @@ class _Page:
 
         They are counted apart and not named: nobody need mind what is broken on purpose.
         """
-        names = paths.parse(paths.RESERVED)
-        entry = find_child(self._connection, ROOT_INODE, names[0])
+        entry = self._reserved()
         if entry is not None and entry.inode.is_directory:
             self._naming = False
-            self._walk(Place(paths.RESERVED, entry.inode, "/", names[0], entry), ())
+            self._sharers = _Sharers(self._connection, entry.inode.id, None)
+            self._walk(Place(paths.RESERVED, entry.inode, "/", _RESERVED_NAME, entry), ())
+
+    def _reserved(self) -> Entry | None:
+        return find_child(self._connection, ROOT_INODE, _RESERVED_NAME)
 
     def _is_full(self) -> bool:
-        blocks = self.usual.blocks + self.reserved.blocks
-        return blocks >= PAGE_BLOCKS_MAX or len(self.named) >= PAGE_NAMED_MAX
+        return self._blocks_read >= PAGE_BLOCKS_MAX or len(self.named) >= PAGE_NAMED_MAX
 
     def _counts(self, path: str) -> _Counts:
         return self.reserved if paths.is_reserved(path) else self.usual
@@ -200,10 +287,17 @@ class _Page:
         worst = max(healths, key=SEVERITY.index, default=BlockHealth.HEALTHY)
         counts.files += 1
         counts.size_bytes += inode.size_bytes
-        counts.blocks += len(pieces)
-        counts.bad_copies += sum(len(found.bad) for _, found in judged if found)
         counts.by_file[worst.value] += 1
-        counts.by_block.update(health.value for health in healths)
+        self._blocks_read += len(pieces)
+        by_block = {
+            piece.block: (found, health)
+            for (piece, found), health in zip(judged, healths, strict=True)
+        }
+        for block, (found, health) in by_block.items():
+            if self._sharers.counts_with(block, inode.id):
+                counts.blocks += 1
+                counts.bad_copies += len(found.bad) if found else 0
+                counts.by_block[health.value] += 1
         if self._naming and (worst not in WELL or self._body.healthy):
             shown = [
                 block_check(piece, found, self._at, self._node_states)

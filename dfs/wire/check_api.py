@@ -47,7 +47,11 @@ class FileCheck(msgspec.Struct, frozen=True):
 
 
 class FsckTotals(msgspec.Struct, frozen=True):
-    """What a page looked at.  A block that several files share counts in each of them."""
+    """What a page looked at.
+
+    A block that several files share - those of a pack, a file and its copies - counts once for all
+    of what is below the path.
+    """
 
     files: int = 0
     directories: int = 0

@@ -1,5 +1,6 @@
 """fsck over a real namespace: what is counted, what is named, in how many pages."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dfs.namespace.invariants import INVARIANTS, invariants_of
 from dfs.wire.check_api import FileCheck, FsckReply, FsckRequest, InvariantRequest
 from tests.builders import a_node
 from tests.namespace_rig import ADMIN, NamespaceRig
+from tests.pack_rig import put_pack
 
 
 class FsckRig(NamespaceRig):
@@ -161,6 +163,59 @@ def test_pages_go_on_where_the_last_one_ended(
     assert (files, pages) == (6, 2)
     assert named == ["/a/1", "/a/2", "/a/b/3", "/a/b/4", "/a/b/5", "/z"]
     assert directories == whole.directories
+
+
+def summed(rig: FsckRig, path: str) -> tuple[int, dict[str, int], int]:
+    """Blocks, by health, and bad copies over all pages."""
+    blocks, bad, cursor = 0, 0, ""
+    by_health: Counter[str] = Counter()
+    while True:
+        totals = (reply := rig.fsck(path, cursor=cursor)).totals
+        blocks, bad = blocks + totals.blocks, bad + totals.bad_copies
+        by_health.update(totals.blocks_by_health)
+        cursor = reply.next
+        if not cursor:
+            return blocks, dict(by_health), bad
+
+
+@pytest.mark.parametrize("page_files", [1, 3, 500])
+def test_block_that_files_share_counts_once_below_any_path(
+    rig: FsckRig, monkeypatch: pytest.MonkeyPatch, page_files: int
+) -> None:
+    """The files of two packs lie in three directories, one has a copy, some were removed."""
+    monkeypatch.setattr(checking, "FILES_AT_ONCE", page_files)
+    monkeypatch.setattr(checking, "PAGE_BLOCKS_MAX", page_files)
+    monkeypatch.setattr(checking, "SHARERS_AT_ONCE", 2)
+    for pack in ("p", "q"):
+        names = [f"/{folder}/{pack}{n}" for n in range(6) for folder in ("a/in", "b", "c/x/y")]
+        assert not put_pack(rig, dict.fromkeys(names, b"x"), parents=True).refused
+    rig.put("/b/alone", b"z")
+    rig.mkdir("/d")
+    rig.copy("/b/alone", "/d/copy")
+    for folder in ("/a/in", "/b"):
+        rig.remove(f"{folder}/p0")
+    rig.spoil("/c/x/y/p0", ReplicaState.LIVE, ReplicaState.CORRUPT)
+    ill = {"under_replicated": 1}
+    assert summed(rig, "/") == (3, {"healthy": 2} | ill, 1)
+    for path in ("/a", "/a/in", "/c/x"):
+        assert summed(rig, path) == (2, {"healthy": 1} | ill, 1), path
+    assert summed(rig, "/b") == (3, {"healthy": 2} | ill, 1)
+    assert summed(rig, "/d") == summed(rig, "/d/copy") == (1, {"healthy": 1}, 0)
+    assert summed(rig, "/c/x/y/p3") == (1, ill, 1)
+    rig.remove("/c", recursive=True)
+    rig.remove("/a", recursive=True)
+    assert summed(rig, "/") == (3, {"healthy": 2} | ill, 1)
+
+
+def test_looking_for_who_shares_a_block_has_an_end(
+    rig: FsckRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pack(rig, {f"/{n % 2}/{n}": b"x" for n in range(40)}, parents=True)
+    monkeypatch.setattr(checking, "PAGE_SHARERS_MAX", 1)
+    assert summed(rig, "/1")[0] == 1
+    monkeypatch.setattr(checking, "FILES_AT_ONCE", 5)
+    monkeypatch.setattr(checking, "PAGE_BLOCKS_MAX", 5)
+    assert 1 <= summed(rig, "/1")[0] <= 4, "once a page at most, and never not at all"
 
 
 def test_files_being_written_are_counted(rig: FsckRig) -> None:
