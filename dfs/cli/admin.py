@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from dfs.cli.start import start
-from dfs.cli.verb_table import VerbTable
+from dfs.cli.verb_table import HOMES, VerbTable
 
 if TYPE_CHECKING:
     from dfs.cli.verbs import Program
@@ -29,50 +29,7 @@ def program() -> Program:
         name="dfs-admin",
         summary="Look after a DFS cluster.",
         verbs=VerbTable(
-            {
-                "admin_nodes": ("report", "nodes", "node remove", "join-token", "sweeps"),
-                "admin_duties": (
-                    "node decommission",
-                    "node maintenance",
-                    "node recommission",
-                    "node trust",
-                ),
-                "admin_safety": (
-                    "safemode",
-                    "safemode enter",
-                    "safemode leave",
-                    "safemode wait",
-                    "safemode accept-regression",
-                ),
-                "admin_health": ("health",),
-                "admin_fsck": ("fsck",),
-                "admin_explain": ("explain write", "explain read", "explain repair"),
-                "admin_scrub": ("scrub status", "scrub start", "scrub pause", "scrub resume"),
-                "admin_repair": (
-                    "repair status",
-                    "repair pause",
-                    "repair resume",
-                    "repair budget",
-                    "replica restore",
-                ),
-                "admin_history": ("history",),
-                "admin_balance": ("rebalance", "rebalance status", "rebalance stop"),
-                "admin_compact": ("compact status", "compact start", "compact stop"),
-                "admin_accounts": (
-                    "users",
-                    "users add",
-                    "users remove",
-                    "users enable",
-                    "users disable",
-                    "users passwd",
-                    "groups",
-                    "groups add",
-                    "groups remove",
-                    "sessions",
-                    "audit",
-                ),
-                "guide_commands": ("completion", "help"),
-            },
+            HOMES["dfs-admin"],
             attribute={"guide_commands": "ADMIN_VERBS"},
         ),
         footer=FOOTER,

@@ -173,23 +173,28 @@ def verb_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def refuse_dashed_verb(program: Program, flags: Sequence[str]) -> None:
-    """Tell whoever writes `dfs -ls`, as with HDFS, that a verb has no dash.
+    """Tell whoever writes `dfs -ls`, as with HDFS, that a verb has no dash, and what it is here.
 
     Raises:
         BadRequest: one of the flags before the verb is a verb with a dash.
     """
     for word in flags:
-        if word.startswith("-") and word[1:] in program.verbs:
-            raise BadRequest(
-                f"no such option: {word}", hint=f"verbs have no dash: {program.name} {word[1:]}"
-            )
+        if word.startswith("--") or len(word) < 3 or not word.startswith("-"):
+            continue
+        bare = word[1:]
+        if bare in program.verbs:
+            hint = f"verbs have no dash: {program.name} {bare}"
+        else:
+            hint = _elsewhere(program, [bare])
+        if hint:
+            raise BadRequest(f"no such option: {word}", hint=hint)
 
 
 def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
     """The verb at the head of `words` (two words where there is one), and what follows it.
 
     Raises:
-        BadRequest: there is no such verb; the nearest one is named.
+        BadRequest: there is no such verb; what is meant is named, or the nearest one.
     """
     for length in (2, 1):
         verb = program.verbs.get(" ".join(words[:length]))
@@ -199,9 +204,19 @@ def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
     if parts:
         said = f"no such verb: {' '.join(words[:2])}" if words[1:] else f"{words[0]} what?"
         raise BadRequest(said, hint=f"there is: {program.name} {words[0]} {'|'.join(parts)}")
+    hint = _elsewhere(program, words)
+    if hint:
+        raise BadRequest(f"no such verb: {words[0]}", hint=hint)
     raise BadRequest(
         f"no such verb: {words[0]}{_nearest(program, words[0])}", hint=f"see: {program.name} --help"
     )
+
+
+def _elsewhere(program: Program, words: Sequence[str]) -> str:
+    """Where those words are understood, or what we call it; empty when nobody knows them."""
+    from dfs.cli.other_names import hint_for  # noqa: PLC0415 - start-up time
+
+    return hint_for(program.name, words)
 
 
 def _second_words(program: Program, word: str) -> list[str]:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from dfs.cli.start import start
-from dfs.cli.verb_table import VerbTable
+from dfs.cli.verb_table import HOMES, VerbTable
 
 if TYPE_CHECKING:
     from dfs.cli.verbs import Program
@@ -29,19 +29,7 @@ def program() -> Program:
     return Program(
         name="dfs",
         summary="Work with files in a DFS cluster.",
-        verbs=VerbTable(
-            {
-                "account_commands": ("register", "login", "logout", "whoami", "passwd"),
-                "tree_commands": ("ls", "tree", "mkdir", "du", "df"),
-                "find_command": ("find",),
-                "copy_commands": ("put", "get"),
-                "file_commands": ("cat", "head", "tail"),
-                "name_commands": ("mv", "cp", "rm", "undelete", "trash"),
-                "attribute_commands": ("chmod", "chown", "setrep", "touch"),
-                "inspect_commands": ("stat", "locate", "checksum", "verify"),
-                "guide_commands": ("shell", "completion", "help"),
-            }
-        ),
+        verbs=VerbTable(HOMES["dfs"]),
         footer=FOOTER,
     )
 

@@ -1,17 +1,77 @@
 """The verbs of a program by name, each loaded from its module when it is first wanted.
 
 A command runs one verb; loading the others would take longer than running it.  The names are
-written down here a second time, beside the modules they live in: a test compares.
+written down here a second time, beside the modules they live in: a test compares.  Those of both
+programs stand here, so that each can tell what is a verb of the other.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dfs.cli.verbs import Verb
+
+# Of each program: modules of `dfs.cli` and the verbs of each, in the order that help shows them.
+HOMES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "dfs": {
+        "account_commands": ("register", "login", "logout", "whoami", "passwd"),
+        "tree_commands": ("ls", "tree", "mkdir", "du", "df"),
+        "find_command": ("find",),
+        "copy_commands": ("put", "get"),
+        "file_commands": ("cat", "head", "tail"),
+        "name_commands": ("mv", "cp", "rm", "undelete", "trash"),
+        "attribute_commands": ("chmod", "chown", "setrep", "touch"),
+        "inspect_commands": ("stat", "locate", "checksum", "verify"),
+        "guide_commands": ("shell", "completion", "help"),
+    },
+    "dfs-admin": {
+        "admin_nodes": ("report", "nodes", "node remove", "join-token", "sweeps"),
+        "admin_duties": (
+            "node decommission",
+            "node maintenance",
+            "node recommission",
+            "node trust",
+        ),
+        "admin_safety": (
+            "safemode",
+            "safemode enter",
+            "safemode leave",
+            "safemode wait",
+            "safemode accept-regression",
+        ),
+        "admin_health": ("health",),
+        "admin_fsck": ("fsck",),
+        "admin_explain": ("explain write", "explain read", "explain repair"),
+        "admin_scrub": ("scrub status", "scrub start", "scrub pause", "scrub resume"),
+        "admin_repair": (
+            "repair status",
+            "repair pause",
+            "repair resume",
+            "repair budget",
+            "replica restore",
+        ),
+        "admin_history": ("history",),
+        "admin_balance": ("rebalance", "rebalance status", "rebalance stop"),
+        "admin_compact": ("compact status", "compact start", "compact stop"),
+        "admin_accounts": (
+            "users",
+            "users add",
+            "users remove",
+            "users enable",
+            "users disable",
+            "users passwd",
+            "groups",
+            "groups add",
+            "groups remove",
+            "sessions",
+            "audit",
+        ),
+        "guide_commands": ("completion", "help"),
+    },
+}
 
 
 class VerbTable(Mapping[str, "Verb"]):

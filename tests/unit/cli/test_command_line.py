@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from dfs.cli.arguments import Offer
 from dfs.cli.command import run_line
 from dfs.cli.errors import EXIT_MEANING, error_lines
 from dfs.cli.grammar import ALWAYS_POSSIBLE, parse, parser_of, program_help
+from dfs.cli.other_names import ADMIN_OPTIONS, OURS
 from dfs.cli.output import Output
 from dfs.cli.verbs import Program, Streams, Verb
 from dfs.observe.exit_codes import EXIT_BY_KIND
@@ -224,6 +226,44 @@ def test_a_closed_pipe_ends_quietly_and_an_interrupt_with_130(console: Console) 
         assert run_line(around, ["whoami"]) == code
         assert err.text() == ""
         around.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("dfs-admin setrep 2 /x", "`setrep` is a verb of `dfs`: dfs setrep ..."),
+        ("dfs fsck /", "`fsck` is a verb of `dfs-admin`: dfs-admin fsck ..."),
+        ("dfs -report", "`report` is a verb of `dfs-admin`: dfs-admin report ..."),
+        ("dfs scrub status", "`scrub status` is a verb of `dfs-admin`: dfs-admin scrub status ..."),
+        ("dfs repair", "`repair` is a verb of `dfs-admin`: dfs-admin repair status|pause"),
+        ("dfs copyFromLocal a b", "in place of `copyFromLocal`: dfs put LOCAL REMOTE"),
+        ("dfs -copyToLocal a b", "in place of `copyToLocal`: dfs get REMOTE LOCAL"),
+        ("dfs-admin touchz /x", "in place of `touchz`: dfs touch PATH"),
+        ("dfs version", "in place of `version`: dfs --version"),
+        ("dfs dfsadmin -report", "it is: dfs-admin report ..."),
+        ("dfs fs -getmerge a b", "in place of `getmerge`: dfs cat FIRST SECOND > LOCAL"),
+        ("dfs dfs", "see: dfs --help"),
+    ],
+)
+def test_verb_of_the_other_program_or_of_hdfs_is_told_what_it_is_here(
+    console: Console, line: str, hint: str
+) -> None:
+    name, *words = line.split()
+    ran = console.run({"dfs": user, "dfs-admin": admin}[name].PROGRAM, *words)
+    assert (ran.code, ran.out) == (2, "")
+    first, second = ran.err.splitlines()
+    assert first.startswith(f"{name}: no such ")
+    assert second.startswith(f"  hint: {hint}")
+
+
+@pytest.mark.parametrize("program", [user.PROGRAM, admin.PROGRAM], ids=lambda p: p.name)
+def test_every_hint_names_a_command_there_is(program: Program) -> None:
+    """And no word with a hint is a verb of ours."""
+    verbs = {each.name: each.verbs for each in (user.PROGRAM, admin.PROGRAM)}
+    for word, said in {**OURS, **ADMIN_OPTIONS}.items():
+        assert word not in program.verbs
+        for name, verb in re.findall(r"(dfs(?:-admin)?) (?!and\b)([a-z]+)", said):
+            assert any(f"{known} ".startswith(f"{verb} ") for known in verbs[name]), said
 
 
 def _python(*words: str) -> subprocess.CompletedProcess[str]:
