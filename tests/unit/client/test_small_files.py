@@ -12,7 +12,6 @@ import pytest
 from dfs.base.checksum import block_hash
 from dfs.base.errors import (
     BadRequest,
-    BlockCorrupt,
     DataUnavailable,
     DiskFull,
     LocalExists,
@@ -309,13 +308,6 @@ def test_get_does_not_replace_what_is_there_unless_asked(
     assert is_same(back, stored)
 
 
-def asked_first(client: DfsClient, node: FakeDataNode) -> None:
-    """Of the replicas that there are, that node's is tried before the others."""
-    client.cluster.plane.replicas.ordered = lambda found: sorted(
-        found, key=lambda holder: holder.address.node != node.node
-    )
-
-
 @pytest.mark.parametrize("fault", ["dies", "sends a wrong byte", "lies", "refuses"])
 def test_get_takes_from_another_replica_what_one_does_not_give(
     client: DfsClient,
@@ -327,7 +319,9 @@ def test_get_takes_from_another_replica_what_one_does_not_give(
 ) -> None:
     holders = [node for node in nodes if node.blocks]
     first = holders[0]
-    asked_first(client, first)
+    client.cluster.plane.replicas.ordered = lambda found: sorted(
+        found, key=lambda holder: holder.address.node != first.node
+    )
     if fault == "dies":
         first.stop()
     elif fault == "sends a wrong byte":
@@ -344,36 +338,6 @@ def test_get_takes_from_another_replica_what_one_does_not_give(
     assert bool(client.cluster.plane.memory.failures()) == (
         fault in ("dies", "refuses") or is_wrong
     )
-
-
-def test_get_that_is_ended_blames_no_node(
-    client: DfsClient, catalog: FakeCatalog, stored: Path, tmp_path: Path
-) -> None:
-    """Nor does one whose files were lost to the disk here: no DataNode can help it."""
-    found = client.cluster.names.locate_many([f"/data/new/d1/f{n:02d}" for n in (1, 5)])
-    taken: list[int] = []
-
-    def take(number: int, _content: memoryview) -> None:
-        taken.append(number)
-        raise BlockCorrupt("not the DataNode's")
-
-    with pytest.raises(BlockCorrupt, match="not the DataNode's"):
-        client.cluster.plane.bulk.fetch(found, [0, 1], take)
-    assert len(taken) == 1
-    assert client.cluster.plane.memory.failures() == {}
-    assert not catalog.suspects
-
-
-def test_replica_that_lies_of_one_file_is_reported_and_counts_as_failing(
-    client: DfsClient, catalog: FakeCatalog, nodes: list[FakeDataNode], stored: Path, tmp_path: Path
-) -> None:
-    """Its bytes fit the hashes it sends with them, and not the file's own checksum."""
-    first = next(node for node in nodes if node.blocks)
-    asked_first(client, first)
-    first.lies = True
-    assert client.get(["/data/new"], tmp_path / "back", options=GET).ok
-    assert {each.node for each in catalog.suspects} == {first.node}
-    assert set(client.cluster.plane.memory.failures()) == {first.node}
 
 
 def test_file_that_no_replica_gives_right_fails_alone(
