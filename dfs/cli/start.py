@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from dfs.cli.verbs import Program
 
 
+# Between two looks for garbage.  Python's own number (700) has a command that lives for a second
+# walk through its modules fifty times while they load.
+_NEW_OBJECTS = 50_000
+
+
 def start(name: str, program: Callable[[], Program], words: Sequence[str] | None) -> int:
     """Run one command; its exit code.  Without `words`, those of the process."""
+    gc.set_threshold(_NEW_OBJECTS)
     given = sys.argv[1:] if words is None else list(words)
     if given == ["--version"]:
         with contextlib.suppress(OSError):  # else the long way says what is wrong with the stream
