@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "integrity"
 BLOCKS_DEFAULT: Final = 100
+FILES_COUNTED_MAX: Final = 10_000  # by the NameNode
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +64,7 @@ def _stories(context: Context, what: str, limit: int) -> Iterator[BlockStory]:
 
 
 def _print(context: Context, story: BlockStory) -> None:
-    where = f", part {story.number} of {story.path}" if story.path else ""
+    where = f", part {story.number} of {_files_words(story)}" if story.path else ""
     size = f", {format_size(story.length_bytes)}" if story.length_bytes else ""
     context.out.line(
         f"block {story.block}, generation {story.generation}, {story.state}{where}{size}"
@@ -71,6 +72,15 @@ def _print(context: Context, story: BlockStory) -> None:
     with context.out.table(("  TIME", "WHAT", "NODE", "BY", "DETAIL")) as table:
         for cells in _lines(story):
             table.row(None, f"  {cells[0]}", *cells[1:])
+
+
+def _files_words(story: BlockStory) -> str:
+    """``/a``, ``/a (removed)``, ``/a and 2 others``."""
+    shown = story.path + (" (removed)" if story.removed else "")
+    if story.paths_total > FILES_COUNTED_MAX:
+        return f"{shown} and more than {FILES_COUNTED_MAX:,} others"
+    more = story.paths_total - 1
+    return f"{shown} and {render.count(more, 'other')}" if more > 0 else shown
 
 
 def _lines(story: BlockStory) -> Iterator[tuple[str, str, str, str, str]]:

@@ -1,7 +1,7 @@
 """From blocks back to the paths of the files they are in."""
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -11,8 +11,22 @@ from dfs.meta.tables import DIRENT, EXTENT
 from dfs.namespace.inode_rows import in_parts
 from dfs.namespace.resolve import path_of
 
-FILES_LOOKED_AT: Final = 8  # for one that lives
+FILES_LOOKED_AT: Final = 8
 FILES_COUNTED_MAX: Final = 10_000
+
+
+class BlockFiles(NamedTuple):
+    """The files that a block is in.
+
+    Attributes:
+        paths: of some, those that live; of some that were removed when none of these does.
+        total: how many there are, removed ones too; `FILES_COUNTED_MAX` + 1 for more than that.
+        removed: whether `paths` are of files that were removed.
+    """
+
+    paths: list[str]
+    total: int
+    removed: bool
 
 
 def paths_of_blocks(connection: Connection, blocks: Collection[BlockId]) -> dict[BlockId, str]:
@@ -21,26 +35,32 @@ def paths_of_blocks(connection: Connection, blocks: Collection[BlockId]) -> dict
     For few blocks: paths are walked up to the root.  A pack has thousands of files, of which only
     some are looked at.
     """
-    named = ((block, _words(connection, block)) for block in dict.fromkeys(blocks))
+    named = ((block, _words(files_of_block(connection, block))) for block in dict.fromkeys(blocks))
     return {block: words for block, words in named if words}
 
 
-def _words(connection: Connection, block: BlockId) -> str:
+def files_of_block(connection: Connection, block: BlockId) -> BlockFiles:
+    """The files that a block is in, some of them by their paths."""
     used = select(EXTENT.c.inode).where(EXTENT.c.block == block)
-    shown = ""
-    for inode in connection.execute(used.limit(FILES_LOOKED_AT)).scalars().all():
-        path, alive = path_of(connection, InodeId(inode))
-        if alive:
-            shown = path
-            break
-        shown = shown or f"{path} (removed)"
-    files = connection.execute(
+    inodes = dict.fromkeys(connection.execute(used.limit(FILES_LOOKED_AT)).scalars())
+    found = [path_of(connection, InodeId(inode)) for inode in inodes]
+    living = [path for path, alive in found if alive]
+    total = connection.execute(
         select(func.count()).select_from(used.limit(FILES_COUNTED_MAX + 1).subquery())
     ).scalar_one()
-    if files > FILES_COUNTED_MAX:
+    return BlockFiles(
+        living or [path for path, _ in found], total, removed=not living and total > 0
+    )
+
+
+def _words(files: BlockFiles) -> str:
+    if not files.paths:
+        return ""
+    shown = files.paths[0] + (" (removed)" if files.removed else "")
+    if files.total > FILES_COUNTED_MAX:
         return f"{shown} and more than {FILES_COUNTED_MAX:,} others"
-    if files > 1:
-        return f"{shown} and {files - 1:,} {'others' if files > 2 else 'other'}"
+    if files.total > 1:
+        return f"{shown} and {files.total - 1:,} {'others' if files.total > 2 else 'other'}"
     return shown
 
 

@@ -15,7 +15,7 @@ from dfs.blocks.kept_rows import read_kept
 from dfs.blocks.redundancy import Assessment, KeptBlock, Standings, assess
 from dfs.meta.tables import BLOCK, EXTENT, REPLICA
 from dfs.namespace.batch import attempt
-from dfs.namespace.block_paths import paths_of_blocks
+from dfs.namespace.block_paths import files_of_block
 from dfs.namespace.resolve import Place, Resolver
 from dfs.wire.files_api import PathsRequest
 from dfs.wire.repair_api import (
@@ -139,11 +139,15 @@ def _story(connection: Connection, block: BlockId) -> BlockStory | None:
     copies = connection.execute(
         select(REPLICA).where(REPLICA.c.block == block).order_by(REPLICA.c.node)
     )
+    files = files_of_block(connection, block)
     return BlockStory(
         block=block,
         generation=row.generation,
         number=row.number,
-        path=paths_of_blocks(connection, [block]).get(block, ""),
+        path=files.paths[0] if files.paths else "",
+        paths=files.paths,
+        paths_total=files.total,
+        removed=files.removed,
         state=row.state,
         length_bytes=row.length_bytes,
         wanted=row.replication,

@@ -148,6 +148,10 @@ class BlockStory(msgspec.Struct, frozen=True, kw_only=True):
     """A block: how it began, what happened, and what is known of its copies now.
 
     Attributes:
+        path: the first of `paths`; empty when there is none.
+        paths: of some of the files it is in; of removed ones when none of these lives.
+        paths_total: how many files it is in, removed ones too; 10,001 for more than 10,000.
+        removed: whether `paths` are of files that were removed.
         state: "gone" when only its history is left.
         acked: the nodes that had it, fsynced, when its file was completed.
     """
@@ -163,6 +167,9 @@ class BlockStory(msgspec.Struct, frozen=True, kw_only=True):
     acked: list[int]
     events: list[HappenedItem]
     copies: list[KnownCopy]
+    paths: list[str] = []
+    paths_total: int = 0
+    removed: bool = False
 
 
 class HistoryReply(Reply, frozen=True, kw_only=True):

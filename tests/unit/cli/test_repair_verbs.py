@@ -1,6 +1,7 @@
 """`dfs-admin repair`, `history` and `replica restore`: what is sent and what is shown."""
 
 import msgspec
+import pytest
 
 from dfs.base.units import MiB
 from dfs.wire import routes
@@ -70,6 +71,8 @@ STORY = BlockStory(
     acked=[1, 2],
     events=[HappenedItem(NOW_MS, "copied", 3, "repair", "from dn-1: 1 of 2 copies")],
     copies=[KnownCopy(1, "live", NOW_MS), KnownCopy(3, "live", 0)],
+    paths=["/data/a"],
+    paths_total=1,
 )
 
 
@@ -136,6 +139,27 @@ def test_history_of_a_path_or_a_block_tells_it_in_order(
     assert "dn-1, dn-2" in ran.out
     assert console.admin("history", "/data/a").code == 0
     assert [(each.block, each.path) for each in asked] == [(1042, ""), (0, "/data/a")]
+
+
+@pytest.mark.parametrize(
+    ("total", "removed", "words"),
+    [
+        (1, False, "/data/a"),
+        (2, False, "/data/a and 1 other"),
+        (1_000, True, "/data/a (removed) and 999 others"),
+        (10_001, False, "/data/a and more than 10,000 others"),
+    ],
+)
+def test_history_of_a_pack_has_words_for_people_and_paths_for_programs(
+    console: Console, namenode: FakeNamenode, *, total: int, removed: bool, words: str
+) -> None:
+    paths = ["/data/a", "/data/b"][:total]
+    story = msgspec.structs.replace(STORY, paths=paths, paths_total=total, removed=removed)
+    namenode.answer_with(routes.HISTORY, lambda _request: HistoryReply(stories=[story]))
+    assert f"part 0 of {words}, 1 MiB" in console.admin("history", "1042").out.splitlines()[0]
+    (told,) = console.admin("--json", "history", "1042").json["blocks"]
+    assert (told["path"], told["paths"], told["paths_total"]) == ("/data/a", paths, total)
+    assert told["removed"] == removed
 
 
 def test_history_of_an_empty_file_says_so(console: Console, namenode: FakeNamenode) -> None:

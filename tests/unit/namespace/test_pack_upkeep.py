@@ -68,7 +68,8 @@ def test_fsck_explain_copies_and_history_tell_of_a_packed_file_by_its_pack(
     assert only(rig.look(lambda c: rig.space.keeping.copies(c, ADMIN, copies))).blocks == 1
     ask = HistoryRequest(path="/tmp/b")
     (story,) = rig.look(lambda c: rig.space.keeping.history(c, ADMIN, ask)).stories
-    assert (story.block, story.length_bytes, story.path) == (block, 16, "/tmp/a and 2 others")
+    assert (story.block, story.length_bytes, story.path) == (block, 16, "/tmp/a")
+    assert (story.paths, story.paths_total, story.removed) == (list(FILES), 3, False)
     for what in ("read", "repair"):
         body = ExplainRequest(path="/tmp/b", what=what)
         told = rig.look(lambda c, body=body: rig.space.explaining.explain(c, ADMIN, body))
