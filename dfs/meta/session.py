@@ -129,30 +129,37 @@ class Reader:
         self._free: list[_Slot] = []  # the one used last is taken first: its cache is the warmest
         self._generation = 0
 
-    @contextlib.contextmanager
-    def view(self) -> Iterator[Connection]:
+    def view(self) -> "View":
         """A connection on one snapshot; leaving ends it.  Keep it short: it delays checkpoints.
 
-        Raises:
+        Entering and leaving raise:
             DatabaseUnavailable, MetadataCorrupt: the disk or the file failed a read.
             Overloaded: every connection is in use, and stayed so.
         """
+        return View(self)
+
+    def take(self) -> _Slot:
+        """A place and its connection, on a snapshot of its own; `give_back` ends it."""
         if not self._places.acquire(timeout=PLACE_WAIT_S):
             raise Overloaded("too many requests read the metadata at once")
         slot: _Slot | None = None
         try:
             slot = self._slot()
             slot.raw.execute("BEGIN")
-            yield slot.connection
-        except (DBAPIError, sqlite3.Error) as exc:
+        except BaseException as exc:
             if slot is not None:
                 slot.generation = _SPENT
-            if _sqlite_code(exc) not in _NOT_THE_FILE | _DAMAGE:
-                raise  # a statement of ours is wrong
-            raise _translated("reading the metadata", exc) from exc
-        finally:
+            self.give_back(slot)
+            _raise_translated(exc)
+            raise
+        return slot
+
+    def give_back(self, slot: _Slot | None) -> None:
+        """End the snapshot, and let the next have the place."""
+        try:
             if slot is not None:
                 self._put_back(slot)
+        finally:
             self._places.release()
 
     def close(self) -> None:
@@ -181,6 +188,37 @@ class Reader:
                 self._free.append(slot)
                 return
         slot.close()
+
+
+class View:
+    """One snapshot, as a `with` statement; a generator would cost twice as much a request."""
+
+    __slots__ = ("_reader", "_slot")
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __enter__(self) -> Connection:
+        """Begin."""
+        self._slot = self._reader.take()
+        return self._slot.connection
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _trace: object) -> None:
+        """End, and say what the database itself raised in our words."""
+        failed = isinstance(exc, (DBAPIError, sqlite3.Error))
+        if failed:
+            self._slot.generation = _SPENT
+        self._reader.give_back(self._slot)
+        if failed and exc is not None:
+            _raise_translated(exc)
+
+
+def _raise_translated(exc: BaseException) -> None:
+    """Raise what the database raised as ours; a statement of ours that is wrong stays as it is."""
+    if isinstance(exc, (DBAPIError, sqlite3.Error)) and _sqlite_code(exc) in (
+        _NOT_THE_FILE | _DAMAGE
+    ):
+        raise _translated("reading the metadata", exc) from exc
 
 
 @contextlib.contextmanager

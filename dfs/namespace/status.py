@@ -23,7 +23,9 @@ class StatusView:
 
     def one(self, connection: Connection, path: str, inode: Inode) -> FileStatus:
         """The status of one inode."""
-        return self.many(connection, [(path, inode)])[0]
+        if inode.owner not in self._users or inode.group not in self._groups:
+            self._learn(connection, [(path, inode)])
+        return self._status(path, inode)
 
     def many(self, connection: Connection, found: Iterable[tuple[str, Inode]]) -> list[FileStatus]:
         """The status of many, names looked up together."""

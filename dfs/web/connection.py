@@ -53,9 +53,7 @@ class AnswerTask(WSGITask):
         if asked.body is None or front is None or asked.path not in front.served:
             super().execute()
             return
-        answer = connection.take_answer()
-        if answer is None:
-            answer = front.answer(asked.path, _asking(asked, connection.addr[0]))
+        answer = front.answer(asked.path, _asking(asked, connection.addr[0]))
         body = b"" if asked.command == "HEAD" else answer.body
         self.wrote_header = self.complete = True
         self.channel.write_soon(_head(answer, int(self.start_time)) + body)
@@ -124,7 +122,6 @@ class Connection(HTTPChannel):
         self._receiver = 0  # the loop's thread, while it takes bytes
         self._at_once = False
         self._is_begun = False  # the first request, by the loop's thread
-        self._ready: Answer | None = None  # to it
         self.began_s: float = self.creation_time
         if len(more["map"]) > self.adj.connection_limit * _CROWDED:
             self._make_room(server.active_channels.values(), more["map"])
@@ -146,11 +143,6 @@ class Connection(HTTPChannel):
             self.front.begin(first.path, _asking(first, self.addr[0]), self._answer)
         return taken
 
-    def take_answer(self) -> Answer | None:
-        """The answer to the first request, where it is there already."""
-        ready, self._ready = self._ready, None
-        return ready
-
     def begins_itself(self) -> bool:
         """Whether the loop's thread will begin the first request, as soon as it has read on.
 
@@ -169,11 +161,45 @@ class Connection(HTTPChannel):
     def _answer(self, answer: Answer) -> None:
         """Send the answer to the first request; by whatever thread has it.  Once: what follows it
         is another's.
+
+        The same as `service` does, without its task: the request was whole and plain, else it would
+        not have been begun by the loop.
         """
-        if self._is_begun and self.requests:  # none are left of a connection that was cancelled
-            self._is_begun = False
-            self._ready = answer
-            self.service()
+        if not self._is_begun or not self.requests:  # none are left where it was cancelled
+            return
+        self._is_begun = False
+        asked: Any = self.requests[0]
+        body = b"" if asked.command == "HEAD" else answer.body
+        self._send(_head(answer, int(self.last_activity)) + body)
+        channel: Any = self  # the stubs know little of one
+        with channel.requests_lock:
+            del channel.requests[:1]
+            if not self.connected:
+                return
+            if channel.requests:
+                channel.server.add_task(self)
+            elif _waits_for_leave(channel.request) and not channel.sent_continue:
+                channel.send_continue()
+        channel.server.pull_trigger()
+
+    def _send(self, data: bytes) -> None:
+        """At once, as far as the socket takes it; the loop sends the rest."""
+        with self.outbuf_lock:
+            if not self.connected:
+                return
+            sent, line = 0, self.socket
+            if not self.total_outbufs_len and line is not None:
+                try:
+                    sent = line.send(data)
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    self.will_close = True
+                    return
+            if sent < len(data):
+                self.outbufs[-1].append(data[sent:])
+                self.current_outbuf_count += len(data) - sent
+                self.total_outbufs_len += len(data) - sent
 
     def _make_room(self, channels: Iterable["Connection"], sockets: Sockets) -> None:
         waiting = [
@@ -185,6 +211,11 @@ class Connection(HTTPChannel):
             oldest = min(waiting, key=lambda each: each.began_s)
             oldest.will_close = True
             sockets.look_at(oldest)
+
+
+def _waits_for_leave(request: Any) -> bool:
+    """Whether a request that is still coming wants to be told to go on."""
+    return request is not None and bool(request.expect_continue and request.headers_finished)
 
 
 def _asking(request: Any, address: str) -> Asking:

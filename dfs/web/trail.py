@@ -84,12 +84,12 @@ def _refusals(reply: object) -> dict[str, int]:
     """How many items of a batch were refused, by code."""
     match reply:
         case Outcomes(outcomes=items) | LocateManyReply(files=items):
-            errors = [one.error for one in items]
+            codes = [one.error.code for one in items if one.error is not None]
         case CommitFilesReply(refused=refused):
-            errors = [one.error for one in refused]
+            codes = [one.error.code for one in refused]
         case _:
             return {}
-    return dict(Counter(error.code for error in errors if error is not None))
+    return dict(Counter(codes)) if codes else {}
 
 
 def _subjects(body: object, reply: object) -> list[str]:
