@@ -10,9 +10,10 @@ import argparse
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from bench.commands import peak_bytes
 from bench.figures import Figures

@@ -3,10 +3,10 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import msgspec
+from msgspec.structs import replace
 
 from dfs.base import paths
 from dfs.base.checksum import block_lengths, file_checksum

@@ -1,6 +1,8 @@
 """The part of a fake NameNode that knows of packs: each is a write of one block, and of no path."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from dfs.base.checksum import file_checksum
 from dfs.base.errors import DfsError

@@ -1,10 +1,10 @@
 """A real NameNode on loopback, in this process: real SQLite, real waitress, every service."""
 
-import dataclasses
 from pathlib import Path
 
 import msgspec
 import urllib3
+from msgspec.structs import replace
 
 from dfs.accounts.passwords import HashCost, Passwords
 from dfs.base.clock import SystemClock
@@ -59,7 +59,7 @@ class NamenodeRig:
     ) -> None:
         self.clock = SystemClock()
         self.log_file = data / "log"
-        kept = dataclasses.replace(namenode or NamenodeConfig(), port=0, data=str(data), threads=8)
+        kept = replace(namenode or NamenodeConfig(), port=0, data=str(data), threads=8)
         self.config = Config(namenode=kept, limits=limits or LimitsConfig())
         self.folder = NamenodeFolder(data)
         self._create()

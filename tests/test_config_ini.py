@@ -2,11 +2,11 @@
 
 import configparser
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from msgspec.structs import fields
 
 from dfs.settings.read import parse_value, read_config, section_types
 from dfs.settings.sections import Config

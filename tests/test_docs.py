@@ -3,11 +3,11 @@
 import ast
 import importlib.util
 import re
-from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from msgspec.structs import fields
 
 from dfs.base.errors import classes_by_code
 from dfs.base.events import Event

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from dfs.accounts import session_rows
@@ -63,7 +64,7 @@ class Sessions:
         self._memory.touch(known.row.id, now_ms)
         if address == known.session.principal.address:
             return known.session
-        principal = dataclasses.replace(known.session.principal, address=address)
+        principal = msgspec.structs.replace(known.session.principal, address=address)
         return dataclasses.replace(known.session, principal=principal)
 
     def open(

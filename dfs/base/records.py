@@ -4,7 +4,7 @@ Sizes are bytes, times milliseconds since 1970 UTC (`*_ms`), hashes raw bytes; R
 fields as base64.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from dfs.base.ids import (
     SUPERGROUP,
@@ -19,8 +19,7 @@ from dfs.base.ids import (
 from dfs.base.states import InodeKind, NodeDuty, NodeState, StoredState, VolumeState
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """Who asks: resolved from a session on the server, never from a field of the request."""
 
     user: UserId
@@ -34,8 +33,7 @@ class Principal:
         return self.user == SUPERUSER or SUPERGROUP in self.groups
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
+class FileStatus(msgspec.Struct, frozen=True):
     """What `stat` and `ls -l` show of one file or directory."""
 
     path: str
@@ -53,8 +51,7 @@ class FileStatus:
     version: int  # grows with every change of content or attributes
 
 
-@dataclass(frozen=True, slots=True)
-class BlockTruth:
+class BlockTruth(msgspec.Struct, frozen=True):
     """What every copy of a block is held against: computed by its writer, kept by the NameNode."""
 
     block: BlockId
@@ -63,8 +60,7 @@ class BlockTruth:
     hash: bytes  # xxh3_128
 
 
-@dataclass(frozen=True, slots=True)
-class BlockName:
+class BlockName(msgspec.Struct, frozen=True):
     """A block's place on a DataNode's disk and on the wire: the file's folder, then the part."""
 
     file: InodeId  # the file it was first written for; the folder's name
@@ -73,8 +69,7 @@ class BlockName:
     generation: Generation
 
 
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
+class NodeAddress(msgspec.Struct, frozen=True):
     """Where a DataNode is reached."""
 
     node: NodeId
@@ -95,8 +90,7 @@ class NodeAddress:
         return f"http://{self.host}:{self.http_port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A node that holds a replica, as a reader needs it."""
 
     address: NodeAddress
@@ -104,8 +98,7 @@ class Holder:
     node_state: NodeState
 
 
-@dataclass(frozen=True, slots=True)
-class LocatedExtent:
+class LocatedExtent(msgspec.Struct, frozen=True):
     """A stretch of a file, the block it lies in, who holds that block, and the right to read it."""
 
     file_offset: int
@@ -117,24 +110,21 @@ class LocatedExtent:
     token: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LocatedFile:
+class LocatedFile(msgspec.Struct, frozen=True):
     """A file and where all of it is."""
 
     status: FileStatus
     extents: tuple[LocatedExtent, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A DataNode that was not chosen, and why."""
 
     node: NodeId
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class AllocatedBlock:
+class AllocatedBlock(msgspec.Struct, frozen=True):
     """A block that a client may now write, on those targets, with that token."""
 
     name: BlockName
@@ -144,8 +134,7 @@ class AllocatedBlock:
     refusals: tuple[Refusal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """A DataNode's signed word that it holds the block, fsynced.
 
     `signature` is HMAC-SHA256 over the other fields under block key `key_id`, so a client cannot
@@ -162,16 +151,14 @@ class Receipt:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenBlock:
+class WrittenBlock(msgspec.Struct, frozen=True):
     """What a client says of a block when it completes the file."""
 
     truth: BlockTruth
     receipts: tuple[Receipt, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeStatus:
+class VolumeStatus(msgspec.Struct, frozen=True):
     """One data folder of a DataNode."""
 
     volume: str  # uuid
@@ -184,8 +171,7 @@ class VolumeStatus:
     errors: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeUsage:
+class NodeUsage(msgspec.Struct, frozen=True):
     """What a beat says of a node, as of `at_ms`."""
 
     total_bytes: int
@@ -197,8 +183,7 @@ class NodeUsage:
     at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ScrubStatus:
+class ScrubStatus(msgspec.Struct, frozen=True):
     """How far a DataNode's scrubber is, over all its volumes.
 
     A *pass* verifies everything held once.  Counts of what was found are since the process started.
@@ -227,8 +212,7 @@ class ScrubStatus:
     last_quick_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DiskBalance:
+class DiskBalance(msgspec.Struct, frozen=True):
     """How far a DataNode is with levelling its own disks."""
 
     running: bool = False
@@ -237,19 +221,17 @@ class DiskBalance:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeCondition:
+class NodeCondition(msgspec.Struct, frozen=True):
     """What a node says of itself beside space: how healthy it thinks it is."""
 
     now_ms: int = 0  # its clock when it spoke
     doubtful: bool = False  # so many bad blocks that memory or code is the likelier culprit
     quarantined: int = 0  # files in quarantine
-    scrub: ScrubStatus = field(default_factory=ScrubStatus)
-    disks: DiskBalance = field(default_factory=DiskBalance)
+    scrub: ScrubStatus = msgspec.field(default_factory=ScrubStatus)
+    disks: DiskBalance = msgspec.field(default_factory=DiskBalance)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
+class NodeView(msgspec.Struct, frozen=True):
     """One DataNode as placement, health and reports see it."""
 
     address: NodeAddress
@@ -270,7 +252,7 @@ class NodeView:
     is_excused: bool = False  # as of now, whatever its duty
     excused_s: float = 0.0  # the part of its silence that was expected
     skew_s: float = 0.0  # its clock ahead of ours, when it last spoke
-    condition: NodeCondition = field(default_factory=NodeCondition)
+    condition: NodeCondition = msgspec.field(default_factory=NodeCondition)
 
     @property
     def node(self) -> NodeId:
@@ -278,8 +260,7 @@ class NodeView:
         return self.address.node
 
 
-@dataclass(frozen=True, slots=True)
-class StockEntry:
+class StockEntry(msgspec.Struct, frozen=True):
     """One block file as its DataNode reports it."""
 
     name: BlockName
@@ -291,8 +272,7 @@ class StockEntry:
     volume: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeCommand:
+class NodeCommand(msgspec.Struct, frozen=True):
     """What a NameNode asks of a DataNode in answer to a beat; carries the epoch it was given in."""
 
     command: int  # id; acknowledged in a later beat
@@ -303,8 +283,7 @@ class NodeCommand:
     value: int = 0  # what the verb says it is
 
 
-@dataclass(frozen=True, slots=True)
-class CommandFailure:
+class CommandFailure(msgspec.Struct, frozen=True):
     """A command that a DataNode could not do, and why."""
 
     command: int
@@ -312,11 +291,17 @@ class CommandFailure:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BlockKey:
+class BlockKey(msgspec.Struct, frozen=True):
     """A key of the ring that signs block tokens and receipts."""
 
     key_id: int
-    secret: bytes = field(repr=False)
+    secret: bytes
     created_ms: int
     expires_ms: int
+
+    def __repr__(self) -> str:
+        """All but the secret."""
+        return (
+            f"BlockKey(key_id={self.key_id}, "
+            f"created_ms={self.created_ms}, expires_ms={self.expires_ms})"
+        )

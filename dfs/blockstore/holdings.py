@@ -17,10 +17,11 @@ and stays where it is.
 """
 
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from dfs.base.clock import Clock
 from dfs.base.errors import (
@@ -118,9 +119,9 @@ class Holdings:
         if row.state not in READABLE:
             return told
         if row.name in self._unmoved:
-            return dataclasses.replace(told, state=StoredState.CORRUPT)
+            return replace(told, state=StoredState.CORRUPT)
         if volume.state is not VolumeState.ONLINE:
-            return dataclasses.replace(told, state=StoredState.FAILING)
+            return replace(told, state=StoredState.FAILING)
         return told
 
     def find(self, name: BlockName) -> tuple[Volume, CatalogRow] | None:

@@ -65,10 +65,10 @@ class Connection:
         config = read_config(file=file, environment=self.environment)
         if not self._hurried:
             return config
-        import dataclasses  # noqa: PLC0415 - start-up time
+        from msgspec.structs import replace  # noqa: PLC0415 - start-up time
 
-        hurried = dataclasses.replace(config.client, give_up_s=0.0, timeout_s=HURRIED_TIMEOUT_S)
-        return dataclasses.replace(config, client=hurried)
+        hurried = replace(config.client, give_up_s=0.0, timeout_s=HURRIED_TIMEOUT_S)
+        return replace(config, client=hurried)
 
     def close(self) -> None:
         """End every conversation."""

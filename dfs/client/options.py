@@ -1,14 +1,14 @@
 """Pure: what put and get can be asked, how they tell of their progress, and what they report."""
 
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from dfs.base.errors import DfsError
 from dfs.base.ids import NodeId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutOptions:
+class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How files go in.  None means: as the configuration says.
 
     Args:
@@ -34,8 +34,7 @@ class PutOptions:
     pack: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetOptions:
+class GetOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How files come out.
 
     Args:
@@ -85,8 +84,7 @@ class SilentProgress:
         """See `Progress`."""
 
 
-@dataclass(slots=True)
-class TransferReport:
+class TransferReport(msgspec.Struct):
     """What a put or a get did.
 
     Args:
@@ -103,9 +101,9 @@ class TransferReport:
     directories: int = 0
     size_bytes: int = 0
     skipped: int = 0
-    failed: list[tuple[str, DfsError]] = field(default_factory=list)
+    failed: list[tuple[str, DfsError]] = msgspec.field(default_factory=list)
     owed: int = 0
-    homeless: set[str] = field(default_factory=set)
+    homeless: set[str] = msgspec.field(default_factory=set)
 
     @property
     def ok(self) -> bool:
@@ -117,8 +115,7 @@ class TransferReport:
         return self.failed[0][1] if self.failed else None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaVerdict:
+class ReplicaVerdict(msgspec.Struct, frozen=True):
     """What one DataNode's disk said of one block of a file when it was read again.
 
     Args:

@@ -4,7 +4,6 @@ Nothing is changed, so both may run beside a serving DataNode.  Output is a tabl
 array with an object a block, written as it is found: memory stays flat for any folder.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from dfs.base.errors import DfsError, ForeignFolder, LocalNotFound
 from dfs.base.paths import printable
@@ -122,7 +122,7 @@ def _entry_facts(entry: StockEntry) -> dict[str, object]:
         "path": entry.path,
         "volume": entry.volume,
     }
-    return dataclasses.asdict(entry.name) | rest
+    return asdict(entry.name) | rest
 
 
 def _verdict_facts(verdict: Verdict) -> dict[str, object]:
@@ -134,7 +134,7 @@ def _verdict_facts(verdict: Verdict) -> dict[str, object]:
         "state": verdict.state.value,
         "verified_ms": verdict.verified_ms,
     }
-    return dataclasses.asdict(verdict.name) | rest
+    return asdict(verdict.name) | rest
 
 
 def _entry_line(entry: StockEntry) -> str:

@@ -1,9 +1,9 @@
 """Server-side copy: new names and inodes over the same blocks; no byte moves."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from dfs.accounts.permissions import Access
@@ -103,7 +103,7 @@ def _require_readable(edit: Edit, inode: Inode, path: str) -> None:
 def _twin(edit: Edit, inode: Inode, parent: Inode) -> Inode:
     """An inode like another one, owned by the caller, as of now."""
     now_ms = edit.txn.now_ms
-    return dataclasses.replace(
+    return replace(
         inode,
         id=InodeId(edit.txn.take("inode")),
         owner=edit.who.user,

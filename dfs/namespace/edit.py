@@ -4,11 +4,11 @@ Everything that edits the namespace goes through here, so that permissions of di
 times and intervals are kept in one place.
 """
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, func, select
 
 from dfs.accounts.permissions import MODE_MAX, Access, may_remove_entry, owns
@@ -194,7 +194,7 @@ class Edit:
     def unlink(self, dirent: Dirent, *, by: UserId | None, keep: bool = True) -> Dirent:
         """End a name.  `by` None: it moved elsewhere and is nobody's rubbish."""
         died_ms = self.txn.now_ms if keep else NOT_KEPT
-        ended = dataclasses.replace(dirent, died_tx=self.txn.txid, died_ms=died_ms, died_by=by)
+        ended = replace(dirent, died_tx=self.txn.txid, died_ms=died_ms, died_by=by)
         put_dirents(self.txn, ended)
         return ended
 
@@ -250,9 +250,7 @@ class Edit:
 
     def renew(self, inode: Inode, **changes: Any) -> Inode:
         """Write an inode with some fields changed; its version grows."""
-        renewed = dataclasses.replace(
-            inode, version=inode.version + 1, changed_ms=self.txn.now_ms, **changes
-        )
+        renewed = replace(inode, version=inode.version + 1, changed_ms=self.txn.now_ms, **changes)
         put_inodes(self.txn, renewed)
         return renewed
 

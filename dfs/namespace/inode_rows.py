@@ -1,12 +1,11 @@
 """Inodes and dirents as records, and the statements that find them."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import Connection, FromClause, Select, and_, bindparam, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -20,8 +19,7 @@ IN_MAX: Final = 500  # values in one IN (...)
 ALONG_MAX: Final = 16  # names looked up in one question; SQLite joins 64 tables at most
 
 
-@dataclass(frozen=True, slots=True)
-class Inode:
+class Inode(msgspec.Struct, frozen=True):
     """A row of `inode`; see `InodeRow` for what is always true of it."""
 
     id: InodeId
@@ -45,8 +43,7 @@ class Inode:
         return self.kind == InodeKind.DIRECTORY
 
 
-@dataclass(frozen=True, slots=True)
-class Dirent:
+class Dirent(msgspec.Struct, frozen=True):
     """A row of `dirent`; see `DirentRow`."""
 
     id: DirentId
@@ -59,23 +56,18 @@ class Dirent:
     died_by: UserId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A name and what it names.  The root's dirent is id 0 with no name."""
 
     dirent: Dirent
     inode: Inode
 
 
-_INODE_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Inode))
-_DIRENT_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Dirent))
-_inode_image: Final = attrgetter(*_INODE_FIELDS)  # its row
-_dirent_image: Final = attrgetter(*_DIRENT_FIELDS)
-_DIRENT_WIDTH: Final = len(_DIRENT_FIELDS)
-_INODE_WIDTH: Final = len(_INODE_FIELDS)
+_DIRENT_WIDTH: Final = len(Dirent.__struct_fields__)
+_INODE_WIDTH: Final = len(Inode.__struct_fields__)
 _ENTRY_WIDTH: Final = _DIRENT_WIDTH + _INODE_WIDTH
-assert tuple(column.key for column in INODE.columns) == _INODE_FIELDS
-assert tuple(column.key for column in DIRENT.columns) == _DIRENT_FIELDS
+assert tuple(column.key for column in INODE.columns) == Inode.__struct_fields__
+assert tuple(column.key for column in DIRENT.columns) == Dirent.__struct_fields__
 
 _LIVE: Final = DIRENT.c.died_tx.is_(None)
 _ENTRIES: Final = select(DIRENT, INODE).join(INODE, INODE.c.id == DIRENT.c.inode)
@@ -111,12 +103,12 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 def put_inodes(txn: Txn, *inodes: Inode) -> None:
     """Write inodes whole."""
-    txn.put_images(INODE, [_inode_image(inode) for inode in inodes])
+    txn.put_images(INODE, [astuple(inode) for inode in inodes])
 
 
 def put_dirents(txn: Txn, *dirents: Dirent) -> None:
     """Write dirents whole."""
-    txn.put_images(DIRENT, [_dirent_image(dirent) for dirent in dirents])
+    txn.put_images(DIRENT, [astuple(dirent) for dirent in dirents])
 
 
 def find_inode(connection: Connection, inode: InodeId) -> Inode | None:

@@ -6,8 +6,8 @@ thousand paths in one directory walks there once.  Whoever changes a name tells 
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection
 
 from dfs.accounts.permissions import Access, allows
@@ -27,8 +27,7 @@ from dfs.namespace.inode_rows import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a path leads: the directory, the name in it, and the entry there if there is one.
 
     The root is its own parent, with an empty name.

@@ -5,9 +5,9 @@ ended lately (`died_by` set, not yet expired); bringing one back gives its inode
 makes the old dirent an ordinary end (`died_by` null), so no inode is ever both alive and rubbish.
 """
 
-import dataclasses
 from typing import Any, Final
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Select, and_, or_, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -108,7 +108,7 @@ class Trash:
                 f"already there: {place.path}",
                 hint="name another target to bring it back to (dfs undelete --to PATH)",
             )
-        put_dirents(txn, dataclasses.replace(entry.dirent, died_by=None))
+        put_dirents(txn, replace(entry.dirent, died_by=None))
         edit.link(place, entry.inode.id)
         return self._status.one(txn.connection, place.path, entry.inode)
 

@@ -1,9 +1,9 @@
 """Walking trees: in order and in pages, or all at once for totals."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, and_, case, func, literal, not_, select
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -22,8 +22,7 @@ _RESERVED: Final = and_(
 )
 
 
-@dataclass(slots=True)
-class _Level:
+class _Level(msgspec.Struct):
     inode: InodeId
     path: str
     after: str
@@ -31,8 +30,7 @@ class _Level:
     page: list[Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One thing met on a walk; `depth` 1 is a direct child of where it began."""
 
     path: str
@@ -119,8 +117,7 @@ def names_below(top: str, cursor: str) -> tuple[str, ...]:
     return names[len(above) :]
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """What is below a directory, itself included."""
 
     files: int

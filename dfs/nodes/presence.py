@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from dfs.base.clock import Clock
 from dfs.base.errors import NodeNotFound, NodeNotJoined
 from dfs.base.events import Emitter, Event
@@ -213,7 +215,7 @@ class Presence:
         return was
 
     def _take_word(self, known: _Node, usage: NodeUsage, volumes: Sequence[VolumeStatus]) -> None:
-        known.usage = dataclasses.replace(usage, at_ms=self._clock.now_ms())
+        known.usage = msgspec.structs.replace(usage, at_ms=self._clock.now_ms())
         known.volumes = tuple(volumes[:VOLUMES_MAX])
         self._views = None
 

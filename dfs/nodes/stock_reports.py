@@ -9,11 +9,12 @@ which buckets it knows otherwise, and only those are listed.  It is read from th
 while changes go on: what changes meanwhile follows as a change, later in the sequence.
 """
 
-import dataclasses
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
@@ -286,4 +287,4 @@ class StockReporter:
 
 def _without_path(entry: StockEntry) -> StockEntry:
     """The NameNode knows the path; 4 KiB of it for each block would fill the message."""
-    return dataclasses.replace(entry, path="") if entry.path else entry
+    return replace(entry, path="") if entry.path else entry

@@ -5,7 +5,6 @@ nearest one that does.  Only composition roots call this; nobody else reads the 
 """
 
 import configparser
-import dataclasses
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +114,7 @@ def _number(kind: type[int] | type[float], text: str) -> float:
 
 
 def section_types() -> dict[str, type]:
-    """The dataclass of each section, by its name in the file."""
+    """The type of each section, by its name in the file."""
     return dict(get_type_hints(Config))
 
 
@@ -123,10 +122,7 @@ def _build(found: Mapping[tuple[str, str], object]) -> Config:
     by_section: dict[str, dict[str, Any]] = {}
     for (section, key), value in found.items():
         by_section.setdefault(section, {})[key] = value
-    made = {
-        name: dataclasses.replace(section(), **by_section.get(name, {}))
-        for name, section in section_types().items()
-    }
+    made = {name: section(**by_section.get(name, {})) for name, section in section_types().items()}
     return Config(**made)
 
 

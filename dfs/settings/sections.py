@@ -1,4 +1,4 @@
-"""Pure: what can be configured.  One frozen dataclass a section; relations are checked at birth.
+"""Pure: what can be configured.  One frozen struct a section; relations are checked at birth.
 
 The suffix of a key is its unit: `_s` takes a duration (`3s`, `24h`), `_bytes` a size (`128MiB`).
 The reference with a comment for each key is `config.ini`; a test holds the two together.
@@ -6,8 +6,9 @@ The reference with a comment for each key is `config.ini`; a test holds the two 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from typing import Final
+
+import msgspec
 
 from dfs.base.errors import BadConfig
 from dfs.base.units import GiB, KiB, MiB
@@ -50,8 +51,7 @@ def check_namenodes(urls: Sequence[str]) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterConfig:
+class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[cluster]: what every process must agree on."""
 
     namenodes: tuple[str, ...] = ("http://127.0.0.1:9870",)
@@ -61,8 +61,7 @@ class ClusterConfig:
         check_namenodes(self.namenodes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamenodeConfig:
+class NamenodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[namenode]: the NameNode process."""
 
     host: str = "127.0.0.1"
@@ -107,8 +106,7 @@ class NamenodeConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatanodeConfig:
+class DatanodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[datanode]: the DataNode process."""
 
     host: str = "127.0.0.1"
@@ -151,8 +149,7 @@ class DatanodeConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientConfig:
+class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[client]: the library and the commands."""
 
     credentials: str = ""
@@ -198,8 +195,7 @@ class ClientConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LivenessConfig:
+class LivenessConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[liveness]: when a DataNode counts as stale and as dead."""
 
     heartbeat_interval_s: float = 3.0
@@ -224,8 +220,7 @@ class LivenessConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicationConfig:
+class ReplicationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[replication]: how many copies."""
 
     default: int = 2
@@ -240,8 +235,7 @@ class ReplicationConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrubConfig:
+class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[scrub]: how a DataNode proves that what it holds is intact."""
 
     slo_s: float = 14 * DAY_S
@@ -258,15 +252,14 @@ class ScrubConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        _need_positive("scrub", **{each.name: getattr(self, each.name) for each in fields(self)})
+        _need_positive("scrub", **msgspec.structs.asdict(self))
         _need(
             self.rate_min_bytes <= self.rate_max_bytes,
             "[scrub] needs rate_min_bytes <= rate_max_bytes",
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairConfig:
+class RepairConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[repair]: how lost copies come back, and what is never deleted in haste."""
 
     interval_s: float = 3.0
@@ -303,8 +296,7 @@ class RepairConfig:
         _need(0 < self.storm_percent <= 100, "[repair] needs 0 < storm_percent <= 100")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceConfig:
+class BalanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[balance]: how far nodes and disks may differ, and how fast blocks may move."""
 
     threshold_percent: float = 10.0
@@ -319,8 +311,7 @@ class BalanceConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompactConfig:
+class CompactConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[compact]: when small files are gathered into packs, and packs with holes rewritten."""
 
     enabled: bool = True
@@ -349,8 +340,7 @@ class CompactConfig:
         _need(self.pack_bytes <= 64 * MiB, "[compact] needs pack_bytes <= 64MiB")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthConfig:
+class HealthConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[health]: when `dfs-admin health` warns."""
 
     interval_s: float = 60.0
@@ -365,15 +355,14 @@ class HealthConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        _need_positive("health", **{each.name: getattr(self, each.name) for each in fields(self)})
+        _need_positive("health", **msgspec.structs.asdict(self))
         _need(
             self.disk_warning_percent <= self.disk_critical_percent <= 100,
             "[health] needs disk_warning_percent <= disk_critical_percent <= 100",
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountsConfig:
+class AccountsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[accounts]: who may come in."""
 
     registration: str = "open"
@@ -402,8 +391,7 @@ class AccountsConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsConfig:
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[limits]: where each thing ends."""
 
     body_bytes_max: int = 16 * MiB
@@ -419,11 +407,10 @@ class LimitsConfig:
 
     def __post_init__(self) -> None:
         """Refuse limits that would let nothing through."""
-        _need_positive("limits", **{each.name: getattr(self, each.name) for each in fields(self)})
+        _need_positive("limits", **msgspec.structs.asdict(self))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggingConfig:
+class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[logging]: what is written down."""
 
     level: str = "info"
@@ -438,21 +425,20 @@ class LoggingConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All sections."""
 
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    namenode: NamenodeConfig = field(default_factory=NamenodeConfig)
-    datanode: DatanodeConfig = field(default_factory=DatanodeConfig)
-    client: ClientConfig = field(default_factory=ClientConfig)
-    liveness: LivenessConfig = field(default_factory=LivenessConfig)
-    replication: ReplicationConfig = field(default_factory=ReplicationConfig)
-    scrub: ScrubConfig = field(default_factory=ScrubConfig)
-    repair: RepairConfig = field(default_factory=RepairConfig)
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    compact: CompactConfig = field(default_factory=CompactConfig)
-    health: HealthConfig = field(default_factory=HealthConfig)
-    accounts: AccountsConfig = field(default_factory=AccountsConfig)
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    cluster: ClusterConfig = msgspec.field(default_factory=ClusterConfig)
+    namenode: NamenodeConfig = msgspec.field(default_factory=NamenodeConfig)
+    datanode: DatanodeConfig = msgspec.field(default_factory=DatanodeConfig)
+    client: ClientConfig = msgspec.field(default_factory=ClientConfig)
+    liveness: LivenessConfig = msgspec.field(default_factory=LivenessConfig)
+    replication: ReplicationConfig = msgspec.field(default_factory=ReplicationConfig)
+    scrub: ScrubConfig = msgspec.field(default_factory=ScrubConfig)
+    repair: RepairConfig = msgspec.field(default_factory=RepairConfig)
+    balance: BalanceConfig = msgspec.field(default_factory=BalanceConfig)
+    compact: CompactConfig = msgspec.field(default_factory=CompactConfig)
+    health: HealthConfig = msgspec.field(default_factory=HealthConfig)
+    accounts: AccountsConfig = msgspec.field(default_factory=AccountsConfig)
+    limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
+    logging: LoggingConfig = msgspec.field(default_factory=LoggingConfig)

@@ -7,11 +7,12 @@ are forgotten of a node that is heard again.
 Decides nothing by itself: `storm.py` judges.
 """
 
-import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from dfs.base.clock import Clock
 from dfs.base.errors import JobConflict
@@ -157,4 +158,4 @@ class StormBrake:
         if since_ms is None or view.state is NodeState.LIVE:
             return view
         silent_s = max(view.silent_s, (self._clock.now_ms() - since_ms) / 1000)
-        return dataclasses.replace(view, silent_s=silent_s)
+        return replace(view, silent_s=silent_s)

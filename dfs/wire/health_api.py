@@ -1,6 +1,5 @@
 """The REST shapes of health: what every check found, now and before."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -17,8 +16,7 @@ class HealthStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """What one check found.
 
     Attributes:
@@ -37,8 +35,7 @@ class Check:
     next: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HealthReport:
+class HealthReport(msgspec.Struct, frozen=True):
     """What all checks found at one moment; `status` is that of the worst."""
 
     status: HealthStatus

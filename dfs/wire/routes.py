@@ -5,9 +5,10 @@ them.  Every route is POST with a JSON body; those marked `safe` change nothing 
 with the fields as query parameters (a list by repeating its name).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
+
+import msgspec
 
 from dfs.base.records import AllocatedBlock, FileStatus, LocatedFile
 from dfs.wire import accounts_api as a
@@ -37,8 +38,7 @@ class Caller(StrEnum):
     NODE = "node"  # a DataNode's own secret
 
 
-@dataclass(frozen=True, slots=True)
-class Route(Generic[Q, R]):
+class Route(msgspec.Struct, Generic[Q, R], frozen=True):
     """One address of `/v1`."""
 
     path: str

@@ -5,7 +5,6 @@ until it expires; the fields follow HDFS's BlockTokenIdentifier plus generation 
 receipt is a DataNode's word, signed under the same ring, that it holds a block.
 """
 
-import dataclasses
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from dfs.base.errors import TokenRefused
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId, node_name
@@ -175,7 +175,7 @@ def sign_receipt(truth: BlockTruth, *, node: NodeId, epoch: int, key: BlockKey) 
     bare = Receipt(
         truth.block, truth.generation, truth.length_bytes, truth.hash, node, epoch, key.key_id, b""
     )
-    return dataclasses.replace(bare, signature=_receipt_mac(bare, key))
+    return replace(bare, signature=_receipt_mac(bare, key))
 
 
 def receipt_holds(receipt: Receipt, ring: KeyRing) -> bool:

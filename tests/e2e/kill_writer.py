@@ -12,8 +12,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dfs.base.entropy import Random
 from dfs.base.errors import DataUnavailable, DfsError, ErrorKind

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.crashpoint import CRASH_EXIT_CODE
 from dfs.base.entropy import Random

@@ -1,8 +1,9 @@
 """A NameNode's knowledge of three DataNodes and their stock, on a real database."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from dfs.base.checksum import block_hash
 from dfs.base.clock import Clock

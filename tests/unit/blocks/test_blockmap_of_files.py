@@ -1,10 +1,10 @@
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.clock import ManualClock
 from dfs.base.entropy import Random

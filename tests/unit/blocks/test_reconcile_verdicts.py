@@ -1,9 +1,9 @@
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.checksum import block_hash
 from dfs.base.ids import BlockId, Generation

@@ -1,10 +1,9 @@
 """What copies are worth together: the one judgement that repair, fsck and health share."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.ids import Generation, NodeId
 from dfs.base.records import NodeCondition, NodeView
@@ -44,11 +43,11 @@ def judged(block: KeptBlock, *nodes: NodeView, fresh: frozenset[int] | None = No
 
 
 def excused(view: NodeView) -> NodeView:
-    return dataclasses.replace(view, is_excused=True)
+    return replace(view, is_excused=True)
 
 
 def doubtful(view: NodeView) -> NodeView:
-    return dataclasses.replace(view, condition=NodeCondition(doubtful=True))
+    return replace(view, condition=NodeCondition(doubtful=True))
 
 
 STALE = NodeState.STALE
@@ -79,7 +78,7 @@ def test_silence_that_was_excused_makes_no_last_copy_urgent() -> None:
     long = 3 * URGENT_S
     for since_s, repair in ((URGENT_S - 1, None), (URGENT_S, RepairClass.LAST_COPY)):
         away = a_node(2, state=STALE, silent_s=long)
-        away = dataclasses.replace(away, excused_s=long - since_s)
+        away = replace(away, excused_s=long - since_s)
         assert judged(block, a_node(1), away).repair is repair
 
 
@@ -209,7 +208,7 @@ def test_node_nobody_knows_is_worth_nothing() -> None:
 
 
 NODES = st.builds(
-    lambda state, duty, silent_s, is_excused, is_doubtful, rack: dataclasses.replace(
+    lambda state, duty, silent_s, is_excused, is_doubtful, rack: replace(
         a_node(1, state=state, duty=duty, silent_s=silent_s, rack=rack),
         is_excused=is_excused,
         condition=NodeCondition(doubtful=is_doubtful),
@@ -233,7 +232,7 @@ def test_every_block_gets_a_verdict_that_agrees_with_itself(
     nodes: list[NodeView], states: list[ReplicaState], wanted: int
 ) -> None:
     views = [
-        dataclasses.replace(view, address=dataclasses.replace(view.address, node=NodeId(number)))
+        replace(view, address=replace(view.address, node=NodeId(number)))
         for number, view in enumerate(nodes, 1)
     ]
     block = a_block(*(a_copy(n, s) for n, s in enumerate(states, 1)), wanted=wanted)

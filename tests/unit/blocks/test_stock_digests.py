@@ -1,10 +1,9 @@
 """Full reports that begin with sums: what differs is told, and nothing else."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.clock import ManualClock
 from dfs.base.errors import BadRequest, Overloaded, StaleEpoch

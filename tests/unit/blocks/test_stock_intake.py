@@ -1,7 +1,7 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import BadRequest, BlockNotFound, LimitExceeded, Overloaded, StaleEpoch
 from dfs.base.events import Event

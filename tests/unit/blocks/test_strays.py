@@ -1,10 +1,11 @@
 """Block files that nobody knows: written down, kept, and sent away by rule alone."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.events import Event
 from dfs.base.ids import BlockId, Generation, NodeId
@@ -223,7 +224,9 @@ def test_stray_leaves_only_when_every_condition_holds(
     stray: Stray, expected: Expected | None, sure: int, wanted: int
 ) -> None:
     if expected is not None:
-        expected = replace(expected, name=replace(expected.name, block=stray.name.block))
+        expected = dataclasses.replace(
+            expected, name=replace(expected.name, block=stray.name.block)
+        )
     frontier = Frontier(BlockId(4), Generation(8), lost_generations=(range(3, 4),))
     leave = may_leave(
         stray,

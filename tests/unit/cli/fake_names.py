@@ -2,8 +2,9 @@
 
 import fnmatch
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dfs.base.checksum import file_checksum
 from dfs.base.errors import (

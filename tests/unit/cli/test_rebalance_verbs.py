@@ -1,10 +1,10 @@
 """`dfs-admin rebalance` against a NameNode that tells a story, one status after the other."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import JobConflict
 from dfs.base.ids import NodeId
@@ -215,7 +215,7 @@ def test_words_of_a_job_that_waits_say_for_what() -> None:
 
 def with_disks(node: int, now_ms: int, *, running: bool, moved: int = 0) -> NodeView:
     disks = DiskBalance(running=running, moved_bytes=moved, left_bytes=8 * MiB - moved)
-    return dataclasses.replace(
+    return replace(
         a_node(node),
         volumes=(a_volume("a"), a_volume("b")),
         condition=NodeCondition(now_ms=now_ms, disks=disks),

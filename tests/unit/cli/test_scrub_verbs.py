@@ -1,10 +1,10 @@
 """`dfs-admin scrub` against a NameNode that tells a story, one status after the other."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.ids import NodeId
 from dfs.base.records import Refusal, ScrubStatus
@@ -29,7 +29,7 @@ HELD = ScrubStatus(total_blocks=4, total_bytes=4096, covered_bytes=4096, oldest_
 def a_scrubber(
     node: int = 1, *, state: NodeState = NodeState.LIVE, doing: str = "idle", **scrub: object
 ) -> ScrubNode:
-    status = dataclasses.replace(HELD, state=doing, **scrub)
+    status = replace(HELD, state=doing, **scrub)
     return ScrubNode(node=node, state=state, silent_s=0.1, scrub=status, bad=0, doubtful=False)
 
 

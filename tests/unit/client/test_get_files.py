@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import (
     BlockCorrupt,
@@ -205,11 +206,9 @@ def test_get_goes_on_when_tokens_expire(client, catalog, tmp_path: Path) -> None
 
 
 def test_get_checks_the_checksum_of_the_whole_file(client, catalog, tmp_path: Path) -> None:
-    import dataclasses
-
     client.write_bytes("/data/f", some(MIB))
     entry = catalog.entries["/data/f"]
-    entry.status = dataclasses.replace(entry.status, checksum=b"\0" * 16)
+    entry.status = replace(entry.status, checksum=b"\0" * 16)
     report = client.get(["/data/f"], tmp_path / "f")
     assert isinstance(report.worst(), DataUnavailable)
     assert names(tmp_path) == []

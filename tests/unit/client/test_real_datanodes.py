@@ -1,10 +1,10 @@
 """The client against DataNodes as they are: real store, real block service, real tokens."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.clock import SystemClock
 from dfs.base.entropy import Random

@@ -4,10 +4,10 @@ import io
 import os
 import signal
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.checksum import block_hash
 from dfs.base.errors import (

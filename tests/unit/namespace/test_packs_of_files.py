@@ -1,9 +1,8 @@
 """Packs: many small files in one block, visible in one transaction or not at all."""
 
-import dataclasses
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import func, select
 
 from dfs.base.checksum import block_hash, file_checksum
@@ -161,7 +160,7 @@ def test_permissions_are_those_of_single_files(rig: NamespaceRig) -> None:
 
 
 def test_a_directory_takes_what_it_has_room_for(tmp_path) -> None:
-    config = dataclasses.replace(Config(), limits=LimitsConfig(directory_entries_max=3))
+    config = replace(Config(), limits=LimitsConfig(directory_entries_max=3))
     rig = NamespaceRig(tmp_path, config=config)
     rig.mkdir("/tmp/d")
     files = {f"/tmp/d/{n}": b"x" for n in range(5)}

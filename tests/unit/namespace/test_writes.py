@@ -1,12 +1,12 @@
 """Writing files: leases, completion, receipts, and what happens to writes that end otherwise."""
 
-import dataclasses
 import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.clock import SystemClock
 from dfs.base.errors import (
@@ -272,7 +272,7 @@ def test_directory_removed_while_writing_refuses_the_file(rig: NamespaceRig) -> 
 def test_receipt_nobody_signed_is_no_copy(rig: NamespaceRig) -> None:
     opened = rig.create("/tmp/f", size_bytes=1)
     true = rig.written(opened.blocks[0], b"1")
-    forged = tuple(dataclasses.replace(each, signature=b"x" * 32) for each in true.receipts)
+    forged = tuple(replace(each, signature=b"x" * 32) for each in true.receipts)
     item = CompleteItem(
         inode=opened.inode, lease=opened.lease, blocks=[WrittenBlock(true.truth, forged)]
     )

@@ -1,8 +1,8 @@
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.clock import ManualClock
 from dfs.base.errors import BadRequest, ForeignFolder, NodeInUse, NodeNotFound, NodeNotJoined

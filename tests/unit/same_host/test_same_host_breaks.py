@@ -4,10 +4,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.checksum import block_hash
 from dfs.base.clock import SystemClock

@@ -1,10 +1,10 @@
 """Reading from the file that a DataNode of this computer lends: same bytes, checks and refusals."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import (
     DataUnavailable,

@@ -1,8 +1,7 @@
 """Writing through shared memory: the same outcomes as over the network."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import (
     DiskFull,

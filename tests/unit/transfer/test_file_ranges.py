@@ -1,11 +1,11 @@
 """Ranges of files, and the order in which replicas are tried."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.entropy import Random
 from dfs.base.errors import MetadataCorrupt

@@ -5,12 +5,13 @@ crash point ends it.
 """
 
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+
+from msgspec.structs import replace
 
 from dfs.base import crashpoint
 from dfs.base.checksum import block_hash
@@ -206,7 +207,7 @@ class CanaryRig(NamespaceRig):
 
     def silence(self, node: int, **changes: object) -> None:
         at = next(i for i, view in enumerate(self.fleet.nodes) if view.node == node)
-        self.fleet.nodes[at] = dataclasses.replace(self.fleet.nodes[at], **changes)  # type: ignore[arg-type]
+        self.fleet.nodes[at] = replace(self.fleet.nodes[at], **changes)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """Compaction over a real namespace and database, with real DataNodes on loopback."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from dfs.base.checksum import block_hash, file_checksum
@@ -52,7 +52,7 @@ class CompactionRig(NamespaceRig):
             node = NodeId(number)
             self.real[node] = RigNode(folder / f"dn-{number}", node=number, stall_s=3)
             address = NodeAddress(node, "127.0.0.1", self.real[node].server.port, 1)
-            views.append(dataclasses.replace(a_node(number), address=address))
+            views.append(replace(a_node(number), address=address))
         (folder / "nn").mkdir()
         super().__init__(
             folder / "nn", nodes=views, clock=ManualClock(now_ms=SystemClock().now_ms())

@@ -3,9 +3,9 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from dfs.accounts.block_keys import BlockKeys

@@ -4,7 +4,9 @@ Rows are what the NameNode believes, `disks` what is there.  `perform` does what
 and holds, at every single step, what must never be broken.
 """
 
-from dataclasses import replace
+import dataclasses
+
+from msgspec.structs import replace
 
 from dfs.base.checksum import block_hash
 from dfs.base.entropy import Random
@@ -211,7 +213,7 @@ class PaperCluster:
         others = tuple(copy for copy in kept.copies if copy.node != node)
         if state is not None:
             others += (BlockCopy(node, Generation(1), state, 0),)
-        self.blocks[block] = replace(kept, copies=others)
+        self.blocks[block] = dataclasses.replace(kept, copies=others)
 
     def _copy(self, step: CopyBlock) -> None:
         block = step.name.block

@@ -3,9 +3,9 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from dfs.base.clock import ManualClock

@@ -1,8 +1,10 @@
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.entropy import Random
 from dfs.base.ids import BlockId, Generation, NodeId
@@ -92,13 +94,13 @@ class Cluster:
     def copy(self, move: MoveReplica) -> None:
         block = self.blocks[move.block.truth.block]
         made = BlockCopy(move.target, Generation(1), LIVE, 2)
-        self.blocks[block.truth.block] = replace(block, copies=(*block.copies, made))
+        self.blocks[block.truth.block] = dataclasses.replace(block, copies=(*block.copies, made))
         self._use(move.target, move.size_bytes)
 
     def retire(self, move: MoveReplica) -> None:
         block = self.blocks[move.block.truth.block]
         left = tuple(copy for copy in block.copies if copy.node != move.source)
-        self.blocks[block.truth.block] = replace(block, copies=left)
+        self.blocks[block.truth.block] = dataclasses.replace(block, copies=left)
         self._use(move.source, -move.size_bytes)
 
     def _use(self, node: NodeId, size: int) -> None:

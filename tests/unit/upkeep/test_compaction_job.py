@@ -1,10 +1,10 @@
 """Compaction with real DataNodes: what files read before they read after, and now takes less."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.entropy import Random
 from dfs.base.errors import JobConflict, PeerUnreachable, Stopping
@@ -149,7 +149,7 @@ def test_files_that_want_different_numbers_of_copies_do_not_share_a_pack(tmp_pat
 
 
 def test_large_packs_are_cut_and_never_longer_than_they_may_be(tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, pack_bytes=4000, small_file_bytes_max=2000)
+    config = replace(CONFIG, pack_bytes=4000, small_file_bytes_max=2000)
     rig = CompactionRig(tmp_path, config=config)
     for n in range(40):
         rig.put_lone(f"/tmp/{n}", Random(n).randbytes(400))
@@ -393,7 +393,7 @@ def test_a_datanode_that_dies_while_it_takes_the_pack_costs_nothing(tmp_path: Pa
         assert (rig.blocks(), rig.leases()) == ([block], 0)
         if done.failed:
             rig.nodes = [
-                dataclasses.replace(view, state=NodeState.DEAD) if view.node in lost else view
+                replace(view, state=NodeState.DEAD) if view.node in lost else view
                 for view in rig.nodes
             ]
     assert [rig.read(path) for path in left] == [FILES[path] for path in left]
@@ -401,7 +401,7 @@ def test_a_datanode_that_dies_while_it_takes_the_pack_costs_nothing(tmp_path: Pa
 
 
 def test_it_gives_up_after_many_failures_and_says_why(rig: CompactionRig) -> None:
-    rig.compact = dataclasses.replace(CONFIG, pack_bytes=3200, small_file_bytes_max=1600)
+    rig.compact = replace(CONFIG, pack_bytes=3200, small_file_bytes_max=1600)
     rig.compactor = rig.a_compactor()
     for n in range(88):
         rig.put_lone(f"/tmp/{n}", Random(n).randbytes(400))
@@ -466,7 +466,7 @@ def test_a_round_that_ended_with_the_process_is_made_anew(rig: CompactionRig) ->
 
 
 def test_switched_off_it_makes_a_round_only_when_asked(tmp_path: Path) -> None:
-    rig = CompactionRig(tmp_path, config=dataclasses.replace(CONFIG, enabled=False))
+    rig = CompactionRig(tmp_path, config=replace(CONFIG, enabled=False))
     rig.put_packed(FILES)
     remove_most(rig)
     rig.advance(30_000)
@@ -478,9 +478,7 @@ def test_switched_off_it_makes_a_round_only_when_asked(tmp_path: Path) -> None:
 
 
 def test_bandwidth_is_kept_to(tmp_path: Path) -> None:
-    config = dataclasses.replace(
-        CONFIG, pack_bytes=4000, small_file_bytes_max=2000, bandwidth_bytes=1000
-    )
+    config = replace(CONFIG, pack_bytes=4000, small_file_bytes_max=2000, bandwidth_bytes=1000)
     rig = CompactionRig(tmp_path, config=config)
     for n in range(60):
         rig.put_lone(f"/tmp/{n}", Random(n).randbytes(400))

@@ -1,10 +1,10 @@
 """Copies made for real: what counts, what does not, and who is blamed."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import JobConflict
 from dfs.base.events import Event

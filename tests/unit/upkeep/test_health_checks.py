@@ -1,10 +1,10 @@
 """Every check of health: the facts that make it fire, and that it is quiet without them."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.records import NodeView, ScrubStatus
 from dfs.base.states import NodeDuty, NodeState, VolumeState
@@ -48,8 +48,8 @@ def a_scrub(**more: Any) -> ScrubStatus:
 def a_dn(node: int = 1, *, scrub: ScrubStatus | None = None, **more: Any) -> NodeView:
     """A DataNode that nothing is wrong with."""
     made = a_node(node)
-    condition = dataclasses.replace(made.condition, scrub=scrub or a_scrub())
-    return dataclasses.replace(made, **({"version": VERSION, "condition": condition} | more))
+    condition = replace(made.condition, scrub=scrub or a_scrub())
+    return replace(made, **({"version": VERSION, "condition": condition} | more))
 
 
 def a_canary(node: int = 1, **more: Any) -> CanaryStatus:
@@ -105,7 +105,7 @@ def with_short(repair: RepairFacts | None = None) -> HealthFacts:
 
 
 def with_volume(**more: Any) -> HealthFacts:
-    return with_node(a_dn(3, volumes=(dataclasses.replace(a_volume(), **more),)))
+    return with_node(a_dn(3, volumes=(replace(a_volume(), **more),)))
 
 
 def found(check: str, facts: HealthFacts) -> Check:
@@ -117,7 +117,7 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
     ("nodes_down", with_node(DEAD), WARNING, "1 DataNode is dead"),
     (
         "nodes_down",
-        some_facts(nodes=(a_dn(1), DEAD, dataclasses.replace(DEAD))),
+        some_facts(nodes=(a_dn(1), DEAD, replace(DEAD))),
         CRITICAL,
         "2 DataNodes are dead",
     ),
@@ -131,7 +131,7 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
     ),
     (
         "nodes_doubtful",
-        with_node(a_dn(3, condition=dataclasses.replace(a_dn().condition, doubtful=True))),
+        with_node(a_dn(3, condition=replace(a_dn().condition, doubtful=True))),
         CRITICAL,
         "test those",
     ),
@@ -156,9 +156,7 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
     ),
     (
         "space_discrepancy",
-        with_node(
-            a_dn(3, usage=dataclasses.replace(a_usage(free_bytes=60 * GiB), used_bytes=5 * GiB))
-        ),
+        with_node(a_dn(3, usage=replace(a_usage(free_bytes=60 * GiB), used_bytes=5 * GiB))),
         WARNING,
         "something else than blocks",
     ),
@@ -262,7 +260,7 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
             a_dn(
                 3,
                 scrub=a_scrub(last_verified_ms=0),
-                usage=dataclasses.replace(a_usage(), uptime_s=100_000.0),
+                usage=replace(a_usage(), uptime_s=100_000.0),
             )
         ),
         CRITICAL,
@@ -303,14 +301,14 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
 ]
 
 QUIET: list[tuple[str, HealthFacts]] = [
-    ("nodes_down", with_node(dataclasses.replace(DEAD, is_excused=True))),
-    ("nodes_down", with_node(dataclasses.replace(DEAD, duty=NodeDuty.MAINTENANCE))),
-    ("nodes_down", with_node(dataclasses.replace(DEAD, duty=NodeDuty.DECOMMISSIONED))),
-    ("nodes_down", with_node(dataclasses.replace(DEAD, registered_ms=0))),
+    ("nodes_down", with_node(replace(DEAD, is_excused=True))),
+    ("nodes_down", with_node(replace(DEAD, duty=NodeDuty.MAINTENANCE))),
+    ("nodes_down", with_node(replace(DEAD, duty=NodeDuty.DECOMMISSIONED))),
+    ("nodes_down", with_node(replace(DEAD, registered_ms=0))),
     ("nodes_stale", with_node(a_dn(3, state=NodeState.STALE, is_excused=True))),
-    ("nodes_unreachable", with_node(dataclasses.replace(DEAD, reachable=False))),
+    ("nodes_unreachable", with_node(replace(DEAD, reachable=False))),
     ("nodes_unreachable", with_node(a_dn(3, reachable=False, is_excused=True))),
-    ("disk_full", with_node(dataclasses.replace(DEAD, volumes=(a_volume(free_bytes=0),)))),
+    ("disk_full", with_node(replace(DEAD, volumes=(a_volume(free_bytes=0),)))),
     ("disk_full", with_volume(total_bytes=0, free_bytes=0)),
     ("space_discrepancy", with_node(a_dn(3, usage=a_usage(total_bytes=0, free_bytes=0)))),
     ("space_discrepancy", with_node(a_dn(3, first_total_bytes=109 * GiB))),
@@ -323,7 +321,7 @@ QUIET: list[tuple[str, HealthFacts]] = [
     ("canary_late", some_facts(canaries=(a_canary(last_healed_ms=0),))),
     ("canary_late", some_facts(canaries=())),
     ("metadata_backup_late", some_facts(last_backup_ms=0)),
-    ("clock_skew", with_node(dataclasses.replace(DEAD, skew_s=99.0))),
+    ("clock_skew", with_node(replace(DEAD, skew_s=99.0))),
     ("version_skew", with_node(a_dn(3, version=""))),
     ("repair_frozen", some_facts(repair=RepairFacts(paused_until_ms=NOW_MS - 1))),
     ("strays", some_facts(strays=StrayFacts(count=3, size_bytes=9, future=1))),

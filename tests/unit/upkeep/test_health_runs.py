@@ -1,10 +1,10 @@
 """Health judged again and again over a real database: what is said, kept and trimmed."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.events import Event, RecordingEmitter
 from dfs.base.states import NodeState
@@ -29,7 +29,7 @@ class RunsRig(MetadataRig):
         self.nodes = [a_node(1), a_node(2), a_node(3)]
         self.survey = WELL
         self.said = RecordingEmitter()
-        config = dataclasses.replace(Config(), health=HealthConfig(keep_s=7200.0))
+        config = replace(Config(), health=HealthConfig(keep_s=7200.0))
         self.health = HealthRuns(
             self.reader,
             self.writer,

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.errors import BadRequest, NodeNotFound
 from dfs.base.events import RecordingEmitter

@@ -1,10 +1,10 @@
 """What each class of repair may move, and what a plan does with it."""
 
 from collections import Counter
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dfs.base.ids import NodeId
 from dfs.base.records import NodeCondition

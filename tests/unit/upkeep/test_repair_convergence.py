@@ -1,9 +1,9 @@
 """Repair over thousands of random clusters: it converges, and nothing is ever endangered by it."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dfs.base.states import NodeDuty, NodeState, ReplicaState
 from dfs.blocks.redundancy import BlockHealth
