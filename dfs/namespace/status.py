@@ -1,6 +1,7 @@
 """Inodes as callers see them: with names of owner and group, and a path."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -9,6 +10,8 @@ from dfs.base.ids import GroupId, UserId
 from dfs.base.records import FileStatus
 from dfs.base.states import InodeKind
 from dfs.namespace.inode_rows import Inode
+
+_KINDS: Final = {kind.value: kind for kind in InodeKind}  # calling the enumeration takes longer
 
 
 class StatusView:
@@ -51,7 +54,7 @@ class StatusView:
         return FileStatus(
             path=path,
             inode=inode.id,
-            kind=InodeKind(inode.kind),
+            kind=_KINDS[inode.kind],
             owner=self._users.get(inode.owner, str(inode.owner)),
             group=self._groups.get(inode.group, str(inode.group)),
             mode=inode.mode,

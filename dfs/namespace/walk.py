@@ -27,7 +27,8 @@ class _Level(msgspec.Struct):
     path: str
     after: str
     depth: int
-    page: list[Entry]
+    page: list[Entry]  # read and not told yet, backwards
+    has_more: bool = True  # behind the page, as far as is known
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -62,10 +63,8 @@ def walk(
         levels = levels[:depth_max]
     while levels:
         level = levels[-1]
-        if not level.page:
-            level.page = page_of_children(
-                connection, level.inode, after=level.after, limit=WALK_PAGE
-            )[::-1]
+        if not level.page and level.has_more:
+            _turn_page(connection, level)
         if not level.page:
             levels.pop()
             continue
@@ -78,6 +77,12 @@ def walk(
         deeper = entry.inode.is_directory and (depth_max is None or level.depth < depth_max)
         if deeper and (may_enter or _anywhere)(entry.inode):
             levels.append(_Level(entry.inode.id, where, "", level.depth + 1, []))
+
+
+def _turn_page(connection: Connection, level: _Level) -> None:
+    page = page_of_children(connection, level.inode, after=level.after, limit=WALK_PAGE)
+    level.page = page[::-1]
+    level.has_more = len(page) == WALK_PAGE
 
 
 def _anywhere(inode: Inode) -> bool:  # noqa: ARG001 - every directory is open
