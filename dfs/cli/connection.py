@@ -6,6 +6,7 @@ loaded here and not before, because loading it takes longer than answering `--he
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -41,11 +42,12 @@ class Connection:
         """
         key = (args.config or "", args.namenode or "")
         if key not in self._clients:
+            config = self.config(args)
             from dfs.client import connect  # noqa: PLC0415 - start-up time
 
             self._clients[key] = connect(
                 args.namenode or None,
-                config=self.config(args),
+                config=config,
                 environment=self.environment,
                 notice=lambda text: self.notice(text),
             )
@@ -57,6 +59,7 @@ class Connection:
         Raises:
             BadConfig: a file cannot be read, or says something wrong.
         """
+        _load_msgspec()
         from pathlib import Path  # noqa: PLC0415 - start-up time
 
         from dfs.settings.read import read_config  # noqa: PLC0415 - start-up time
@@ -74,3 +77,18 @@ class Connection:
         """End every conversation."""
         while self._clients:
             self._clients.popitem()[1].close()
+
+
+def _load_msgspec() -> None:
+    """Load `msgspec` as if `typing_extensions` were not installed.
+
+    It would take from there what `typing` has as well, and what that one brings (`inspect`, and
+    with it Python's own parser) takes longer to load than all that a listing needs of ours.
+    """
+    if "typing_extensions" in sys.modules:
+        return
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # the way to say: there is none
+    try:
+        import msgspec  # noqa: F401, PLC0415 - start-up time
+    finally:
+        del sys.modules["typing_extensions"]

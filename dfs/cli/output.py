@@ -8,7 +8,6 @@ it arrives, so listing a million names takes no more memory than listing a thous
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 
@@ -67,6 +66,22 @@ class Output:
         if self.text:
             self.stdout.write(render.plain(text) + "\n")
 
+    def lines(self, texts: Iterable[str]) -> None:
+        """Lines of the answer as they come, written many at once."""
+        if not self.text:
+            for _ in texts:
+                pass
+            return
+        page: list[str] = []
+        try:
+            for text in texts:
+                page.append(f"{render.plain(text)}\n")
+                if len(page) >= PAGE_ROWS:
+                    self.stdout.write("".join(page))
+                    page.clear()
+        finally:
+            self.stdout.write("".join(page))
+
     def styled(self, text: str, style: str) -> str:
         """The text in a style where colours are wanted; the text went through `plain` before."""
         return f"{style}{text}{RESET}" if self.colour else text
@@ -79,6 +94,8 @@ class Output:
     def document(self, value: object) -> None:
         """The whole answer, for programs."""
         if self.as_json and not self.quiet:
+            import json  # noqa: PLC0415 - start-up time
+
             json.dump(render.to_json(value), self.stdout, ensure_ascii=False, indent=2)
             self.stdout.write("\n")
 
@@ -104,6 +121,8 @@ class Output:
         with contextlib.suppress(BrokenPipeError):
             self.stdout.flush()  # what was answered before the refusal is read before it
         if self.as_json:
+            import json  # noqa: PLC0415 - start-up time
+
             json.dump(error_json(error), self.stderr, ensure_ascii=False)
             self.stderr.write("\n")
         else:
@@ -180,6 +199,8 @@ class Table:
         if self._out.quiet:
             return
         if self._out.as_json:
+            import json  # noqa: PLC0415 - start-up time
+
             self._out.stdout.write(",\n" if self.rows > 1 else "\n")
             self._out.stdout.write(json.dumps(render.to_json(value), ensure_ascii=False))
             return

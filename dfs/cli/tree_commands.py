@@ -106,8 +106,7 @@ def _print_listing(context: Context, entries: Iterable[FileStatus], *, whole_pat
             for status in entries:
                 long_row(table, status, human=context.args.human, whole_path=whole_paths)
     elif whole_paths or not context.out.terminal:
-        for status in entries:
-            context.out.line(status.path if whole_paths else name_of(status))
+        context.out.lines(status.path if whole_paths else name_of(status) for status in entries)
     else:
         _print_columns(context, entries)
 

@@ -5,7 +5,6 @@ nearest one that does.  Only composition roots call this; nobody else reads the 
 """
 
 import configparser
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, get_type_hints
@@ -131,5 +130,7 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:
+    import difflib  # noqa: PLC0415 - start-up time of the commands
+
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -8,12 +8,13 @@ import re
 import select
 import socket
 from collections.abc import Mapping
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 LINE_BYTES_MAX: Final = 64 * 1024
 HEADERS_MAX: Final = 100
+LABEL_END: Final = 64  # bytes between the dots of a name
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r?\n)")
 _UNSAID: Final = re.compile(r"[\x00-\x1f\x7f]")  # in no header, and no address
 _WITHOUT_BODY: Final = frozenset({204, 304})
@@ -44,8 +45,9 @@ class HttpConversation:
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         try:
-            self._netloc = parts.netloc.encode("idna").decode()
-            self._socket = socket.create_connection((host, port), timeout=connect_s)
+            self._netloc = _encoded(parts.netloc).decode()
+            address: Any = _encoded(host), port  # bytes are taken as they are
+            self._socket = socket.create_connection(address, timeout=connect_s)
         except UnicodeError:
             raise ConnectionError(f"no host can have the name {host!r}") from None
         try:
@@ -152,6 +154,21 @@ class HttpConversation:
         if len(found) < size:
             raise ConnectionError("the connection ended in the middle of an answer")
         return found
+
+
+def _encoded(host: str) -> bytes:
+    """As host names travel.
+
+    The codec is asked only where it would change or refuse something: it takes time to load.
+
+    Raises:
+        UnicodeError: there is no such form.
+    """
+    if host.isascii() and host.isprintable():
+        labels = host.removesuffix(".").split(".")
+        if all(0 < len(label) < LABEL_END for label in labels):
+            return host.encode()
+    return host.encode("idna")
 
 
 def _number(digits: bytes, base: int) -> int:
