@@ -21,7 +21,25 @@ COMPLETE_VERB: Final = "__complete"  # what completion scripts call; no verb for
 
 
 class VerbParser(argparse.ArgumentParser):
-    """An argument parser that raises `BadRequest` instead of leaving the process."""
+    """An argument parser that raises `BadRequest` instead of leaving the process.
+
+    How wide the terminal is it asks when help is wanted, and not before: that takes time to load.
+    """
+
+    short: tuple[argparse.Action, ...] | None = None  # what its usage names; None: everything
+
+    def format_usage(self) -> str:
+        """How the command is written, the flags that every verb takes left out."""
+        self.formatter_class = _formatter
+        formatter = self._get_formatter()
+        named = self._actions if self.short is None else self.short
+        formatter.add_usage(self.usage, named, self._mutually_exclusive_groups)
+        return formatter.format_help()
+
+    def format_help(self) -> str:
+        """All that `--help` prints."""
+        self.usage = self.format_usage().removeprefix("usage: ").rstrip()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
@@ -127,14 +145,14 @@ def parser_of(program: Program, verb: Verb) -> VerbParser:
         prog=f"{program.name} {verb.name}",
         description="\n\n".join(filter(None, (verb.summary + ".", verb.description))),
         epilog=_epilog(verb),
-        formatter_class=_formatter,
+        formatter_class=_unmeasured,
         add_help=False,
         allow_abbrev=False,
     )
     parser.register("action", "show_help", _HelpAction)
     parser._positionals.title = "arguments"  # argparse has no public word for it
     verb.arguments(parser)
-    parser.usage = parser.format_usage().removeprefix("usage: ").rstrip()
+    parser.short = tuple(parser._actions)
     add_global_flags(parser)
     names = ("--help",) if verb.human_flag else ("-h", "--help")
     parser.add_argument(*names, action="show_help")
@@ -143,6 +161,11 @@ def parser_of(program: Program, verb: Verb) -> VerbParser:
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=HELP_COLUMN)
+
+
+def _unmeasured(prog: str) -> argparse.HelpFormatter:
+    """For what argparse asks of each argument that is added; nothing is shown."""
+    return argparse.HelpFormatter(prog, max_help_position=HELP_COLUMN, width=4 * HELP_COLUMN)
 
 
 def _epilog(verb: Verb) -> str:
