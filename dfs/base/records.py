@@ -1,7 +1,8 @@
 """Pure: the frozen values that packages hand each other.
 
 Sizes are bytes, times milliseconds since 1970 UTC (`*_ms`), hashes raw bytes; REST carries bytes
-fields as base64.
+fields as base64.  Structs rather than dataclasses: making the class takes a fortieth of the time,
+and every command makes all of these; making a value takes a tenth.
 """
 
 import msgspec
