@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from flask import Flask
+
 from dfs.base.checksum import block_hash, chunk_hashes
 from dfs.base.clock import SystemClock
 from dfs.base.events import Event
@@ -13,6 +15,7 @@ from dfs.blockstore.store import BlockStore
 from dfs.nodes.standing import Standing
 from dfs.observe.metrics import Metrics
 from dfs.rpc.block_service import BlockService, Desk
+from dfs.rpc.conversations import Conversations
 from dfs.rpc.copy import Copies
 from dfs.rpc.gate import Gate
 from dfs.rpc.local_server import LocalServer, socket_path
@@ -20,9 +23,11 @@ from dfs.rpc.local_service import LocalService
 from dfs.rpc.peers import Peers
 from dfs.rpc.server import BlockServer
 from dfs.rpc.stall import StallWatch
+from dfs.rpc.stream_service import StreamService
 from dfs.rpc.traffic import Traffic
 from dfs.rpc.upload import Uploads
 from dfs.settings.sections import DatanodeConfig
+from dfs.web.http_server import HttpLimits, HttpServer
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.channel import PIECE_BYTES, open_channel
 from dfs.wire.codec import block_ref
@@ -107,21 +112,39 @@ class RigNode:
         self.server = BlockServer(service, host="127.0.0.1", port=port, transfers_max=transfers_max)
         self.server.start()
         self.address = f"127.0.0.1:{self.server.port}"
-        local = LocalService(
-            self.store, gate, self.standing, uploads, traffic=self.traffic, log=self.log
-        )
-        self.local = LocalServer(
-            local.converse,
-            path=socket_path([str(folder)], folder="", uuid=self.store.uuid),
-            stall_s=stall_s,
-            transfers_max=transfers_max,
-            outside=(clock, self.log),
-        )
-        self.socket = self.local.start()
-        self.near = NodeAddress(NodeId(node), "127.0.0.1", self.server.port, 0, local=self.socket)
+        self._serve_past_grpc(gate, uploads, stall_s=stall_s, transfers_max=transfers_max)
         self.channel = open_channel(self.address)
         self.stub = DataNodeStub(self.channel)
         self._open = True
+
+    def _serve_past_grpc(
+        self, gate: Gate, uploads: Uploads, *, stall_s: float, transfers_max: int
+    ) -> None:
+        local = LocalService(
+            self.store, gate, self.standing, uploads, traffic=self.traffic, log=self.log
+        )
+        stream = StreamService(self.store, gate, self.standing, traffic=self.traffic, log=self.log)
+        bounds = {"stall_s": stall_s, "transfers_max": transfers_max, "clock": SystemClock()}
+        self.beside = Conversations("local", local.converse, **bounds)
+        self.local = LocalServer(
+            self.beside,
+            path=socket_path([str(self.folder)], folder="", uuid=self.store.uuid),
+            emit=self.log,
+        )
+        self.socket = self.local.start()
+        self.streams = Conversations("stream", stream.converse, **bounds)
+        self.http = HttpServer(
+            Flask("datanode"),
+            host="127.0.0.1",
+            port=0,
+            limits=HttpLimits(threads=1),
+            clock=SystemClock(),
+            streams=self.streams.take_over,
+        )
+        self.http.start()
+        self.near = NodeAddress(
+            NodeId(self.node), "127.0.0.1", self.server.port, self.http.port, local=self.socket
+        )
 
     def hear(self, *, epoch: int, tokens: bool = True, now_ms: int = 0) -> None:
         """Learn what a beat would have told."""
@@ -145,6 +168,8 @@ class RigNode:
         self._open = False
         self.channel.close()
         self.local.stop(0)
+        self.streams.stop(0)
+        self.http.stop(0)
         self.server.stop(0)
         self.peers.close()
         self.watch.stop()

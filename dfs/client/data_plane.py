@@ -14,12 +14,13 @@ from dfs.client.leases import LeaseKeeper
 from dfs.client.names import NamespaceCalls
 from dfs.settings.sections import Config
 from dfs.transfer.channels import Channels
-from dfs.transfer.local_links import LocalLinks
+from dfs.transfer.local_links import LocalLinks, StreamLinks
 from dfs.transfer.local_read import LocalReader
 from dfs.transfer.local_upload import LocalUploads
 from dfs.transfer.node_memory import NodeMemory
-from dfs.transfer.replica_reader import Relocate, ReplicaReader
+from dfs.transfer.replica_reader import Relocate, ReplicaReader, ShortWay
 from dfs.transfer.replicas import Replicas
+from dfs.transfer.stream_read import StreamReader
 from dfs.transfer.write_pipeline import BlockSender
 from dfs.wire.data_api import SuspectRequest
 from dfs.wire.routes import SUSPECT
@@ -44,7 +45,10 @@ class DataPlane:
         here = frozenset({"127.0.0.1", "::1", "localhost", socket.gethostname()})
         lender = LocalReader(links) if links else None
         self.replicas = Replicas(self.memory, rng=rng, here=here, suspect=self._report)
-        self.reader = ReplicaReader(self.channels, self.replicas, local=lender)
+        ways: list[ShortWay] = [lender] if lender else []
+        if config.client.streams:
+            ways.append(StreamReader(StreamLinks(self.channels, clock=clock)))
+        self.reader = ReplicaReader(self.channels, self.replicas, ways=ways)
         self.bulk = BulkReader(self.channels, self.replicas, local=lender)
         interval_s = config.namenode.lease_soft_s / _RENEWALS_PER_LEASE
         self.leases = LeaseKeeper(names.link, interval_s=interval_s)

@@ -51,6 +51,7 @@ from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED
 from dfs.observe.logs import Log
 from dfs.observe.metrics import Metrics
 from dfs.rpc.block_service import BlockService, Desk
+from dfs.rpc.conversations import Conversations, Converse
 from dfs.rpc.copy import Copies
 from dfs.rpc.gate import Gate
 from dfs.rpc.local_server import LocalServer, socket_path
@@ -58,6 +59,7 @@ from dfs.rpc.local_service import LocalService
 from dfs.rpc.peers import Peers
 from dfs.rpc.server import BlockServer
 from dfs.rpc.stall import StallWatch
+from dfs.rpc.stream_service import StreamService
 from dfs.rpc.traffic import Traffic
 from dfs.rpc.upload import Uploads
 from dfs.settings.read import Overrides, read_config
@@ -145,6 +147,7 @@ class DatanodeProcess:
             port=node.http_port,
             limits=HttpLimits(threads=HTTP_THREADS),
             clock=clock,
+            streams=self.streams.take_over,
         )
         self._add_jobs()
         self._beats: NamenodeBeats | None = None
@@ -174,18 +177,27 @@ class DatanodeProcess:
         self._schedule = schedule
         self.face.jobs = schedule.results
 
-    def _local(self, gate: Gate, uploads: Uploads) -> LocalServer:
+    def _conversations(self, name: str, converse: Converse) -> Conversations:
         node = self._config.datanode
-        service = LocalService(
-            self.store, gate, self.standing, uploads, traffic=self._traffic, log=self._log
-        )
-        return LocalServer(
-            service.converse,
-            path=socket_path(node.data, folder=node.local_folder, uuid=self.store.uuid),
+        return Conversations(
+            name,
+            converse,
             stall_s=node.stall_s,
             transfers_max=node.transfers_max,
-            outside=(self._clock, self._log),
+            clock=self._clock,
         )
+
+    def _past_grpc(self, gate: Gate, uploads: Uploads) -> None:
+        """The ways that copy less: sockets on this computer, streams from others."""
+        node, standing, log = self._config.datanode, self.standing, self._log
+        local = LocalService(self.store, gate, standing, uploads, traffic=self._traffic, log=log)
+        self.local = LocalServer(
+            self._conversations("local", local.converse),
+            path=socket_path(node.data, folder=node.local_folder, uuid=self.store.uuid),
+            emit=log,
+        )
+        stream = StreamService(self.store, gate, standing, traffic=self._traffic, log=log)
+        self.streams = self._conversations("stream", stream.converse)
 
     def _service(self) -> BlockService:
         node, standing, peers = self._config.datanode, self.standing, self._peers
@@ -207,7 +219,7 @@ class DatanodeProcess:
             traffic=self._traffic,
             stall_s=node.stall_s,
         )
-        self.local = self._local(gate, uploads)
+        self._past_grpc(gate, uploads)
         return BlockService(
             disk=self.store,
             gate=gate,
@@ -330,7 +342,9 @@ class DatanodeProcess:
         drain_s = self._config.datanode.drain_s
         end_s = self._clock.monotonic_s() + drain_s
         drained = self.grpc.stop(drain_s)
-        return self.local.stop(max(0.0, end_s - self._clock.monotonic_s())) and drained
+        for each in (self.local, self.streams):
+            drained &= each.stop(max(0.0, end_s - self._clock.monotonic_s()))
+        return drained
 
     def _close(self, *, clean: bool) -> None:
         if self._beats is not None:

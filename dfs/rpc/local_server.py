@@ -1,57 +1,39 @@
-"""Listens on the Unix socket: a bounded number of conversations, each in a thread of its own.
+"""Listens on the Unix socket.
 
-One beyond the bound is sent elsewhere at once: gRPC serves it, or says the same.  The socket of an
-earlier run that was killed is a dead name and is removed; a folder is served by one process, which
-holds its lock, so nobody else's socket is.
+The socket of an earlier run that was killed is a dead name and is removed; a folder is served by
+one process, which holds its lock, so nobody else's socket is.
 """
 
 import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dfs.base.clock import Clock
-from dfs.base.errors import PeerUnreachable
 from dfs.base.events import Emitter, Event
-from dfs.wire.local_socket import Kind, LocalSocket, bindable
+from dfs.rpc.conversations import Conversations
+from dfs.wire.local_socket import bindable
 
 BACKLOG: Final = 64
 # Everybody may connect who reaches the folder: tokens decide, as on the port beside it.
 SOCKET_MODE: Final = 0o666
 ACCEPT_PAUSE_S: Final = 0.2  # when there are no open files left
-TURN_AWAY_S: Final = 1.0
-
-Converse = Callable[[LocalSocket], None]
 
 
 class LocalServer:
     """Listens from `start` on.
 
     Args:
-        converse: what to do with each conversation; it raises nothing.
-        stall_s: the longest silence of the other side.
-        outside: the clock, and where it is said that there is no socket.
+        conversations: holds each.
+        emit: where it is said that there is no socket.
     """
 
-    def __init__(
-        self,
-        converse: Converse,
-        *,
-        path: Path,
-        stall_s: float,
-        transfers_max: int,
-        outside: tuple[Clock, Emitter],
-    ) -> None:
+    def __init__(self, conversations: Conversations, *, path: Path, emit: Emitter) -> None:
         self.path = path
-        self._converse = converse
-        self._clock, self._emit = outside
-        self._stall_s = stall_s
-        self._transfers_max = transfers_max
-        self._changed = threading.Condition()
-        self._lines: set[LocalSocket] = set()
+        self._conversations = conversations
+        self._emit = emit
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
 
@@ -92,12 +74,7 @@ class LocalServer:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
-        with self._changed:
-            drained = self._changed.wait_for(lambda: not self._lines, drain_s)
-            for line in self._lines:
-                line.cancel()
-            self._changed.wait_for(lambda: not self._lines, TURN_AWAY_S)
-        return drained
+        return self._conversations.stop(drain_s)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -109,34 +86,7 @@ class LocalServer:
                     # Out of open files or memory, or the listener was shut down.
                     self._stopping.wait(ACCEPT_PAUSE_S)
                     continue
-                self._take_on(LocalSocket(sock, clock=self._clock, timeout_s=self._stall_s))
-
-    def _take_on(self, line: LocalSocket) -> None:
-        with self._changed:
-            is_full = len(self._lines) >= self._transfers_max
-            if not is_full:
-                self._lines.add(line)
-        if is_full:
-            with contextlib.suppress(PeerUnreachable):
-                line.send(Kind.ELSEWHERE)
-            line.close()
-            return
-        try:
-            threading.Thread(target=self._run, args=(line,), name="local", daemon=True).start()
-        except RuntimeError:  # no more threads
-            self._end(line)
-
-    def _run(self, line: LocalSocket) -> None:
-        try:
-            self._converse(line)
-        finally:
-            self._end(line)
-
-    def _end(self, line: LocalSocket) -> None:
-        line.close()
-        with self._changed:
-            self._lines.discard(line)
-            self._changed.notify_all()
+                self._conversations.take_on(sock)
 
 
 def socket_path(folders: Sequence[str], *, folder: str, uuid: str) -> Path:

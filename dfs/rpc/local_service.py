@@ -7,6 +7,7 @@ and that never change; retiring, quarantine and purge rename and unlink, so they
 him, and the room of a purged block is free once he closes it.
 """
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
@@ -35,7 +36,6 @@ from dfs.wire.local_socket import (
 )
 
 HEADER_WAIT_S: Final = 5.0  # who does not say what he wants gives his place up
-_PEER: Final = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +52,14 @@ class LocalService:
 
     def converse(self, line: LocalSocket) -> None:
         """Hear what is wanted and do it; whatever happens, the other side hears of it."""
-        call = "local"
-        try:
-            first = line.receive(timeout_s=HEADER_WAIT_S)
-            if first is None:
-                return
-            call = f"local {first.kind.name.lower()}"
-            try:
-                self._serve(line, first)
-            finally:
-                first.drop()
-        except PeerUnreachable as err:  # nobody is left to answer
-            self._refused(call, err)
-        except DfsError as err:
-            self._refused(call, err)
-            _say(line, Kind.REFUSED, refusal(err))
-        except Exception as bug:  # noqa: BLE001 - the server's edge
-            self.log.exception(call, bug)  # noqa: TRY401 - ours takes it
-            fault = ProgramFault("internal error of a DataNode; its log has the stack")
-            _say(line, Kind.REFUSED, refusal(fault))
+        answer(line, self._serve, way="local", log=self.log)
 
     def _serve(self, line: LocalSocket, first: Message) -> None:
         if first.kind not in (Kind.READ, Kind.WRITE):
             raise BadRequest("a conversation begins with READ or WRITE")
         asked = read_payload(first, Asked)
         if asked.node != self.standing.node:
-            _say(line, Kind.ELSEWHERE)
+            say(line, Kind.ELSEWHERE)
         elif first.kind is Kind.READ:
             self._lend(line, asked.ref)
         else:
@@ -85,12 +67,8 @@ class LocalService:
 
     def _lend(self, line: LocalSocket, raw: bytes) -> None:
         with self.traffic.call("local_read"):
-            try:
-                ref = pb.BlockRef.FromString(raw)
-            except DecodeError:
-                raise BadRequest("the block's name cannot be read") from None
             # All of the block or nothing: an open file has no window.
-            name = self.gate.admit_reader(ref, ())
+            name = self.gate.admit_reader(read_ref(raw), ())
             with self.disk.lend(name) as file:
                 truth = file.truth
                 lent = Lent(truth.length_bytes, truth.hash, file.label.chunk_hashes)
@@ -105,12 +83,51 @@ class LocalService:
             receipt = self.uploads.receive(LocalInflow(line, ring, first_s=HEADER_WAIT_S))
             line.send(Kind.RECEIPT, receipt.SerializeToString())
 
-    def _refused(self, call: str, err: DfsError) -> None:
-        self.log.emit(Event.REQUEST_REFUSED, call=call, peer=_PEER, code=err.code, why=err.message)
+
+def answer(
+    line: LocalSocket, serve: Callable[[LocalSocket, Message], None], *, way: str, log: ServiceLog
+) -> None:
+    """Hear what is wanted and do it; whatever happens, the other side hears of it."""
+    call = way
+    try:
+        first = line.receive(timeout_s=HEADER_WAIT_S)
+        if first is None:
+            return
+        call = f"{way} {first.kind.name.lower()}"
+        try:
+            serve(line, first)
+        finally:
+            first.drop()
+    except PeerUnreachable as err:  # nobody is left to answer
+        _log_refusal(log, call, way, err)
+    except DfsError as err:
+        _log_refusal(log, call, way, err)
+        say(line, Kind.REFUSED, refusal(err))
+    except Exception as bug:  # noqa: BLE001 - the server's edge
+        log.exception(call, bug)  # noqa: TRY401 - ours takes it
+        fault = ProgramFault("internal error of a DataNode; its log has the stack")
+        say(line, Kind.REFUSED, refusal(fault))
 
 
-def _say(line: LocalSocket, kind: Kind, payload: bytes = b"") -> None:
+def read_ref(raw: bytes) -> pb.BlockRef:
+    """The block that a payload names.
+
+    Raises:
+        BadRequest: it names none.
+    """
+    try:
+        return pb.BlockRef.FromString(raw)
+    except DecodeError:
+        raise BadRequest("the block's name cannot be read") from None
+
+
+def say(line: LocalSocket, kind: Kind, payload: bytes = b"") -> None:
+    """Send a message; that the other side is gone is no matter any more."""
     try:
         line.send(kind, payload)
     except PeerUnreachable:
-        return  # gone; nothing is owed to it
+        return
+
+
+def _log_refusal(log: ServiceLog, call: str, peer: str, err: DfsError) -> None:
+    log.emit(Event.REQUEST_REFUSED, call=call, peer=peer, code=err.code, why=err.message)

@@ -155,6 +155,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     credentials: str = ""
     block_size_bytes: int = 128 * MiB
     local_transfers: bool = True
+    streams: bool = True
     blocks_in_flight: int = 3
     chunks_in_flight: int = 8
     write_mode: str = "pipeline"

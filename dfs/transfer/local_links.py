@@ -1,14 +1,19 @@
-"""Ways to DataNodes of this computer: who has one, opening it, and closing it from outside.
+"""Ways to DataNodes past gRPC: who has one, opening it, and closing it from outside.
 
 That a DataNode is on this computer is proven by trying: its socket is there, and who answers at it
-is that very node.  Where that fails, or the way breaks, gRPC is used, and for a while the way is
-not tried again.  Nothing of it is ever an error that a caller sees.
+is that very node.  To others a stream leads, over their HTTP port.  Where that fails, or the way
+breaks, gRPC is used, and for a while the way is not tried again.  Nothing of it is ever an error
+that a caller sees.
 """
 
 import contextlib
+import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final
+
+import msgspec
 
 from dfs.base.clock import Clock
 from dfs.base.errors import DfsError, PeerUnreachable
@@ -16,7 +21,8 @@ from dfs.base.ids import NodeId
 from dfs.base.records import NodeAddress
 from dfs.transfer.channels import Channels
 from dfs.transfer.stall_watch import Watched
-from dfs.wire.local_socket import Asked, Kind, LocalSocket, Message, connect, pack, refused
+from dfs.wire import streams
+from dfs.wire.local_socket import Kind, LocalSocket, Message, connect, pack, refused
 
 CONNECT_S: Final = 1.0
 RETRY_AFTER_S: Final = 30.0
@@ -47,6 +53,20 @@ class LocalLine:
         finally:
             self._watched.working()
 
+    def receive_bytes(self, length_bytes: int) -> bytes:
+        """So many bare bytes.
+
+        Raises:
+            Elsewhere: the other side is gone, or silent for too long.
+        """
+        self._watched.waiting()
+        try:
+            return self._line.receive_bytes(length_bytes)
+        except PeerUnreachable as exc:
+            raise Elsewhere(exc.message) from exc
+        finally:
+            self._watched.working()
+
     def receive(self, *, timeout_s: float | None = None) -> Message:
         """The next message, within the longest silence allowed, or less.
 
@@ -72,8 +92,8 @@ class LocalLine:
         return message
 
 
-class LocalLinks:
-    """Opens conversations.  Safe to share between threads."""
+class Links(ABC):
+    """Opens conversations of one kind.  Safe to share between threads."""
 
     def __init__(self, channels: Channels, *, clock: Clock) -> None:
         self._channels = channels
@@ -88,7 +108,7 @@ class LocalLinks:
 
     def may_reach(self, address: NodeAddress) -> bool:
         """Whether it is worth trying."""
-        if not address.local or self._channels.closed:
+        if not self._is_offered(address) or self._channels.closed:
             return False
         with self._lock:
             until_s = self._closed_until_s.get(address.node, 0.0)
@@ -101,7 +121,7 @@ class LocalLinks:
 
     @contextlib.contextmanager
     def to(
-        self, address: NodeAddress, kind: Kind, *, ref: bytes = b"", file: int | None = None
+        self, address: NodeAddress, kind: Kind, asked: msgspec.Struct, *, file: int | None = None
     ) -> Iterator[LocalLine]:
         """A conversation with that node that begins so, until the `with` block ends.
 
@@ -109,7 +129,7 @@ class LocalLinks:
             Elsewhere: nobody is there.
         """
         try:
-            sock = connect(address.local, timeout_s=CONNECT_S)
+            sock = self._connect(address)
         except OSError as exc:
             raise Elsewhere(str(exc)) from exc
         line = LocalSocket(sock, clock=self._clock, timeout_s=None)  # the watch ends what is silent
@@ -118,8 +138,36 @@ class LocalLinks:
             if self._channels.closed:  # since we asked, and before the watch knew of us
                 raise Elsewhere("closed")
             conversation = LocalLine(line, watched)
-            conversation.send(kind, pack(Asked(address.node, ref)), file=file)
+            conversation.send(kind, pack(asked), file=file)
             yield conversation
         finally:
             self._channels.watch.end(watched)
             line.close()
+
+    @abstractmethod
+    def _is_offered(self, address: NodeAddress) -> bool:
+        """Whether the node says that it has such a way."""
+
+    @abstractmethod
+    def _connect(self, address: NodeAddress) -> socket.socket:
+        """Open it; OSError where nobody is there."""
+
+
+class LocalLinks(Links):
+    """To DataNodes of this computer."""
+
+    def _is_offered(self, address: NodeAddress) -> bool:
+        return bool(address.local)
+
+    def _connect(self, address: NodeAddress) -> socket.socket:
+        return connect(address.local, timeout_s=CONNECT_S)
+
+
+class StreamLinks(Links):
+    """To any DataNode that is reached by HTTP."""
+
+    def _is_offered(self, address: NodeAddress) -> bool:
+        return bool(address.http_port)
+
+    def _connect(self, address: NodeAddress) -> socket.socket:
+        return streams.connect(address.host, address.http_port, timeout_s=CONNECT_S)

@@ -18,7 +18,7 @@ from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.local_links import Elsewhere, LocalLinks
 from dfs.wire.channel import PIECE_BYTES
 from dfs.wire.codec import block_ref
-from dfs.wire.local_socket import Kind, Lent, Message, is_plain_file, read_payload
+from dfs.wire.local_socket import Asked, Kind, Lent, Message, is_plain_file, read_payload
 
 STEP_BYTES: Final = PIECE_BYTES
 ANSWER_S: Final = 5.0  # to open a file; a node that takes longer is asked over gRPC as well
@@ -75,6 +75,19 @@ class LocalReader:
     def __init__(self, links: LocalLinks) -> None:
         self._links = links
 
+    def pieces(
+        self,
+        address: NodeAddress,
+        access: BlockAccess,
+        truth: BlockTruth,
+        offset: int,
+        length_bytes: int,
+    ) -> Iterator[Buffer]:
+        """See `replica_reader.ShortWay`."""
+        with self.borrow(address, access) as lent:
+            if lent is not None and lent.matches(truth):
+                yield from lent.pieces(offset, length_bytes)
+
     @contextlib.contextmanager
     def borrow(self, address: NodeAddress, access: BlockAccess) -> Iterator[LentBlock | None]:
         """The block's file, if that node is here and lends it; None: ask it over gRPC.
@@ -91,7 +104,7 @@ class LocalReader:
     def _ask(self, address: NodeAddress, access: BlockAccess) -> LentBlock | None:
         ref = block_ref(access.name, path=access.path, token=access.token).SerializeToString()
         try:
-            with self._links.to(address, Kind.READ, ref=ref) as line:
+            with self._links.to(address, Kind.READ, Asked(address.node, ref)) as line:
                 return _lent(address, line.receive(timeout_s=ANSWER_S))
         except Elsewhere:
             self._links.avoid(address.node)

@@ -30,7 +30,7 @@ from dfs.transfer.ranges import pieces
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.channel import PIECE_BYTES
 from dfs.wire.frames import data_head, footer_frame, header_frame
-from dfs.wire.local_socket import SLOTS, Kind, Ring
+from dfs.wire.local_socket import SLOTS, Asked, Kind, Ring
 
 
 @dataclass(slots=True)
@@ -109,7 +109,8 @@ class LocalUploads:
             stack.callback(ring.close)
             for target in targets:
                 with _noting(target):
-                    way = self._links.to(target.address, Kind.WRITE, file=ring.file)
+                    asked = Asked(target.address.node)
+                    way = self._links.to(target.address, Kind.WRITE, asked, file=ring.file)
                     target.line = stack.enter_context(way)
             reached = [target for target in targets if target.failure is None]
             (reached or targets)[0].pipeline = far

@@ -21,17 +21,16 @@ A replica that fails in mid-block is followed by the next at the offset reached.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dfs.base.checksum import BlockHasher, Buffer
 from dfs.base.errors import BlockCorrupt, DataUnavailable, DfsError, Stopping, TokenRefused
 from dfs.base.ids import NodeId, node_name
-from dfs.base.records import Holder, LocatedExtent
+from dfs.base.records import BlockTruth, Holder, LocatedExtent, NodeAddress
 from dfs.transfer.block_channel import BlockAccess
 from dfs.transfer.channels import Channels
-from dfs.transfer.local_read import LocalReader
 from dfs.transfer.ranges import Stretch
 from dfs.transfer.replicas import Replicas, is_proof
 
@@ -52,6 +51,28 @@ class Outlet(Protocol):
 
     def restart(self) -> bool:
         """Forget what was taken, if it can be; whether it could."""
+        ...
+
+
+class ShortWay(Protocol):
+    """A way to the bytes of some replicas that copies less than gRPC does."""
+
+    def pieces(
+        self,
+        address: NodeAddress,
+        access: BlockAccess,
+        truth: BlockTruth,
+        offset: int,
+        length_bytes: int,
+    ) -> Iterator[Buffer]:
+        """Bytes of that range in order, verified, of a replica sealed as `truth`.
+
+        They end early, or before they begin, where the way is not open, breaks or is refused: why,
+        gRPC finds out.
+
+        Raises:
+            BlockCorrupt: they are not those that were written, or are not there.
+        """
         ...
 
 
@@ -77,15 +98,15 @@ class ReplicaReader:
     """Reads stretches.  Safe to share between threads.
 
     Args:
-        local: reads replicas of this computer from their files, where it can.
+        ways: tried in this order before gRPC.
     """
 
     def __init__(
-        self, channels: Channels, replicas: Replicas, *, local: LocalReader | None = None
+        self, channels: Channels, replicas: Replicas, *, ways: Sequence[ShortWay] = ()
     ) -> None:
         self._channels = channels
         self._replicas = replicas
-        self._local = local
+        self._ways = ways
 
     def read(self, path: str, stretch: Stretch, outlet: Outlet, relocate: Relocate) -> bytes:
         """Give the outlet all bytes of the stretch; their xxh3_128.
@@ -157,8 +178,8 @@ class ReplicaReader:
     ) -> Generator[Buffer, None, None]:
         stretch = attempt.stretch
         access = BlockAccess(stretch.extent.name, attempt.path, stretch.extent.token)
-        if self._local is not None:
-            yield from self._local_pieces(self._local, attempt, holder, access)
+        for way in self._ways:
+            yield from self._short(way, attempt, holder, access)
         left = stretch.length_bytes - attempt.done
         if not left:
             return
@@ -170,27 +191,26 @@ class ReplicaReader:
                 access, offset=stretch.block_offset + attempt.done, length_bytes=left
             )
 
-    def _local_pieces(
-        self, local: LocalReader, attempt: _Attempt, holder: Holder, access: BlockAccess
+    def _short(
+        self, way: ShortWay, attempt: _Attempt, holder: Holder, access: BlockAccess
     ) -> Generator[Buffer, None, None]:
-        """What that node's own file gives, if it is here; the rest is asked of it over gRPC.
+        """What comes by that way; the rest is asked of the next, and at last over gRPC.
 
-        So a file that does not read back intact is judged by its DataNode at once, which reads it
+        So a replica whose bytes are not intact is judged by its DataNode at once, which reads it
         again past the page cache and takes it out of service; the NameNode hears of it as well.
         """
         stretch = attempt.stretch
-        with local.borrow(holder.address, access) as lent:
-            if lent is None or not lent.matches(stretch.extent.truth):
-                return
-            left = stretch.length_bytes - attempt.done
-            pieces = lent.pieces(stretch.block_offset + attempt.done, left)
-            try:
-                for piece in pieces:
-                    if self._channels.closed:
-                        raise Stopping("the transfer was ended on this side")
-                    yield piece
-            except BlockCorrupt as exc:
-                self._replicas.suspect(stretch.extent.name, holder.address.node, exc.message)
+        left = stretch.length_bytes - attempt.done
+        if not left:
+            return
+        at, truth = stretch.block_offset + attempt.done, stretch.extent.truth
+        try:
+            for piece in way.pieces(holder.address, access, truth, at, left):
+                if self._channels.closed:
+                    raise Stopping("the transfer was ended on this side")
+                yield piece
+        except BlockCorrupt as exc:
+            self._replicas.suspect(stretch.extent.name, holder.address.node, exc.message)
 
     def _is_right(self, attempt: _Attempt) -> bool:
         stretch = attempt.stretch

@@ -6,8 +6,9 @@ loop itself, as handing it to another thread and back would cost more: a look-up
 once, a small change by the writer's thread when it is on the disk.
 """
 
+import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,7 +22,9 @@ from dfs.web.event_loop import Sockets
 from dfs.web.front import STATUS_LINES, Front
 from dfs.web.lean_request import LeanRequest
 from dfs.wire.http_link import REQUEST_ID_HEADER
+from dfs.wire.streams import is_request
 
+HandOver = Callable[[socket.socket], None]
 _CROWDED: Final = 0.9  # of the connections there may be
 _REQUEST_ID: Final = REQUEST_ID_HEADER.upper().replace("-", "_")
 
@@ -113,11 +116,18 @@ class Connection(HTTPChannel):
     parser_class = LeanRequest
 
     def __init__(
-        self, server: Any, *args: Any, front: Front | None, request_s: float, **more: Any
+        self,
+        server: Any,
+        *args: Any,
+        front: Front | None,
+        request_s: float,
+        streams: HandOver | None,
+        **more: Any,
     ) -> None:
         waker: Any = _Waker(server, self)
         super().__init__(waker, *args, **more)
         self.front = front  # waitress wraps the application that it is given
+        self._streams = streams
         self._request_s = request_s
         self._receiver = 0  # the loop's thread, while it takes bytes
         self._at_once = False
@@ -129,6 +139,9 @@ class Connection(HTTPChannel):
     def received(self, data: bytes) -> bool:
         """Take some bytes of a request, unless it has been coming for too long."""
         under_way: Any = self.request
+        if self._streams is not None and is_request(data) and self._is_free():
+            self._hand_over(self._streams)
+            return True
         if under_way is not None and self.last_activity > self.began_s + self._request_s:
             self.will_close = True
             return False
@@ -200,6 +213,19 @@ class Connection(HTTPChannel):
                 self.outbufs[-1].append(data[sent:])
                 self.current_outbuf_count += len(data) - sent
                 self.total_outbufs_len += len(data) - sent
+
+    def _is_free(self) -> bool:
+        """Whether nothing is asked, answered or sent on it."""
+        return self.request is None and not self.requests and not self.total_outbufs_len
+
+    def _hand_over(self, streams: HandOver) -> None:
+        """Leave the loop; what becomes of the connection is another's business."""
+        line = self.socket
+        assert line is not None, "it just received"
+        self.del_channel()
+        self.socket = None
+        self.connected = False
+        streams(line)
 
     def _make_room(self, channels: Iterable["Connection"], sockets: Sockets) -> None:
         waiting = [

@@ -19,7 +19,7 @@ from waitress.trigger import trigger as Trigger  # noqa: N812 - it is a class
 from dfs.base.clock import Clock
 from dfs.base.errors import BadConfig, PortInUse
 from dfs.base.units import KiB
-from dfs.web.connection import Connection
+from dfs.web.connection import Connection, HandOver
 from dfs.web.event_loop import Sockets
 from dfs.web.front import Front
 from dfs.web.workers import Workers
@@ -44,6 +44,8 @@ class HttpServer:
 
     Args:
         port: 0 for any free one; `port` then says which.
+        streams: takes over connections that ask for another protocol (`dfs.wire.streams`); it is
+            called in the thread of the loop.
 
     Raises:
         PortInUse: another process listens there.
@@ -51,7 +53,14 @@ class HttpServer:
     """
 
     def __init__(
-        self, app: WSGIApplication, *, host: str, port: int, limits: HttpLimits, clock: Clock
+        self,
+        app: WSGIApplication,
+        *,
+        host: str,
+        port: int,
+        limits: HttpLimits,
+        clock: Clock,
+        streams: HandOver | None = None,
     ) -> None:
         self._clock = clock
         self._workers = Workers(limits.threads, clock=clock)
@@ -81,7 +90,9 @@ class HttpServer:
         listeners: list[Any] = [s for s in self._sockets.values() if isinstance(s, BaseWSGIServer)]
         front = app if isinstance(app, Front) else None
         for each in listeners:
-            each.channel_class = partial(Connection, front=front, request_s=limits.request_s)
+            each.channel_class = partial(
+                Connection, front=front, request_s=limits.request_s, streams=streams
+            )
         self._triggers = [each for each in self._sockets.values() if isinstance(each, Trigger)]
         self.port = self._bound_port()
         self._thread = threading.Thread(target=self._sockets.run, name="http", daemon=True)

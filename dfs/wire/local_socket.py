@@ -1,13 +1,15 @@
-"""Conversations with a DataNode of the same computer: messages and open files over a Unix socket.
+"""Conversations with a DataNode past gRPC: over a Unix socket on its computer, a stream from afar.
 
 A message is a kind, a length and a payload; one open file may come with it.  Bytes of blocks do not
 travel in messages.  A reader is lent the block's file; a writer puts frames (`dfs.wire.frames`)
-into a ring in shared memory and says where, so that they are copied once, into the DataNode.
+into a ring in shared memory and says where, so that they are copied once, into the DataNode.  From
+afar a reader is sent the bytes bare, behind the message that says what they are (`streams.py`).
 
     READ   client: READ             DataNode: LENT and the block's file, REFUSED or ELSEWHERE
     WRITE  client: WRITE and the ring, HEADER, many PIECE, FOOTER
            DataNode: FREE for each PIECE once it has a copy of its own, at last RECEIPT;
            at any time REFUSED or ELSEWHERE
+    STREAM client: STREAM           DataNode: LENT and the bytes, REFUSED or ELSEWHERE
 
 Tokens decide who may do what, as everywhere; ELSEWHERE says only that this way is not open just now
 and gRPC is.  A name in the file system was chosen over an abstract one, which has no owner: any
@@ -18,6 +20,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import select
 import socket
 import stat
 import struct
@@ -41,6 +44,7 @@ PAYLOAD_BYTES_MAX: Final = MESSAGE_BYTES_MAX
 _HEAD: Final = struct.Struct(">BI")
 _PLACE: Final = struct.Struct(">QI")
 _FILES_MAX: Final = 1
+_SENT_AT_ONCE: Final = 8 * MiB
 _FILE = struct.Struct("i")
 
 SLOTS: Final = 4  # a piece is written while others are checked, passed on and stored
@@ -66,6 +70,7 @@ class Kind(IntEnum):
     RECEIPT = 8
     REFUSED = 9
     ELSEWHERE = 10
+    STREAM = 11
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -75,8 +80,20 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
     ref: bytes = b""
 
 
+class Wanted(msgspec.Struct, frozen=True, array_like=True):
+    """How a STREAM begins: whom the caller means, the block (`BlockRef`), whole chunks of it."""
+
+    node: int
+    ref: bytes
+    offset: int
+    length_bytes: int
+
+
 class Lent(msgspec.Struct, frozen=True, array_like=True):
-    """What the file that comes with it holds from its offset 0 on."""
+    """A block: its length, its hash, and the hashes of all its chunks, or of those that follow.
+
+    The file that comes with it holds the block from its offset 0 on.
+    """
 
     length_bytes: int
     hash: bytes
@@ -144,6 +161,43 @@ class LocalSocket:
                 if file is not None:
                     os.close(file)
                 raise
+
+    def send_file(self, file: int, offset: int, length_bytes: int) -> None:
+        """Send bytes of an open file bare; the kernel takes them from where they are.
+
+        Raises:
+            PeerUnreachable: the other side is gone, or took nothing; or the file does not read.
+        """
+        with self._translated():
+            self._socket.settimeout(self._timeout_s)
+            ready = select.poll()
+            ready.register(self._socket, select.POLLOUT)
+            wait_ms = None if self._timeout_s is None else self._timeout_s * 1000
+            while length_bytes:
+                if not ready.poll(wait_ms):
+                    raise TimeoutError
+                with contextlib.suppress(BlockingIOError):
+                    count = min(length_bytes, _SENT_AT_ONCE)
+                    sent = os.sendfile(self._socket.fileno(), file, offset, count)
+                    if not sent:
+                        raise PeerUnreachable("the file ends before the block does")
+                    offset, length_bytes = offset + sent, length_bytes - sent
+
+    def receive_bytes(self, length_bytes: int) -> bytes:
+        """So many bare bytes; waits until `cancel`.
+
+        Raises:
+            PeerUnreachable: the other side is gone.
+        """
+        with self._translated():
+            self._socket.settimeout(None)
+            data = self._socket.recv(length_bytes, socket.MSG_WAITALL)
+            while len(data) < length_bytes:  # a signal came between
+                more = self._socket.recv(length_bytes - len(data), socket.MSG_WAITALL)
+                if not more:
+                    raise PeerUnreachable("the other side ended in mid-block")
+                data += more
+        return data
 
     def cancel(self) -> None:
         """End the conversation from another thread: what waits for the other side ends at once."""

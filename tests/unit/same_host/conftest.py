@@ -12,18 +12,19 @@ from dfs.base.records import (
     BlockName,
 )
 from dfs.transfer.channels import Channels
-from dfs.transfer.local_links import LocalLinks
+from dfs.transfer.local_links import LocalLinks, StreamLinks
 from dfs.transfer.local_read import LocalReader
 from dfs.transfer.local_upload import LocalUploads
 from dfs.transfer.node_memory import NodeMemory
 from dfs.transfer.replica_reader import ReplicaReader
 from dfs.transfer.replicas import Replicas
+from dfs.transfer.stream_read import StreamReader
 from dfs.transfer.write_pipeline import BlockSender
 from tests.datanode_rig import RigNode
 from tests.same_host_rig import Client
 
 
-@pytest.fixture(params=["local", "network"])
+@pytest.fixture(params=["local", "stream", "network"])
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -38,6 +39,11 @@ def new_client() -> Iterator[Callable[..., Client]]:
         links = LocalLinks(channels, clock=SystemClock())
         suspects: list[tuple[BlockName, NodeId, str]] = []
         on = way == "local"
+        ways = {
+            "local": [LocalReader(links)],
+            "stream": [StreamReader(StreamLinks(channels, clock=SystemClock()))],
+            "network": [],
+        }
         made.append(
             Client(
                 channels,
@@ -51,7 +57,7 @@ def new_client() -> Iterator[Callable[..., Client]]:
                         here=frozenset(),
                         suspect=lambda *found: suspects.append(found),
                     ),
-                    local=LocalReader(links) if on else None,
+                    ways=ways[way],
                 ),
                 suspects,
             )

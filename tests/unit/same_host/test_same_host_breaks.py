@@ -144,7 +144,7 @@ def test_socket_of_a_killed_run_is_replaced_and_refuses_until_then(
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(name))
     client, near = new_client(), NodeAddress(NodeId(1), "127.0.0.1", 1, 1, local=str(name))
-    with pytest.raises(Elsewhere), client.links.to(near, Kind.READ):
+    with pytest.raises(Elsewhere), client.links.to(near, Kind.READ, Asked(1)):
         pass
     node = RigNode(path, node=1)
     try:
@@ -174,7 +174,7 @@ def test_conversations_beyond_the_bound_take_the_network(new_client, tmp_path: P
         extent = stored([node], some(MIB))
         busy.connect(node.socket)
         client = new_client()
-        wait_until(lambda: node.local._lines, "the first conversation is taken on")
+        wait_until(node.beside.count, "the first conversation is taken on")
         assert client.place(extent, tmp_path) == some(MIB)
         assert calls(node, "local_read") == 0
     finally:

@@ -171,7 +171,7 @@ def test_messages_that_are_none_are_refused_and_leave_no_open_file(nodes: list[R
                 sock.shutdown(socket.SHUT_WR)
                 while sock.recv(1 << 16):
                     pass
-    wait_until(lambda: not nodes[0].local._lines, "all conversations have ended")
+    wait_until(lambda: not nodes[0].beside.count(), "all conversations have ended")
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert download_of(nodes[0])
 

@@ -38,7 +38,7 @@ def test_block_written_either_way_reads_back_either_way(
     for node in nodes:
         assert node.store.verify(NAME).intact
         assert calls(node, "local_write") == (way == "local")
-    for other in ("local", "network"):
+    for other in ("local", "stream", "network"):
         reader = new_client(other)
         assert reader.read(extent) == data
         assert reader.read(extent, size // 3, size // 2) == data[size // 3 :][: size // 2]
