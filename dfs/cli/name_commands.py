@@ -106,11 +106,11 @@ def _rm_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rm(context: Context) -> int:
+    args = context.args
+    paths = list(context.remotes(args.paths))
     from dfs.wire.files_api import RemoveRequest  # noqa: PLC0415 - start-up time
     from dfs.wire.routes import REMOVE  # noqa: PLC0415
 
-    args = context.args
-    paths = list(context.remotes(args.paths))
     outcomes = context.outcomes_of(
         REMOVE,
         paths,

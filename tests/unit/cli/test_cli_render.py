@@ -1,4 +1,6 @@
+import io
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from dfs.base.errors import BadRequest
 from dfs.cli import render
 from dfs.cli.find_command import age_bounds, size_bounds, time_ms
 from dfs.cli.modes import parse_mode
+from dfs.cli.output import PAGE_ROWS, Output
 
 
 @pytest.mark.parametrize(
@@ -101,3 +104,17 @@ def test_bytes_that_are_not_utf8_are_shown_as_they_are_written_in_a_shell() -> N
 @given(st.text())
 def test_plain_text_never_holds_a_control_character(text: str) -> None:
     assert render.plain(text).isprintable()
+
+
+def test_lines_that_come_before_a_refusal_are_written() -> None:
+    out = io.StringIO()
+    met = [f"/d/{number}" for number in range(PAGE_ROWS + 2)]
+
+    def listing() -> Iterator[str]:
+        yield from met
+        yield "a\x1bb"
+        raise BadRequest("no more")
+
+    with pytest.raises(BadRequest):
+        Output(out, out).lines(listing())
+    assert out.getvalue().splitlines() == [*met, "a\\x1bb"]

@@ -17,6 +17,7 @@ from dfs.cli.verbs import Program
 OTHER_VERBS = {"dfs.cli.copy_commands", "dfs.cli.inspect_commands", "dfs.cli.attribute_commands"}
 FOR_BYTES = {"grpc", "xxhash", "google", "fsspec"}
 FOR_SERVERS = {"flask", "waitress", "sqlalchemy", "alembic", "apscheduler", "prometheus_client"}
+FOR_LESS = {"typing_extensions", "inspect", "dataclasses", "hashlib", "shutil", "difflib", "json"}
 FOR_SHOW = {"rich", "prompt_toolkit", "shtab"}
 SLOW = FOR_BYTES | FOR_SERVERS | FOR_SHOW | OTHER_VERBS
 
@@ -74,6 +75,7 @@ def test_command_on_names_loads_its_own_verbs_and_nothing_that_moves_bytes(
     assert code == "6", "there is no NameNode"
     assert "dfs.client.namenode_link" in loaded, "it asked"
     assert not SLOW & loaded
+    assert not (FOR_LESS | {"encodings.idna"}) & (loaded - _bare())
     assert not [name for name in loaded if name.startswith("dfs.transfer")]
 
 
