@@ -108,6 +108,7 @@ def die_at(cluster: RigCluster, tmp_path: Path, point: str) -> None:
     check(cluster, files)
 
 
+@pytest.mark.faults
 def test_files_are_old_or_new_when_the_namenode_dies_in_the_middle_of_the_change(
     cluster: RigCluster, tmp_path: Path
 ) -> None:

@@ -212,6 +212,7 @@ def test_decommissioned_node_is_emptied_before_it_may_go(tmp_path: Path) -> None
         assert_same(dfs, tree)
 
 
+@pytest.mark.faults
 def test_node_that_stops_in_order_is_waited_for(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", datanodes=3, **QUICK) as cluster:
         dfs = admin_of(cluster, tmp_path / "here")

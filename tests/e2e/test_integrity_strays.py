@@ -85,6 +85,7 @@ def wait_purged(cluster: RigCluster, block: int, path: Path) -> None:
     wait_until(lambda: block not in strays(cluster), "and it is known no more")
 
 
+@pytest.mark.faults
 def test_orphan_stays_until_two_full_reports_far_apart_had_it(
     cluster: RigCluster, dfs: User, tree: Path
 ) -> None:
