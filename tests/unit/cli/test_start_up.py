@@ -32,11 +32,13 @@ print(code, *sorted(sys.modules))
 
 def _loaded(module: str, *words: str, home: Path) -> tuple[str, set[str]]:
     """The exit code of a command, and what it had loaded by its end."""
+    config = home / "config.ini"
+    config.write_text("[client]\ngive_up_s = 0s\n")
     environment = {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
+        "DFS_CONFIG": str(config),
         "DFS_NAMENODE": "http://127.0.0.1:1",
-        "DFS_CLIENT_GIVE_UP_S": "0",
         "DFS_TOKEN": "dfs_none",
     }
     script = LOADED.format(module=module, words=list(words))
