@@ -130,6 +130,13 @@ def wait_until(holds: Callable[[], object], what: str, *, within_s: float = WAIT
         time.sleep(0.05)
 
 
+def files_now(folder: Path, pattern: str) -> list[Path]:
+    """What matches in a folder whose daemon is at work: a folder may go while it is listed."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return [path for path in folder.glob(pattern) if path.is_file()]
+
+
 class RigCluster:
     """A cluster in a folder.  Not thread-safe: one thread starts and kills."""
 
@@ -249,7 +256,7 @@ class RigCluster:
 
     def block_files(self, name: str) -> set[tuple[int, int]]:
         """`(block, generation)` of each block file of a DataNode."""
-        found = (self.data(name) / "blocks").glob("*/*/*")
+        found = files_now(self.data(name) / "blocks", "*/*/*")
         words = [path.name.split(".") for path in found]
         return {(int(block, 16), int(generation, 16)) for _, block, generation in words}
 

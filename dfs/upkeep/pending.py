@@ -2,8 +2,8 @@
 
 A copy is under way from the moment it is handed to the executor until it is settled.  A source that
 could not give a block, or a target that could not take it, is passed over for that block for a
-while, longer each time, as long as there is another.  Kept in memory: after a restart the worst is
-one attempt too many.
+while, longer each time, as long as there is another.  What a node failed before it was started anew
+is forgotten.  Kept in memory: after a restart the worst is one attempt too many.
 """
 
 import threading
@@ -83,6 +83,7 @@ class PendingTable:
         self._troubles: dict[BlockId, _Trouble] = {}
         self._landed: dict[tuple[BlockId, NodeId], float] = {}
         self._dropped: dict[BlockId, float] = {}
+        self._started: dict[NodeId, int] = {}
 
     def begin(self, step: CopyBlock) -> bool:
         """A copy is under way from now on; False when the same already is."""
@@ -134,24 +135,37 @@ class PendingTable:
 
         Args:
             source, target: whose fault it may have been.
-            proved: no doubt about that: it is passed over from now on.
+            proved: no doubt about that: it is passed over from now on, and another tried at once.
         """
         now_s = self._clock.monotonic_s()
         with self._lock:
             trouble = self._troubles.pop(step.name.block, None) or _Trouble()
             self._troubles[step.name.block] = trouble
             weight = self._attempts_max if proved else 1
-            if source:
-                trouble.sources[step.source] = trouble.sources.get(step.source, 0) + weight
-            if target:
-                trouble.targets[step.target] = trouble.targets.get(step.target, 0) + weight
+            sides = [(trouble.sources, step.source)] if source else []
+            sides += [(trouble.targets, step.target)] if target else []
+            was_last_hope = any(at.get(node, 0) >= self._attempts_max for at, node in sides)
+            for at, node in sides:
+                at[node] = at.get(node, 0) + weight
             trouble.failures += 1
             trouble.last_s, trouble.why = now_s, why
-            if not proved:  # another source is tried at once
+            if not proved or was_last_hope:
                 wait_s = BACKOFF_FIRST_S * 2 ** min(trouble.failures - 1, 10)
                 trouble.until_s = now_s + min(wait_s, BACKOFF_CAP_S)
             while len(self._troubles) > REMEMBERED_MAX:
                 del self._troubles[next(iter(self._troubles))]
+
+    def welcome(self, started: Mapping[NodeId, int]) -> None:
+        """When each node registered last: one that did again is given another chance at once."""
+        with self._lock:
+            anew = {n for n, at in started.items() if self._started.get(n, at) != at}
+            self._started = dict(started)
+            for trouble in self._troubles.values() if anew else ():
+                if not anew.isdisjoint((*trouble.sources, *trouble.targets)):
+                    for node in anew:
+                        trouble.sources.pop(node, None)
+                        trouble.targets.pop(node, None)
+                    trouble.failures, trouble.until_s = 0, 0.0
 
     def snapshot(self) -> Pending:
         """What is under way now."""

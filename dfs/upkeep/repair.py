@@ -139,6 +139,7 @@ class RepairJob:
             self.plan = None
             return RepairReport(surveyed=done.surveyed, lost=done.lost, paused=True)
         view = parts.watch.view()
+        parts.pending.welcome({node.node: node.registered_ms for node in view.nodes})
         budget = self._budget_now()
         plan = plan_repair(view, limits=self._limits, budget=budget, rng=parts.rng)
         for step in plan.needless:

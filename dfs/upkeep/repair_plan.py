@@ -242,17 +242,31 @@ class _Desk:
         """A node that holds nothing of the block, on another rack if there is one with room.
 
         Else one whose copy is on a failing disk: it stores another on a disk in order.  One whose
-        copy is bad is the last resort: the bad file stays in its quarantine.
+        copy is bad is the last resort: the bad file stays in its quarantine.  Those that failed to
+        take it are tried again when there is no other, not even a busy one.
         """
         failed = self._view.pending.failed_targets.get(block.truth.block, frozenset())
+        target, refusals = self._target_but(failed, block, found, coming, source)
+        if target is None and failed and self._busy_targets <= failed:
+            target, refusals = self._target_but(frozenset(), block, found, coming, source)
+        return target, refusals
+
+    def _target_but(
+        self,
+        failed: frozenset[NodeId],
+        block: KeptBlock,
+        found: Assessment,
+        coming: frozenset[NodeId],
+        source: NodeId,
+    ) -> tuple[NodeId | None, tuple[Refusal, ...]]:
         holders = frozenset(copy.node for copy in block.copies)
         failing = _on_failing_disks(block) - {source}
         crowded = self._crowded(frozenset(found.counting) | coming)
-        doubted = self._doubted
+        closed = coming | failed | self._busy_targets | self._doubted
         spread_only = found.repair is RepairClass.MISPLACED
         refusals: tuple[Refusal, ...] = ()
         for spared in dict.fromkeys((frozenset[NodeId](), failing, failing | set(found.bad))):
-            shut = (holders - spared) | coming | failed | self._busy_targets | doubted
+            shut = (holders - spared) | closed
             for away_from in (crowded, frozenset[NodeId]())[: 1 if spread_only else 2]:
                 target, refusals = self._place(block.truth.length_bytes, shut | away_from)
                 if target is not None:

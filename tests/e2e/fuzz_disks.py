@@ -14,7 +14,7 @@ from dfs.blockstore.disk import Disk
 from dfs.blockstore.layout import parse_block, parse_set_aside
 from dfs.blockstore.reader import BlockFile
 from dfs.meta.tables import BLOCK
-from tests.cluster_rig import RigCluster
+from tests.cluster_rig import RigCluster, files_now
 
 LOOKS = 8  # at a block without an intact copy, until it is believed
 
@@ -33,11 +33,12 @@ def lying(cluster: RigCluster, *, purge: bool = False) -> Iterator[Lying]:
     """Every block file of every DataNode."""
     for node in cluster.datanodes:
         data = cluster.data(node)
-        for path in data.glob("blocks/*/*/*"):
+        for path in files_now(data, "blocks/*/*/*"):
             name = parse_block(path.parent.parent.name, path.parent.name, path.name)
             if name is not None:
                 yield Lying(node, name, path, "blocks")
-        asides = [*data.glob("quarantine/*"), *(data.glob("purge/*/*") if purge else ())]
+        asides = files_now(data, "quarantine/*")
+        asides += files_now(data, "purge/*/*") if purge else []
         for path in asides:
             aside = parse_set_aside(path.name)
             if aside is not None:

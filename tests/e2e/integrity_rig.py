@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from dfs.base.states import BlockState, ReplicaState
 from dfs.meta.tables import BLOCK, EXTENT, REPLICA
-from tests.cluster_rig import KIB, RigCluster, wait_until
+from tests.cluster_rig import KIB, RigCluster, files_now, wait_until
 from tests.e2e.refusal_rig import User
 
 # Of a block file: content, then the label, then a trailer of this size.
@@ -96,7 +96,7 @@ def node_number(name: str) -> int:
 
 def block_paths(cluster: RigCluster, name: str) -> list[Path]:
     """Every block file of a DataNode, in order of name."""
-    return sorted(path for path in (cluster.data(name) / "blocks").glob("*/*/*") if path.is_file())
+    return sorted(files_now(cluster.data(name) / "blocks", "*/*/*"))
 
 
 def pack_path(cluster: RigCluster, name: str) -> Path:

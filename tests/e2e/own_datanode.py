@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.cluster_rig import RigCluster, wait_until
+from tests.cluster_rig import RigCluster, files_now, wait_until
 from tests.e2e.refusal_rig import User
 
 STOP_S = 30
@@ -69,7 +69,7 @@ class OwnDatanode:
 
     def block_files(self, folder: int = 0) -> list[Path]:
         """What lies on one of its disks."""
-        return sorted((self.folders[folder] / "blocks").glob("*/*/*"))
+        return sorted(files_now(self.folders[folder] / "blocks", "*/*/*"))
 
     def log_count(self, event: str) -> int:
         """How often its log tells of an event."""

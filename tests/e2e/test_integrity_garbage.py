@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from dfs.meta.tables import BLOCK
-from tests.cluster_rig import RigCluster, running_cluster, wait_until
+from tests.cluster_rig import RigCluster, files_now, running_cluster, wait_until
 from tests.e2e.integrity_rig import (
     QUICK,
     assert_same,
@@ -60,8 +60,7 @@ def purge_areas(cluster: RigCluster) -> list[Path]:
     return [
         path
         for name in cluster.datanodes
-        for path in (cluster.data(name) / "purge").glob("*/*")
-        if path.is_file()
+        for path in files_now(cluster.data(name) / "purge", "*/*")
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from dfs.meta.tables import BLOCK, STRAY
-from tests.cluster_rig import RigCluster, running_cluster, wait_until
+from tests.cluster_rig import RigCluster, files_now, running_cluster, wait_until
 from tests.e2e.forged_blocks import forge, take_apart
 from tests.e2e.integrity_rig import assert_same, block_of, block_paths, put_files, wait_healed
 from tests.e2e.refusal_rig import User, admin_of, content
@@ -64,7 +64,7 @@ def strays(cluster: RigCluster) -> dict[int, tuple[str, int, float]]:
 
 
 def in_purge(cluster: RigCluster, block: int) -> list[Path]:
-    found = (cluster.data(VICTIM) / "purge").glob("*/*")
+    found = files_now(cluster.data(VICTIM) / "purge", "*/*")
     return [path for path in found if f".{block:016x}." in path.name]
 
 

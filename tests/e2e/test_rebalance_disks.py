@@ -13,7 +13,7 @@ import pytest
 from dfs.base.entropy import Random
 from dfs.client import PutOptions
 from dfs.local.demo_files import write_random
-from tests.cluster_rig import MIB, RigCluster, running_cluster, wait_until
+from tests.cluster_rig import MIB, RigCluster, files_now, running_cluster, wait_until
 from tests.e2e.refusal_rig import User
 
 SIZE = 12 * MIB
@@ -51,7 +51,7 @@ def live_disks(user: User) -> int:
 
 
 def blocks_in(folder: Path) -> int:
-    return len(list((folder / "blocks").glob("*/*/*")))
+    return len(files_now(folder / "blocks", "*/*/*"))
 
 
 @pytest.mark.faults
