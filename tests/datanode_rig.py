@@ -100,16 +100,18 @@ class RigNode:
             "stall_s": stall_s,
         }
         uploads = Uploads(**shared, log=self.log)
-        service = BlockService(
+        self.service = BlockService(
             disk=self.store,
             gate=gate,
             standing=self.standing,
             uploads=uploads,
-            copies=Copies(**shared),
+            copies=Copies(**shared, clock=clock),
             watch=self.watch,
             desk=Desk(self.log, self.traffic, stall_s),
         )
-        self.server = BlockServer(service, host="127.0.0.1", port=port, transfers_max=transfers_max)
+        self.server = BlockServer(
+            self.service, host="127.0.0.1", port=port, transfers_max=transfers_max
+        )
         self.server.start()
         self.address = f"127.0.0.1:{self.server.port}"
         self._serve_past_grpc(gate, uploads, stall_s=stall_s, transfers_max=transfers_max)
@@ -142,6 +144,7 @@ class RigNode:
             streams=self.streams.take_over,
         )
         self.http.start()
+        self.service.stream_port = self.http.port
         self.near = NodeAddress(
             NodeId(self.node), "127.0.0.1", self.server.port, self.http.port, local=self.socket
         )

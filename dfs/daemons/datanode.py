@@ -138,8 +138,9 @@ class DatanodeProcess:
             clock=clock,
             config=self._config,
         )
+        service = self._service()
         self.grpc = BlockServer(
-            self._service(), host=node.host, port=node.port, transfers_max=node.transfers_max
+            service, host=node.host, port=node.port, transfers_max=node.transfers_max
         )
         self.http = HttpServer(
             create_app(self.face, log),
@@ -149,6 +150,7 @@ class DatanodeProcess:
             clock=clock,
             streams=self.streams.take_over,
         )
+        service.stream_port = self.http.port
         self._add_jobs()
         self._beats: NamenodeBeats | None = None
 
@@ -218,6 +220,7 @@ class DatanodeProcess:
             peers=peers,
             traffic=self._traffic,
             stall_s=node.stall_s,
+            clock=self._clock,
         )
         self._past_grpc(gate, uploads)
         return BlockService(

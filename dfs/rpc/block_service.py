@@ -52,6 +52,7 @@ class BlockService:
         watch: StallWatch,
         desk: Desk,
     ) -> None:
+        self.stream_port = 0  # where `StreamService` is reached; 0: nowhere
         self._disk = disk
         self._gate = gate
         self._standing = standing
@@ -129,6 +130,7 @@ class BlockService:
         label = self._disk.label(name)
         header = pb.UploadHeader(block=block_ref(name, path=label.path, token=b""))
         header.pack = label.pack
+        header.stream_port = self.stream_port
         return header_frame(header)
 
     def _stored(self, name: BlockName) -> pb.ProbeReply:

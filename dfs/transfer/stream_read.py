@@ -5,7 +5,7 @@ those before they are handed on, and the whole against the NameNode's hash by `r
 Short stretches, and such as begin or end within a chunk, are left to gRPC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from dfs.base.checksum import CHUNK_HASH_BYTES, CHUNK_SIZE_BYTES, Buffer, chunk_count, chunk_hashes
@@ -63,13 +63,24 @@ class StreamReader:
 def _checked(
     line: LocalLine, lent: Lent, address: NodeAddress, offset: int, length_bytes: int
 ) -> Iterator[Buffer]:
-    for at in range(0, length_bytes, STEP_BYTES):
-        data = line.receive_bytes(min(STEP_BYTES, length_bytes - at))
-        first = at // CHUNK_SIZE_BYTES * CHUNK_HASH_BYTES
-        count = chunk_count(len(data)) * CHUNK_HASH_BYTES
-        if chunk_hashes(data) != lent.chunk_hashes[first : first + count]:
+    for at, data, hashes in arriving(line.receive_bytes, lent, length_bytes):
+        if hashes is None:
             raise BlockCorrupt(
                 f"{node_name(address.node)} at {address.grpc}: bytes at offset {offset + at} do "
                 "not match their hash"
             )
         yield data
+
+
+def arriving(
+    receive: Callable[[int], bytes], lent: Lent, length_bytes: int
+) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """What comes over a stream: offset from its begin, bytes, and the hashes of their chunks.
+
+    None for hashes: the bytes do not have those that were announced.
+    """
+    for at in range(0, length_bytes, STEP_BYTES):
+        data = receive(min(STEP_BYTES, length_bytes - at))
+        first = at // CHUNK_SIZE_BYTES * CHUNK_HASH_BYTES
+        said = lent.chunk_hashes[first : first + chunk_count(len(data)) * CHUNK_HASH_BYTES]
+        yield at, data, said if chunk_hashes(data) == said else None

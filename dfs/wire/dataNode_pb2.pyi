@@ -101,8 +101,11 @@ class UploadHeader(_message.Message):
     BLOCK_FIELD_NUMBER: _builtins.int
     PIPELINE_FIELD_NUMBER: _builtins.int
     PACK_FIELD_NUMBER: _builtins.int
+    STREAM_PORT_FIELD_NUMBER: _builtins.int
     pack: _builtins.bytes
     """table of contents of a block that holds many files; else empty"""
+    stream_port: _builtins.int
+    """of a DataNode that sends its label: where it sends bare streams"""
     @_builtins.property
     def block(self) -> Global___BlockRef: ...
     @_builtins.property
@@ -115,10 +118,11 @@ class UploadHeader(_message.Message):
         block: Global___BlockRef | None = ...,
         pipeline: _abc.Iterable[Global___Target] | None = ...,
         pack: _builtins.bytes = ...,
+        stream_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "pack", b"pack", "pipeline", b"pipeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "pack", b"pack", "pipeline", b"pipeline", "stream_port", b"stream_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

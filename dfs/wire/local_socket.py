@@ -46,6 +46,7 @@ _PLACE: Final = struct.Struct(">QI")
 _FILES_MAX: Final = 1
 _SENT_AT_ONCE: Final = 8 * MiB
 _FILE = struct.Struct("i")
+_TIMEVAL = struct.Struct("@ll")
 
 SLOTS: Final = 4  # a piece is written while others are checked, passed on and stored
 HEAD_BYTES_MAX: Final = 4 * KiB
@@ -184,20 +185,31 @@ class LocalSocket:
                     offset, length_bytes = offset + sent, length_bytes - sent
 
     def receive_bytes(self, length_bytes: int) -> bytes:
-        """So many bare bytes; waits until `cancel`.
+        """So many bare bytes.
 
         Raises:
-            PeerUnreachable: the other side is gone.
+            PeerUnreachable: the other side is gone, or silent.
         """
         with self._translated():
+            # The kernel ends the wait: a socket with Python's time-out hands over each part alone.
             self._socket.settimeout(None)
-            data = self._socket.recv(length_bytes, socket.MSG_WAITALL)
-            while len(data) < length_bytes:  # a signal came between
-                more = self._socket.recv(length_bytes - len(data), socket.MSG_WAITALL)
-                if not more:
+            seconds = self._timeout_s or 0.0
+            self._socket.setsockopt(
+                socket.SOL_SOCKET,
+                socket.SO_RCVTIMEO,
+                _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000)),
+            )
+            parts: list[bytes] = []
+            while length_bytes:
+                try:
+                    part = self._socket.recv(length_bytes, socket.MSG_WAITALL)
+                except BlockingIOError as exc:
+                    raise TimeoutError from exc
+                if not part:
                     raise PeerUnreachable("the other side ended in mid-block")
-                data += more
-        return data
+                parts.append(part)
+                length_bytes -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def cancel(self) -> None:
         """End the conversation from another thread: what waits for the other side ends at once."""

@@ -25,18 +25,11 @@ from dfs.base.records import BlockName
 from dfs.base.units import KiB, MiB
 from dfs.wire import dataNode_pb2 as pb
 from dfs.wire.codec import block_ref, read_receipts
-from dfs.wire.grpc_errors import from_rpc_error
 from dfs.wire.tokens import Mode, receipt_holds
 from tests.datanode_rig import NAME, PATH, RING, RigNode, download, ref, token, upload_messages
+from tests.rpc_refusals import refusal
 
 DATA = bytes(range(256)) * (10 * KiB) + b"the end"  # 2.5 MiB and a bit
-
-
-def refusal(call) -> Exception:
-    """What a call was refused with, as our client would raise it."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return from_rpc_error(caught.value, "dn")
 
 
 def eventually(holds) -> None:

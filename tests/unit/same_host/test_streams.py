@@ -1,8 +1,6 @@
 """Long reads by bare streams: used where they may be, bounded, and a mere short way past gRPC."""
 
-import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -30,6 +28,7 @@ from dfs.wire.local_socket import (
 from dfs.wire.tokens import Mode
 from tests.cluster_rig import wait_until
 from tests.datanode_rig import NAME, PATH, RigNode, token
+from tests.misbehaving_streams import MISBEHAVIOUR, answering
 from tests.same_host_rig import MIB, Client, calls, some, stored
 
 Line = Callable[[], LocalSocket]
@@ -204,83 +203,7 @@ def test_request_for_another_protocol_is_no_stream(nodes: list[RigNode]) -> None
             assert b" 404 " in sock.recv(100)
 
 
-def answering(behave: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
-    """A port where somebody behaves so."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                sock, _peer = listener.accept()
-            except OSError:
-                return
-            with sock, contextlib.suppress(OSError):
-                sock.settimeout(10)
-                behave(sock)
-
-    threading.Thread(target=serve, daemon=True).start()
-    return listener.getsockname()[1], listener
-
-
-def no_answer(sock: socket.socket) -> None:
-    sock.recv(1 << 16)
-
-
-def another_protocol(sock: socket.socket) -> None:
-    sock.recv(1 << 16)
-    sock.sendall(b"HTTP/1.1 404 NOT FOUND\r\nContent-Length: 0\r\n\r\n" + bytes(200))
-
-
-def _accepted(sock: socket.socket) -> LocalSocket:
-    sock.recv(1 << 16)
-    sock.sendall(streams.ANSWER)
-    line = LocalSocket(sock, clock=SystemClock(), timeout_s=10)
-    assert line.receive() is not None
-    return line
-
-
-def nonsense(sock: socket.socket) -> None:
-    _accepted(sock)
-    sock.sendall(b"\xff" * 64)
-
-
-def half(sock: socket.socket) -> None:
-    data = some(4 * MIB)
-    lent = Lent(len(data), block_hash(data), chunk_hashes(data))
-    _accepted(sock).send(Kind.LENT, pack(lent))
-    sock.sendall(data[: 3 * MIB])
-
-
-def other_bytes(sock: socket.socket) -> None:
-    data = some(4 * MIB)
-    lent = Lent(len(data), block_hash(data), chunk_hashes(data))
-    _accepted(sock).send(Kind.LENT, pack(lent))
-    sock.sendall(some(4 * MIB, salt=1))
-
-
-def few_hashes(sock: socket.socket) -> None:
-    data = some(4 * MIB)
-    _accepted(sock).send(Kind.LENT, pack(Lent(len(data), block_hash(data), b"")))
-    sock.sendall(data)
-
-
-def another_block(sock: socket.socket) -> None:
-    data = some(4 * MIB, salt=2)
-    lent = Lent(len(data), block_hash(data), chunk_hashes(data))
-    _accepted(sock).send(Kind.LENT, pack(lent))
-    sock.sendall(data)
-
-
-def silence(sock: socket.socket) -> None:
-    _accepted(sock)
-    while sock.recv(1 << 16):
-        pass
-
-
-@pytest.mark.parametrize(
-    "behave",
-    [no_answer, another_protocol, nonsense, half, other_bytes, few_hashes, another_block, silence],
-)
+@pytest.mark.parametrize("behave", MISBEHAVIOUR)
 def test_whatever_answers_at_the_port_grpc_gives_the_right_bytes(
     client: Client,
     nodes: list[RigNode],
