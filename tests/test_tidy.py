@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,18 +45,26 @@ WRITTEN = [
 ]
 
 
+@cache
+def _parsed() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_file_is_small_and_named(path: Path) -> None:
-    assert not BANNED & set(path.relative_to(ROOT).with_suffix("").parts)
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= FILE_LINES_MAX
+def test_files_are_small_and_well_named() -> None:
+    names = {path: path.relative_to(ROOT).with_suffix("").parts for path in FILES}
+    assert [_name(path) for path, parts in names.items() if not BANNED.isdisjoint(parts)] == []
+    assert [_name(p) for p in FILES if p.read_text().count("\n") > FILE_LINES_MAX] == []
+
+
+def test_functions_are_small() -> None:
     long = [
-        node.name
-        for node in ast.walk(ast.parse(text))
+        f"{_name(path)}: {node.name}"
+        for path, tree in _parsed().items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX
     ]
@@ -68,22 +77,19 @@ def test_package_keeps_its_budget(package: str) -> None:
     assert lines <= PACKAGE_LINES_MAX[package]
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(ROOT / "dfs")], ids=_name)
-def test_module_says_what_it_owns(path: Path) -> None:
-    header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    assert len(header) >= 20
+def test_modules_say_what_they_own() -> None:
+    ours = [path for path in FILES if path.is_relative_to(ROOT / "dfs")]
+    assert [_name(p) for p in ours if len(ast.get_docstring(_parsed()[p]) or "") < 20] == []
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=_name)
-def test_file_names_no_place_of_one_machine(path: Path) -> None:
-    assert FOREIGN.findall(path.read_text(encoding="utf-8")) == []
+def test_files_name_no_place_of_one_machine() -> None:
+    assert [_name(path) for path in WRITTEN if FOREIGN.search(path.read_text())] == []
 
 
 def test_packages_hold_only_a_docstring_in_their_init() -> None:
     public = {ROOT / "dfs" / "__init__.py", ROOT / "dfs" / "client" / "__init__.py"}
     for path in set((ROOT / "dfs").rglob("__init__.py")) - public:
-        body = ast.parse(path.read_text(encoding="utf-8")).body
-        assert len(body) == 1, f"{_name(path)} holds code"
+        assert len(_parsed()[path].body) == 1, f"{_name(path)} holds code"
 
 
 def test_test_files_have_unique_names() -> None:

@@ -5,6 +5,7 @@ run together and a few wait; who comes beyond that is refused at once, lest logi
 thread of the server.  An unknown user costs the same work as a known one.
 """
 
+import base64
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ from argon2.exceptions import (
     VerificationError,
     VerifyMismatchError,
 )
+from argon2.low_level import ARGON2_VERSION
 
 from dfs.accounts.password_rules import PASSWORD_BYTES_MAX, password_bytes
-from dfs.base.entropy import new_token
+from dfs.base.entropy import new_id, new_secret
 from dfs.base.errors import MetadataCorrupt, Overloaded
 
 WAITING_PER_HASH: Final = 4
@@ -86,7 +88,7 @@ class Passwords:
             time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=cost.lanes
         )
         self._turns = Turns(at_once=hashes_at_once, waiting_max=hashes_at_once * WAITING_PER_HASH)
-        self._nobodys = self._hasher.hash(new_token("nobody"))
+        self._nobodys = _hash_of_nothing(cost)
 
     def hash(self, password: str) -> str:
         """A new salted hash, in the PHC string format.
@@ -124,6 +126,16 @@ class Passwords:
             return False
         except InvalidHashError:
             raise MetadataCorrupt("a password hash in the database is unreadable") from None
+
+
+def _hash_of_nothing(cost: HashCost) -> str:
+    """A hash that no password has, and that costs as much to hold one against as any."""
+    salt, digest = (
+        base64.b64encode(chance).decode().rstrip("=")
+        for chance in (bytes.fromhex(new_id()), new_secret())
+    )
+    parameters = f"m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
+    return f"$argon2id$v={ARGON2_VERSION}${parameters}${salt}${digest}"
 
 
 @contextlib.contextmanager

@@ -65,40 +65,37 @@ class AdminSession:
             raise
 
     def _log_in(self) -> None:
-        password = self._known_password()
-        reply = self._ask(password)
+        password, reply = self._known_password()
         if reply.must_change_password:
-            password = self._replace(password)
-            reply = self._ask(password)
+            self._replace(password)  # the session goes on
         credential = Credential(user=ADMIN, token=reply.token, expires_ms=reply.expires_ms)
         self._kept.keep(self.link.configured, credential)
 
-    def _known_password(self) -> str:
-        """The one that works, of those this folder holds."""
+    def _known_password(self) -> tuple[str, LoginReply]:
+        """The one that works, of those this folder holds, and what it was answered."""
         for file in (self._next, self._folder.password, self._one_time):
             try:
                 password = file.read_text(encoding="utf-8").strip()
             except FileNotFoundError:
                 continue
             try:
-                self._ask(password)
+                reply = self._ask(password)
             except WrongPassword:
                 continue
             if file == self._next:
                 file.replace(self._folder.password)
-            return password
+            return password, reply
         raise LocalNotFound(
             f"no valid password of {ADMIN!r} in {self._folder.root}",
             hint=f"log in by hand with: dfs login {ADMIN}",
         )
 
-    def _replace(self, old: str) -> str:
+    def _replace(self, old: str) -> None:
         password = new_password()
         write_private(self._next, f"{password}\n".encode())
         self.link.call(routes.PASSWORD, PasswordRequest(new=password, old=old))
         self._next.replace(self._folder.password)
         self._one_time.unlink(missing_ok=True)
-        return password
 
     def _ask(self, password: str) -> LoginReply:
         reply = self.link.call(routes.LOGIN, LoginRequest(name=ADMIN, password=password))

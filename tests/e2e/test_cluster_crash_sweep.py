@@ -19,20 +19,9 @@ from tests.e2e.sweep_rig import CLIENT, Case, Sweep, cases, named_points, report
 NAMENODE, DATANODE = "nn-1", "dn-1"
 # Between any two of these lies an effect that others see.
 TURNING_POINTS = {
-    CLIENT: (
-        "client.file.created",
-        "client.block.acknowledged",
-        "client.file.written",
-        "client.pack.written",
-    ),
-    DATANODE: ("dn.block.fsynced", "dn.block.linked", "dn.upload.stored", "dn.delete.renamed"),
-    NAMENODE: (
-        "nn.create.applied",
-        "nn.complete.applied",
-        "nn.packs.begun",
-        "nn.packs.committed",
-        "nn.gc.ordered",
-    ),
+    CLIENT: ("client.block.acknowledged", "client.pack.written"),
+    DATANODE: ("dn.block.linked", "dn.delete.renamed"),
+    NAMENODE: ("nn.complete.applied", "nn.packs.committed", "nn.gc.ordered"),
 }
 # Where a client takes no shorter way: its own steps, and a DataNode as the first of a pipeline.
 OVER_THE_NETWORK = {

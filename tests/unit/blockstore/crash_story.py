@@ -31,7 +31,6 @@ from dfs.blockstore.store import BlockStore
 from dfs.settings.sections import DatanodeConfig
 
 CONFIG = DatanodeConfig(reserve_bytes=0, reserve_percent=0, sync=False)
-HITS_EACH = 3
 READABLE = (StoredState.FINAL, StoredState.FOUND)
 
 
@@ -180,20 +179,21 @@ def in_child(act: Callable[[], None], environment: dict[str, str]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def passed(log: Path) -> list[str]:
-    """The points passed, as `name:nth`: of each the first three times and the last."""
+def passed(log: Path, hits: int) -> list[str]:
+    """The points passed, as `name:nth`: of each the first so many times and the last."""
     names = log.read_text().split()
     total, seen = Counter(names), Counter[str]()
     points = []
     for name in names:
         seen[name] += 1
-        if seen[name] <= HITS_EACH or seen[name] == total[name]:
+        if seen[name] <= hits or seen[name] == total[name]:
             points.append(f"{name}:{seen[name]}")
     return points
 
 
 def sweep(
     root: Path,
+    hits: int,
     act: Callable[[Path, Diary], None],
     before: Path | None,
     hold: Callable[[Path, Diary], None] | None = None,
@@ -211,7 +211,7 @@ def sweep(
     log = root / "passed"
     folder, diary = prepare("golden")
     assert in_child(lambda: act(folder, diary), {"DFS_CRASHPOINT_LOG": str(log)}) == 0
-    points, broken = passed(log), []
+    points, broken = passed(log, hits), []
     for point in points:
         folder, diary = prepare(point)
         died = in_child(partial(act, folder, diary), {"DFS_CRASHPOINT": point})
@@ -246,14 +246,14 @@ def recover(folder: Path, _diary: Diary) -> None:
     open_store(folder, ManualClock()).close()
 
 
-def main(root: Path) -> None:
-    points, broken = sweep(root / "life", live, None)
+def main(root: Path, hits: int) -> None:
+    points, broken = sweep(root / "life", hits, live, None)
     mess = root / "mess"
     mess.mkdir()
     assert in_child(lambda: make_a_mess(mess / "disk", Diary(mess / "diary")), {}) == 0
-    more, broken_too = sweep(root / "recovery", recover, mess)
+    more, broken_too = sweep(root / "recovery", hits, recover, mess)
     print(json.dumps({"points": points + more, "broken": broken + broken_too}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

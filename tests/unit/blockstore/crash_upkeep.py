@@ -134,5 +134,7 @@ def judge(folder: Path, diary: Diary) -> None:
 
 
 if __name__ == "__main__":
-    points, broken = crash_story.sweep(Path(sys.argv[1]) / "upkeep", live, None, judge)
+    points, broken = crash_story.sweep(
+        Path(sys.argv[1]) / "upkeep", int(sys.argv[2]), live, None, judge
+    )
     print(json.dumps({"points": points, "broken": broken}))

@@ -17,16 +17,19 @@ STORIES = ("crash_story", "crash_upkeep")
 
 
 @pytest.mark.timeout(600)
-def test_store_keeps_its_promises_whichever_crash_point_it_dies_at() -> None:
-    points = {point.partition(":")[0] for story in STORIES for point in _swept(story)}
+@pytest.mark.parametrize(
+    "hits", [pytest.param(0, id="last hit"), pytest.param(3, id="more", marks=pytest.mark.faults)]
+)
+def test_store_keeps_its_promises_whichever_crash_point_it_dies_at(hits: int) -> None:
+    points = {point.partition(":")[0] for story in STORIES for point in _swept(story, hits)}
     assert points == _named()
 
 
-def _swept(story: str) -> list[str]:
-    """The points at which the story was ended; all its promises were kept."""
+def _swept(story: str, hits: int) -> list[str]:
+    """The points at which the story was ended, besides their last hit; its promises were kept."""
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root:
         done = subprocess.run(
-            [sys.executable, "-m", f"tests.unit.blockstore.{story}", root],
+            [sys.executable, "-m", f"tests.unit.blockstore.{story}", root, str(hits)],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -216,11 +216,11 @@ def test_get_checks_the_checksum_of_the_whole_file(client, catalog, tmp_path: Pa
 
 def test_get_of_many_files_asks_the_namenode_little(client, catalog, tmp_path: Path) -> None:
     client.mkdir("/data/many")
-    for number in range(120):
+    for number in range(40):
         client.write_bytes(f"/data/many/{number}", b"x")
     catalog.requests.clear()
     report = client.get(["/data/many"], tmp_path, options=TREE)
-    assert report.files == 120
+    assert report.files == 40
     assert sum(catalog.requests.values()) <= 4, catalog.requests
 
 

@@ -61,7 +61,7 @@ def test_server_that_is_stopped_as_it_starts_ends_and_leaves_nothing_open() -> N
     """The loop may be doing the first thing it was told while it is told the second."""
     limits = HttpLimits(threads=1)
     before = set(Path("/proc/self/fd").iterdir())
-    for _ in range(500):
+    for _ in range(150):
         server = HttpServer(
             Flask("nothing"), host="127.0.0.1", port=0, limits=limits, clock=SystemClock()
         )
