@@ -96,11 +96,15 @@ class FileBatch:
     def check(self, files: Sequence[PackedFile]) -> dict[int, DfsError]:
         """Look at every file; why those cannot be that cannot, by their place in the request."""
         self._files = files
+        only = self._look_at_only_one()
         self._sort_into_folders()
         taken = self._taken_by_others()
         for folder in self._folders.values():
-            # Only now: a file of the request may have been given a directory's place by another.
-            there = find_children(self._edit.txn.connection, folder.inode.id, list(folder.files))
+            there = only
+            if there is None:
+                # Only now: a file of the request may have got a directory's place by another.
+                connection = self._edit.txn.connection
+                there = find_children(connection, folder.inode.id, list(folder.files))
             for name in list(folder.files):
                 try:
                     self._check_place(folder, name, there.get(name), taken)
@@ -152,9 +156,23 @@ class FileBatch:
                 for at, (folder, name, _) in numbered
             ],
         )
-        self._edit.touch_inodes({each.id for each, _, _ in standing})
+        touched = txn.now_ms  # once a transaction is enough
+        self._edit.touch_inodes({d.id for d, _, _ in standing if d.modified_ms != touched})
 
     # ---- checks
+
+    def _look_at_only_one(self) -> dict[str, Entry] | None:
+        """Of a request with one file: what has its name, asked with its directory in one question.
+
+        None where there are more, or what is above it is not there, or may not be passed.
+        """
+        if len(self._files) != 1:
+            return None
+        try:
+            place = self._edit.resolver.place(self._files[0].path)
+        except DfsError:
+            return None
+        return {} if place.entry is None else {place.name: place.entry}
 
     def _sort_into_folders(self) -> None:
         """Put each file with its directory, made where missing and asked for."""

@@ -122,7 +122,7 @@ class Packing:
             LimitExceeded: too many packs at once.
         """
         _check_count(len(body.packs))
-        packs = self._believe(txn, who, body.packs)
+        packs = self._believe(txn, who, body.packs) if body.packs else []
         batch = FileBatch(
             Edit(txn, who, self._counts),
             [pack.content() if isinstance(pack, _Pack) else pack for pack in packs],
@@ -131,8 +131,10 @@ class Packing:
             end_silent=lambda rivals: self._end_silent(txn, rivals),
         )
         refused = batch.check(body.files)
-        wanted = batch.copies_wanted()
-        owed = self._close(txn, [pack for pack in packs if isinstance(pack, _Pack)], wanted)
+        owed: dict[InodeId, int] = {}
+        if packs:
+            wanted = batch.copies_wanted()
+            owed = self._close(txn, [pack for pack in packs if isinstance(pack, _Pack)], wanted)
         batch.write()
         crashpoint.reach("nn.packs.committed")
         return CommitFilesReply(
