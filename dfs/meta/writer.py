@@ -19,7 +19,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -31,9 +30,10 @@ from dfs.base.clock import Clock
 from dfs.base.errors import DatabaseUnavailable, Overloaded, StaleEpoch, Stopping
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import FIRST_EPOCH, Epoch, TxId
-from dfs.meta.cluster_tables import RETRY_CACHE, SEQUENCE, SETTING
+from dfs.meta.cluster_tables import SEQUENCE, SETTING
 from dfs.meta.journal import GENESIS_HASH, Record, last_record, make_record, write_record
 from dfs.meta.prepared import Prepared, execute, is_open
+from dfs.meta.retry_cache import RequestKey, once
 from dfs.meta.txn import Sequences, Txn
 from dfs.meta.wal import WriteAheadLog
 from dfs.settings.sections import LimitsConfig, NamenodeConfig
@@ -52,20 +52,7 @@ _DISK_TROUBLE: Final = frozenset(
     }
 )
 _SETTING: Final = Prepared(select(SETTING.c.value).where(SETTING.c.key == bindparam("key")))
-_ANSWER: Final = Prepared(
-    select(RETRY_CACHE.c.answer).where(
-        RETRY_CACHE.c.caller == bindparam("caller"), RETRY_CACHE.c.request == bindparam("request")
-    )
-)
 IDLE_WAIT_S: Final = 1.0  # after so long without a request the WAL is folded back whole
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """Who asked, under which request id."""
-
-    caller: str
-    request: str
 
 
 class _Job(Generic[T]):
@@ -367,33 +354,6 @@ class Writer:
             return
         self.give_up(reason)
         _refuse(batch, DatabaseUnavailable(self._broken))
-
-
-def once(key: RequestKey, work: Callable[[Txn], bytes]) -> Callable[[Txn], bytes]:
-    """The same work, but what was answered under `key` before is answered the same, undone."""
-
-    def work_once(txn: Txn) -> bytes:
-        found = remembered(txn.connection, key)
-        if found is not None:
-            return found
-        answer = work(txn)
-        row = {
-            "caller": key.caller,
-            "request": key.request,
-            "answer": answer,
-            "txid": txn.txid,
-            "at_ms": txn.now_ms,
-        }
-        txn.put(RETRY_CACHE, row)
-        return answer
-
-    return work_once
-
-
-def remembered(connection: Connection, key: RequestKey) -> bytes | None:
-    """What the request was answered, where it was answered before."""
-    rows = _ANSWER.run(connection, caller=key.caller, request=key.request)
-    return bytes(rows[0][0]) if rows else None
 
 
 def _sqlite_code(exc: DBAPIError) -> int:

@@ -26,9 +26,10 @@ from dfs.base.clock import Clock
 from dfs.base.entropy import new_id
 from dfs.base.errors import BadRequest, DfsError, Overloaded
 from dfs.base.events import Event
+from dfs.meta.retry_cache import RequestKey, once, remembered
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
-from dfs.meta.writer import RequestKey, Writer, once, remembered
+from dfs.meta.writer import Writer
 from dfs.observe.logs import request_context
 from dfs.observe.metrics import Metrics
 from dfs.web.answers import JSON, Answer, Asking, refusal

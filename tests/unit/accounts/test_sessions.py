@@ -14,7 +14,7 @@ from dfs.base.errors import NotLoggedIn, SessionExpired
 from dfs.base.events import Event
 from dfs.base.ids import UserId
 from dfs.meta.cluster_tables import JOURNAL, RETRY_CACHE, SESSION
-from dfs.meta.writer import RequestKey
+from dfs.meta.retry_cache import RequestKey
 from dfs.wire.accounts_api import LogoutRequest
 from dfs.wire.shapes import Nothing
 from tests.builders import a_principal

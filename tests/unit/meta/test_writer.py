@@ -23,6 +23,7 @@ from dfs.base.units import KiB
 from dfs.meta import writer
 from dfs.meta.cluster_tables import JOURNAL, MEMBERSHIP, SETTING
 from dfs.meta.journal import check_chain, read_groups, records_after, trim
+from dfs.meta.retry_cache import RequestKey
 from dfs.meta.session import (
     BUSY_WAIT_MS,
     DATABASE_FILE,
@@ -31,7 +32,7 @@ from dfs.meta.session import (
     reader_engine,
 )
 from dfs.meta.txn import Txn
-from dfs.meta.writer import EPOCH_KEY, RequestKey, savepoint
+from dfs.meta.writer import EPOCH_KEY, savepoint
 from dfs.settings.sections import Config, LimitsConfig, NamenodeConfig
 from tests.metadata_rig import MetadataRig
 
