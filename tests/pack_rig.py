@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from dfs.base.checksum import block_hash
+from dfs.base.errors import DfsError
 from dfs.base.records import Principal
 from dfs.namespace.packing import Packing
 from dfs.wire.pack_api import (
@@ -59,7 +60,10 @@ def commit(
     who: Principal = ADMIN,
 ) -> CommitFilesReply:
     body = CommitFilesRequest(files=list(files), packs=list(packs))
-    return rig.change(lambda txn: packing(rig).commit(txn, who, body))
+    (reply,) = rig.change(lambda txn: packing(rig).commit(txn, [(who, body)]))
+    if isinstance(reply, DfsError):
+        raise reply
+    return reply
 
 
 def put_pack(

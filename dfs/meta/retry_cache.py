@@ -4,21 +4,20 @@ An answer is remembered in the transaction of the change itself, so that who los
 gets the same, and nothing is done twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from dfs.meta.cluster_tables import RETRY_CACHE
-from dfs.meta.prepared import Prepared
+from dfs.meta.prepared import ByKeys
 from dfs.meta.txn import Txn
 
-_ANSWER: Final = Prepared(
-    select(RETRY_CACHE.c.answer).where(
-        RETRY_CACHE.c.caller == bindparam("caller"), RETRY_CACHE.c.request == bindparam("request")
-    )
-)
+_ANSWERS: Final = ByKeys(select(RETRY_CACHE), RETRY_CACHE.c.caller, RETRY_CACHE.c.request)
+assert [column.key for column in RETRY_CACHE.columns] == [
+    *("caller", "request", "answer", "txid", "at_ms"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +32,28 @@ def once(key: RequestKey, work: Callable[[Txn], bytes]) -> Callable[[Txn], bytes
     """The same work, but what was answered under `key` before is answered the same, undone."""
 
     def work_once(txn: Txn) -> bytes:
-        found = remembered(txn.connection, key)
-        if found is not None:
-            return found
+        found = remembered(txn.connection, [key])
+        if found:
+            return found[key]
         answer = work(txn)
-        row = {
-            "caller": key.caller,
-            "request": key.request,
-            "answer": answer,
-            "txid": txn.txid,
-            "at_ms": txn.now_ms,
-        }
-        txn.put(RETRY_CACHE, row)
+        remember(txn, {key: answer})
         return answer
 
     return work_once
 
 
-def remembered(connection: Connection, key: RequestKey) -> bytes | None:
-    """What the request was answered, where it was answered before."""
-    rows = _ANSWER.run(connection, caller=key.caller, request=key.request)
-    return bytes(rows[0][0]) if rows else None
+def remembered(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey, bytes]:
+    """What those of the requests were answered that were answered before."""
+    rows = _ANSWERS.run(connection, [(key.caller, key.request) for key in keys])
+    return {RequestKey(caller, request): bytes(answer) for caller, request, answer, *_ in rows}
+
+
+def remember(txn: Txn, answers: Mapping[RequestKey, bytes]) -> None:
+    """Remember answers with the changes of this transaction."""
+    txn.put_images(
+        RETRY_CACHE,
+        [
+            (key.caller, key.request, answer, txn.txid, txn.now_ms)
+            for key, answer in answers.items()
+        ],
+    )

@@ -8,6 +8,9 @@ The order of effects of a batch:
     3 COMMIT (synchronous=FULL: on the disk when it returns)
     4 after-commit hooks, then every caller is told
 
+Requests of one kind that stand side by side in a batch may be run in one step (`Joint`): most of
+what each costs by itself is asking the database.
+
 A crash before 3 leaves no trace of the batch; after 3 the retry cache answers who asks again.  A
 commit that fails is rolled back and refuses its whole batch; when even that fails, or the disk
 reports an error, the writer stops for good and `on_fatal` ends the process: going on with a handle
@@ -15,10 +18,12 @@ that has seen an I/O error is how databases lose data.
 """
 
 import contextlib
+import itertools
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -27,7 +32,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
-from dfs.base.errors import DatabaseUnavailable, Overloaded, StaleEpoch, Stopping
+from dfs.base.errors import DatabaseUnavailable, DfsError, Overloaded, StaleEpoch, Stopping
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import FIRST_EPOCH, Epoch, TxId
 from dfs.meta.cluster_tables import SEQUENCE, SETTING
@@ -53,6 +58,27 @@ _DISK_TROUBLE: Final = frozenset(
 )
 _SETTING: Final = Prepared(select(SETTING.c.value).where(SETTING.c.key == bindparam("key")))
 IDLE_WAIT_S: Final = 1.0  # after so long without a request the WAL is folded back whole
+
+
+@dataclass(frozen=True, slots=True)
+class Joint(Generic[T]):
+    """A request that others like it may be run together with.
+
+    Attributes:
+        item: what is asked for.
+        together: runs any number of items in their order; what each returned, or was refused with.
+            Whatever it raises itself undoes all it did, and the items are run one by one.
+    """
+
+    item: Any
+    together: Callable[[Txn, Sequence[Any]], Sequence[T | DfsError]]
+
+    def __call__(self, txn: Txn) -> T:
+        """Run it alone."""
+        (outcome,) = self.together(txn, [self.item])
+        if isinstance(outcome, DfsError):
+            raise outcome
+        return outcome
 
 
 class _Job(Generic[T]):
@@ -305,7 +331,9 @@ class Writer:
                 now_ms=self._clock.now_ms(),
                 sequences=self._sequences,
             )
-            answered = [pair for job in batch if (pair := self._attempt(txn, job))]
+            answered = [
+                pair for alike in _side_by_side(batch) for pair in self._attempt_all(txn, alike)
+            ]
             record = self._append(txn)
             crashpoint.reach("nn.commit.before")
             execute(connection, "COMMIT")
@@ -317,6 +345,20 @@ class Writer:
         if record:
             self._txid, self._hash = record.txid, record.hash
         return answered, txn.hooks()
+
+    def _attempt_all(self, txn: Txn, jobs: Sequence[_Job[Any]]) -> list[tuple[_Job[Any], object]]:
+        """Run requests that stand together; of those not refused, what they returned."""
+        first = jobs[0].work
+        if len(jobs) > 1 and isinstance(first, Joint):
+            try:
+                with savepoint(txn):
+                    outcomes = first.together(txn, [job.work.item for job in jobs])  # type: ignore[attr-defined]
+            except BaseException as exc:  # noqa: BLE001 - each by itself says what is wrong with it
+                if isinstance(exc, DBAPIError) and _is_disk_trouble(exc):
+                    raise
+            else:
+                return _settled(jobs, outcomes)
+        return [pair for job in jobs if (pair := self._attempt(txn, job))]
 
     def _attempt(self, txn: Txn, job: _Job[Any]) -> tuple[_Job[Any], object] | None:
         """Run one request under a savepoint; None when it refused (its caller knows already)."""
@@ -354,6 +396,28 @@ class Writer:
             return
         self.give_up(reason)
         _refuse(batch, DatabaseUnavailable(self._broken))
+
+
+def _side_by_side(batch: Sequence[_Job[Any]]) -> Iterator[list[_Job[Any]]]:
+    """The batch in its order: neighbours that may be run together, and the others alone."""
+    for together, jobs in itertools.groupby(batch, lambda job: getattr(job.work, "together", None)):
+        if together is None:
+            yield from ([job] for job in jobs)
+        else:
+            yield list(jobs)
+
+
+def _settled(
+    jobs: Sequence[_Job[Any]], outcomes: Sequence[object]
+) -> list[tuple[_Job[Any], object]]:
+    """Those that were not refused, each with what it returned."""
+    answered = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, DfsError):
+            job.refuse(outcome)
+        else:
+            answered.append((job, outcome))
+    return answered
 
 
 def _sqlite_code(exc: DBAPIError) -> int:

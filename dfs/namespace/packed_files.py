@@ -68,6 +68,9 @@ class _Folder:
 class FileBatch:
     """See the module.
 
+    Attributes:
+        twins: whether two of the files have the same path.
+
     Args:
         edit: who writes, in which transaction.
         packs: what the files lie in, in the order they refer to; an error where that is not so.
@@ -89,6 +92,7 @@ class FileBatch:
         self._copies = copies
         self._block_size_bytes = block_size_bytes
         self._end_silent = end_silent
+        self.twins = False
         self._files: Sequence[PackedFile] = ()
         self._folders: dict[Names, _Folder] = {}
         self._refused: dict[int, DfsError] = {}
@@ -191,6 +195,7 @@ class FileBatch:
                 if folder is None:
                     folder = self._reach(key, parents=file.parents, unreachable=unreachable)
                 if folder.files.setdefault(name, index) != index:
+                    self.twins = True
                     raise PathExists(f"the same request writes it already: {file.path}")
             except DfsError as exc:
                 self._refused[index] = exc
@@ -202,6 +207,7 @@ class FileBatch:
         try:
             if parents and names:
                 inode = edit.make_directories(names, mode=DIRECTORY_MODE)
+                unreachable.clear()  # what was missing may be there now
             else:
                 inode = edit.resolver.directory(names)
             edit.resolver.require(inode, Access.EXECUTE, path)

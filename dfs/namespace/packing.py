@@ -7,14 +7,18 @@ transaction its block is believed by its receipts, the files get names and exten
 """
 
 import dataclasses
+import itertools
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from dfs.accounts.block_keys import BlockKeys
 from dfs.base import crashpoint
 from dfs.base.entropy import new_id
-from dfs.base.errors import BadRequest, DfsError, LimitExceeded
+from dfs.base.errors import BadRequest, DfsError, LimitExceeded, PathExists
 from dfs.base.ids import SUPERGROUP, BlockId, InodeId
 from dfs.base.records import Principal, WrittenBlock
 from dfs.base.states import InodeKind
@@ -36,6 +40,7 @@ from dfs.wire.pack_api import (
     NewPack,
     OpenedPack,
     PackedBlock,
+    PackedFile,
     RefusedFile,
 )
 from dfs.wire.shapes import Outcomes, error_body
@@ -114,15 +119,39 @@ class Packing:
         crashpoint.reach("nn.packs.begun")
         return answer
 
-    def commit(self, txn: Txn, who: Principal, body: CommitFilesRequest) -> CommitFilesReply:
+    def commit(
+        self, txn: Txn, asked: Sequence[tuple[Principal, CommitFilesRequest]]
+    ) -> list[CommitFilesReply | DfsError]:
         """Make files visible, with the packs they lie in; what cannot be is refused one by one.
 
-        Raises:
+        Any number of requests, as each costs more than the files in it: those of one caller are
+        looked at and written as one.  One that refuses as a whole is
+
             BadRequest: a pack is named twice.
             LimitExceeded: too many packs at once.
+
+        Raises:
+            BadRequest, LimitExceeded, PathExists: one of several cannot stand beside the others:
+                they are to be asked for one by one.
         """
-        _check_count(len(body.packs))
-        packs = self._believe(txn, who, body.packs) if body.packs else []
+        replies: list[CommitFilesReply | DfsError] = []
+        for who, group in itertools.groupby(asked, lambda one: one[0]):
+            bodies = [body for _, body in group]
+            try:
+                replies += self._commit(txn, who, bodies)
+            except DfsError as exc:
+                if len(asked) > 1:
+                    raise
+                replies.append(exc)
+        return replies
+
+    def _commit(
+        self, txn: Txn, who: Principal, bodies: Sequence[CommitFilesRequest]
+    ) -> list[CommitFilesReply]:
+        for body in bodies:
+            _check_count(len(body.packs))
+        items = [item for body in bodies for item in body.packs]
+        packs = self._believe(txn, who, items) if items else []
         batch = FileBatch(
             Edit(txn, who, self._counts),
             [pack.content() if isinstance(pack, _Pack) else pack for pack in packs],
@@ -130,17 +159,27 @@ class Packing:
             block_size_bytes=self._block_size_bytes,
             end_silent=lambda rivals: self._end_silent(txn, rivals),
         )
-        refused = batch.check(body.files)
+        refused = batch.check(_joined(bodies))
+        if len(bodies) > 1 and batch.twins:
+            raise PathExists("two requests write the same file")
         owed: dict[InodeId, int] = {}
         if packs:
             wanted = batch.copies_wanted()
             owed = self._close(txn, [pack for pack in packs if isinstance(pack, _Pack)], wanted)
         batch.write()
         crashpoint.reach("nn.packs.committed")
-        return CommitFilesReply(
-            owed=[owed.get(InodeId(pack.inode), 0) for pack in body.packs],
-            refused=[RefusedFile(at, error_body(refused[at])) for at in sorted(refused)],
-        )
+        ends = list(itertools.accumulate(len(body.files) for body in bodies))
+        replies = [
+            CommitFilesReply(
+                owed=[owed.get(InodeId(pack.inode), 0) for pack in body.packs], refused=[]
+            )
+            for body in bodies
+        ]
+        for at in sorted(refused):
+            which = bisect_right(ends, at)
+            place = at - (ends[which - 1] if which else 0)
+            replies[which].refused.append(RefusedFile(place, error_body(refused[at])))
+        return replies
 
     # ---- for DFS itself
 
@@ -252,6 +291,24 @@ class Packing:
         if inodes:
             give_up(txn, inodes, keep_ms=self._keep_ms)
             txn.after_commit(lambda: self._heard.forget(inodes))
+
+
+def _joined(bodies: Sequence[CommitFilesRequest]) -> Sequence[PackedFile]:
+    """The files of all, with the packs counted through."""
+    if len(bodies) == 1:
+        return bodies[0].files
+    files: list[PackedFile] = []
+    before = 0
+    for body in bodies:
+        if before:
+            files += [
+                replace(file, pack=file.pack + before) if file.pack >= 0 else file
+                for file in body.files
+            ]
+        else:
+            files += body.files
+        before += len(body.packs)
+    return files
 
 
 def _check_count(packs: int) -> None:

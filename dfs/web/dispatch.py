@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
@@ -26,10 +26,10 @@ from dfs.base.clock import Clock
 from dfs.base.entropy import new_id
 from dfs.base.errors import BadRequest, DfsError, Overloaded
 from dfs.base.events import Event
-from dfs.meta.retry_cache import RequestKey, once, remembered
+from dfs.meta.retry_cache import RequestKey, once, remember, remembered
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
-from dfs.meta.writer import Writer
+from dfs.meta.writer import Joint, Writer
 from dfs.observe.logs import request_context
 from dfs.observe.metrics import Metrics
 from dfs.web.answers import JSON, Answer, Asking, refusal
@@ -149,7 +149,7 @@ class Desk:
 class _Visit:
     """One request on its way through an endpoint, and what is known of it by then."""
 
-    __slots__ = ("asked", "asking", "began_s", "body", "number", "reply")
+    __slots__ = ("asked", "asking", "began_s", "body", "number", "refusal", "reply")
 
     def __init__(self, asking: Asking, number: str, began_s: float) -> None:
         self.asking = asking
@@ -158,6 +158,7 @@ class _Visit:
         self.asked = Asked(asking.address)
         self.body: Any = None
         self.reply: object = None  # of a change that was made now, and not remembered
+        self.refusal: DfsError | None = None  # of any change, when it was asked for
 
 
 class Endpoint:
@@ -249,16 +250,46 @@ class Endpoint:
 
     def _work(self, change: Change, visit: _Visit) -> Callable[[Txn], bytes]:
         """What the writer is to run."""
-        refusal = self._desk.refusal_of_changes() if change.guarded else None
-        asked, body = visit.asked, visit.body
+        visit.refusal = self._desk.refusal_of_changes() if change.guarded else None
+        if change.together is not None:
+            return Joint(visit, self._work_together)
 
         def work(txn: Txn) -> bytes:
-            if refusal is not None:  # but what was done before is answered as it was then
-                raise refusal
-            visit.reply = change.act(txn, asked, body)
+            if visit.refusal is not None:  # but what was done before is answered as it was then
+                raise visit.refusal
+            visit.reply = change.act(txn, visit.asked, visit.body)
             return _encode(visit.reply)
 
-        return once(self._key(visit, _encode(body)), work) if visit.asking.request else work
+        return once(self._key(visit, visit.asking.body), work) if visit.asking.request else work
+
+    def _work_together(self, txn: Txn, visits: Sequence[_Visit]) -> list[bytes | DfsError]:
+        """As `_work` of each, in one step: its answer, or its refusal."""
+        assert isinstance(self._handler, Change)
+        assert self._handler.together is not None
+        keys = {each: self._key(each, each.asking.body) for each in visits if each.asking.request}
+        if len(set(keys.values())) < len(keys):
+            raise Overloaded("a request beside its own repetition")  # each alone is answered well
+        known = remembered(txn.connection, list(keys.values()))
+        outcomes: dict[_Visit, bytes | DfsError] = {}
+        fresh = []
+        for visit in visits:
+            if visit in keys and keys[visit] in known:
+                outcomes[visit] = known[keys[visit]]
+            elif visit.refusal is not None:
+                outcomes[visit] = visit.refusal
+            else:
+                fresh.append(visit)
+        replies = self._handler.together(txn, [(each.asked, each.body) for each in fresh])
+        made: dict[RequestKey, bytes] = {}
+        for visit, reply in zip(fresh, replies, strict=True):
+            if isinstance(reply, DfsError):
+                outcomes[visit] = reply
+                continue
+            visit.reply, outcomes[visit] = reply, (raw := _encode(reply))
+            if visit in keys:
+                made[keys[visit]] = raw
+        remember(txn, made)
+        return [outcomes[visit] for visit in visits]
 
     def _changed(self, visit: _Visit, raw: bytes) -> bytes:
         if visit.reply is not None:  # else it was remembered, and its first time left the line
@@ -269,9 +300,9 @@ class Endpoint:
         key = self._key(visit, b"")  # a body may hold a password: nothing is kept of it
         with self._desk.under_way.only(key):  # until its answer is remembered
             with self._desk.reader.view() as connection:
-                before = remembered(connection, key)
-            if before is not None:
-                return before
+                before = remembered(connection, [key])
+            if before:
+                return before[key]
             raw = self._served(act, visit)
             return self._desk.writer.answer(key, lambda _txn: raw)
 

@@ -6,13 +6,14 @@ that reads and writes by itself (it hashes passwords, or keeps soft state), outs
 of ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from dfs.accounts.sessions import Session
+from dfs.base.errors import DfsError
 from dfs.base.records import Principal
 from dfs.meta.txn import Txn
 from dfs.web.authn import Asked
@@ -35,10 +36,12 @@ class Change:
     """Answers from inside the writer's transaction.
 
     `guarded`: it changes the namespace, and is refused while nothing may (in safe mode).
+    `together`: does many such requests in one step; what each is answered, or refused with.
     """
 
     act: Callable[[Txn, Asked, Any], object]
     guarded: bool = False
+    together: Callable[[Txn, Sequence[tuple[Asked, Any]]], Sequence[object]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,25 @@ class Handlers:
                 lambda txn, asked, body: act(txn, asked.logged_in.principal, body), guarded=True
             ),
         )
+
+    def guarded_joint(
+        self,
+        route: Route[Q, R],
+        act_all: Callable[[Txn, Sequence[tuple[Principal, Q]]], Sequence[R | DfsError]],
+    ) -> None:
+        """As `guarded`, for what is asked so often that requests are answered many in a step."""
+        assert not route.safe
+
+        def together(txn: Txn, asked: Sequence[tuple[Asked, Any]]) -> Sequence[object]:
+            return act_all(txn, [(each.logged_in.principal, body) for each, body in asked])
+
+        def alone(txn: Txn, asked: Asked, body: Any) -> object:
+            (outcome,) = together(txn, [(asked, body)])
+            if isinstance(outcome, DfsError):
+                raise outcome
+            return outcome
+
+        self._add(route, Change(alone, guarded=True, together=together))
 
     def session_view(self, route: Route[Q, R], act: Callable[[Connection, Session, Q], R]) -> None:
         """As `view`, for what is about the session itself."""

@@ -135,7 +135,7 @@ def _bind_names(handlers: Handlers, names: Namespace) -> None:
     handlers.guarded(routes.ALLOCATE, names.writing.allocate)
     handlers.guarded(routes.COMPLETE, names.completing.complete)
     handlers.guarded(routes.BEGIN_PACKS, names.packing.begin)
-    handlers.guarded(routes.COMMIT_FILES, names.packing.commit)
+    handlers.guarded_joint(routes.COMMIT_FILES, names.packing.commit)
     handlers.change(routes.RENEW, names.completing.renew)
     handlers.guarded(routes.ABANDON, names.completing.abandon)
 

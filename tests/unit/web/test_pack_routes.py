@@ -1,9 +1,13 @@
 """Packs over REST: thousands of files in a request, answered once, and written in the trail."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 
 from dfs.base.entropy import new_id
 from dfs.base.errors import PermissionDenied
+from dfs.meta.txn import Txn
 from dfs.wire import routes
 from dfs.wire.pack_api import (
     BeginPacksRequest,
@@ -16,6 +20,7 @@ from dfs.wire.pack_api import (
     PackedFile,
 )
 from dfs.wire.shapes import Outcomes
+from tests.cluster_rig import wait_until
 from tests.namenode_rig import NamenodeRig
 
 
@@ -72,3 +77,39 @@ def test_who_may_not_read_some_of_many_files_leaves_a_line(namenode: NamenodeRig
     ]
     line = namenode.audit_lines()[-1]
     assert (line["user"], line["refused"]) == ("bob", {PermissionDenied.code: 1})
+
+
+def test_commits_that_wait_together_are_each_done_once_and_answered_the_same_when_repeated(
+    namenode: NamenodeRig, ada: str
+) -> None:
+    writer = namenode.process.database.writer
+    lines = len(namenode.audit_lines())
+    go, begun = threading.Event(), threading.Event()
+
+    def hold(_txn: Txn) -> None:
+        begun.set()
+        go.wait(10)
+
+    requests = [new_id() for _ in range(4)]
+    bodies = [empty_files(f"/user/ada/{n}", 2) for n in range(3)]
+    bodies.append(CommitFilesRequest(files=[PackedFile(path="/user/ada/none/f")]))
+    with ThreadPoolExecutor(9) as pool:
+        pool.submit(writer.submit, hold)
+        begun.wait(10)
+        before = writer.txid
+        asked = [
+            pool.submit(namenode.post, routes.COMMIT_FILES, body, token=ada, request=request)
+            for body, request in [*zip(bodies, requests, strict=True), (bodies[0], requests[0])]
+        ]
+        wait_until(lambda: writer.waiting() == 5, "all of them wait")
+        go.set()
+        first = [each.result(10) for each in asked]
+    assert writer.txid == before + 1
+    assert first[0].raw == first[4].raw
+    refused = [msgspec.json.decode(each.raw, type=CommitFilesReply).refused for each in first]
+    assert [len(each) for each in refused] == [0, 0, 0, 1, 0]
+    for body, request, answer in zip(bodies, requests, first, strict=False):
+        again = namenode.post(routes.COMMIT_FILES, body, token=ada, request=request)
+        assert again.raw == answer.raw
+    assert writer.txid == before + 1
+    assert len(namenode.audit_lines()) == lines + 4
