@@ -39,6 +39,7 @@ from dfs.daemons.lifecycle import (
     port_argument,
     require_listenable,
     run_guarded,
+    tune_interpreter,
     watch_threads,
 )
 from dfs.daemons.schedule import Schedule
@@ -66,7 +67,6 @@ from dfs.settings.read import Overrides, read_config
 from dfs.settings.sections import Config
 from dfs.web.datanode_app import create_app
 from dfs.web.http_server import HttpLimits, HttpServer
-from dfs.wire.heap import keep_buffers
 from dfs.wire.http_link import HttpLink
 from dfs.wire.nodes_api import JoinRequest, NodeRegistration
 
@@ -399,7 +399,7 @@ def serve(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
         raise BadConfig("no data folder", hint="name at least one with --data DIR")
     crashpoint.arm(environment)
     log = Log(process="datanode", level=config.logging.level, file=config.logging.file)
-    keep_buffers()
+    tune_interpreter()
     stop = StopRequest()
     stop.install()
     bugs = watch_threads(log, stop, vital=VITAL_THREADS)

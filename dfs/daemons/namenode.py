@@ -34,6 +34,7 @@ from dfs.daemons.lifecycle import (
     port_argument,
     require_listenable,
     run_guarded,
+    tune_interpreter,
     watch_threads,
 )
 from dfs.daemons.namenode_folder import NamenodeFolder
@@ -46,7 +47,6 @@ from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED
 from dfs.observe.logs import Log
 from dfs.settings.read import Overrides, read_config
 from dfs.settings.sections import Config
-from dfs.wire.heap import keep_buffers
 
 PRIVATE_UMASK: Final = 0o077
 VITAL_THREADS: Final = ("meta-writer", "http")
@@ -89,7 +89,7 @@ def serve(outside: Outside) -> int:
     Raises:
         DfsError: it cannot start, or its database failed.
     """
-    keep_buffers()  # it relays blocks between DataNodes
+    tune_interpreter()
     stop = StopRequest()
     stop.install()
     bugs = watch_threads(outside.log, stop, vital=VITAL_THREADS)

@@ -43,6 +43,7 @@ RETIRING_MAX: Final = 10_000
 SHAPES_MAX: Final = 100_000
 BUSY_SHARE: Final = 0.05
 HURRIED_SHARE: Final = 0.25  # when there is news
+PAGES_SHARE: Final = 0.5  # of the time of a survey itself: after a start every block is unusual
 COPIED_CLASSES: Final = (
     RepairClass.LAST_COPY,
     RepairClass.FEW_COPIES,
@@ -158,6 +159,7 @@ class _Sheet:
         """Walk over every committed block, a page to a snapshot."""
         after = BlockId(0)
         while True:
+            began_s = clock.monotonic_s()
             with reader.view() as connection:
                 page = page_of_unusual(connection, self._at, after=after, limit=PAGE_BLOCKS)
                 if page.upto is None:
@@ -170,7 +172,8 @@ class _Sheet:
                 if block in kept:
                     self._list(kept[block], verdict)
             after = page.upto
-            clock.sleep(0)
+            took_s = clock.monotonic_s() - began_s
+            clock.sleep(rest_after(took_s, busy_share=PAGES_SHARE))
 
     def _sizes_of_canaries(
         self, connection: Connection, after: BlockId, upto: BlockId
