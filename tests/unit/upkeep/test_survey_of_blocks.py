@@ -204,3 +204,29 @@ def test_surveyor_rests_until_its_time_news_or_other_nodes(rig: SurveyRig) -> No
     assert rig.surveyor.run_once() is None
     rig.clock.advance(3.0)
     assert rig.surveyor.run_once() is not None
+
+
+class Slow:
+    """A clock on which a second passes whenever it is looked at; it notes what was slept."""
+
+    def __init__(self) -> None:
+        self.at_s = self.slept_s = 0.0
+
+    def now_ms(self) -> int:
+        return 0
+
+    def monotonic_s(self) -> float:
+        self.at_s += 1.0
+        return self.at_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+
+
+def test_survey_rests_between_pages_as_long_as_it_works(rig: SurveyRig) -> None:
+    for block in range(1, 4):
+        rig.put(block, "1")
+    clock = Slow()
+    busy = Surveyor(rig.metadata.reader, source=rig, clock=clock, interval_s=3.0)
+    assert busy.survey_now().totals.blocks == 3
+    assert clock.slept_s == 1.0, "one page, which took a second"
