@@ -8,17 +8,20 @@ is empty; once it holds them all it is stopped and started, and asked again.
 """
 
 import argparse
+import re
 import shutil
 import sys
 import time
 from pathlib import Path
+
+import msgspec
 
 from bench.clusters import a_cluster
 from bench.commands import peak_bytes
 from bench.figures import Figures
 from bench.load import stats_per_second
 from bench.paper_node import PaperNode
-from bench.targets import NAMENODE_PEAK, START, STAT, STAT_EMPTY
+from bench.targets import NAMENODE_PEAK, START, STAT, STAT_EMPTY, STAT_STARTED
 from bench.workloads.requests import create
 from dfs.base.checksum import block_hash
 from dfs.base.records import BlockTruth, WrittenBlock
@@ -32,6 +35,9 @@ BATCH = 1_000
 CONTENT = b"x" * 1_024
 HASH = block_hash(CONTENT)
 ROUNDS = 3
+LOOKED_OVER_WITHIN_S = 300.0
+DAEMON_STARTED = '"event":"daemon.started"'
+DAEMON_JOB = re.compile('"event":"job.finished".*"job":"(soundness|repair)"')
 
 
 def fill(client: DfsClient, nodes: dict[int, PaperNode], folder: int) -> None:
@@ -87,6 +93,8 @@ def ask(cluster: LocalCluster, client: DfsClient, files: int, figures: Figures) 
         cluster.stop(name)
         with figures.series(START).timed():
             cluster.start(name)
+        stats_per_second(client, "/million/0000/file-0500", figures, STAT_STARTED)
+        wait_looked_over(cluster)
         with figures.series("list a folder of 1,000").timed():
             assert sum(1 for _ in client.listdir("/million/0000")) == BATCH
         with figures.series("du of everything").timed():
@@ -95,6 +103,24 @@ def ask(cluster: LocalCluster, client: DfsClient, files: int, figures: Figures) 
     with figures.series("walk everything").timed():
         assert sum(1 for _ in client.walk("/million")) == files + files // BATCH
     figures.ratio(STAT, STAT_EMPTY)
+
+
+def wait_looked_over(cluster: LocalCluster) -> None:
+    """Until what a NameNode looks over once after a start is behind it: its database, and every
+    block, none of which a DataNode has here.
+    """
+    log = cluster.folder.log(cluster.folder.load().members[0])
+    deadline_s = time.monotonic() + LOOKED_OVER_WITHIN_S
+    wanted = {"soundness", "repair"}
+    while wanted:
+        assert time.monotonic() < deadline_s, f"not over: {wanted}"
+        time.sleep(1)
+        lines = log.read_text().splitlines()
+        begun = max(at for at, line in enumerate(lines) if DAEMON_STARTED in line)
+        for line in filter(DAEMON_JOB.search, lines[begun:]):
+            told = msgspec.json.decode(line)
+            if told["job"] == "soundness" or told["report"].get("surveyed"):
+                wanted.discard(told["job"])
 
 
 def sizes(cluster: LocalCluster, figures: Figures) -> None:

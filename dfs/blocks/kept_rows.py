@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -41,8 +42,7 @@ _MAY_COUNT: Final = frozenset({NodeWorth.FULL, NodeWorth.AWAY, NodeWorth.SILENT}
 _NOT_SIMPLE: Final = 1_000  # more copies than any block wants
 
 
-@dataclass(frozen=True, slots=True)
-class Unusual:
+class Unusual(msgspec.Struct, frozen=True):
     """A block that is not simply healthy.
 
     Blocks of one `shape` are judged alike at one moment: it has the wanted number, and node, state
@@ -110,8 +110,7 @@ def page_of_unusual(connection: Connection, at: Standings, *, after: BlockId, li
         return Page(None, 0, 0, ())
     rows = connection.execute(_unusual(at, after, upto)).all()
     unusual = tuple(
-        Unusual(BlockId(block), length, (wanted, said or ""))
-        for block, length, wanted, said in rows
+        Unusual(block, length, (wanted, said or "")) for block, length, wanted, said in rows
     )
     return Page(BlockId(upto), blocks, size_bytes, unusual)
 
