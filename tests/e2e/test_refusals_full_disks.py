@@ -61,7 +61,10 @@ def test_put_goes_elsewhere_when_a_datanodes_disk_is_full(cluster, dfs: User) ->
 
 
 def test_put_that_fits_nowhere_is_refused_with_every_nodes_reason(cluster, dfs: User) -> None:
+    held = cluster.block_files("dn-2")
     dfs("put", "-", "/kept", stdin=content(MIB)).done()
+    # It may have been thought to be full a moment ago: then repair makes the second copy.
+    wait_until(lambda: cluster.block_files("dn-2") - held, "both DataNodes hold it")
     ballast = fill(cluster.data("dn-2"))
     cluster.kill("dn-1")
     refusal = dfs("put", "-", "/nowhere", stdin=content(3 * MIB))
