@@ -20,7 +20,7 @@ from dfs.wire.channel import PIECE_BYTES
 from dfs.wire.codec import block_ref
 from dfs.wire.local_socket import Asked, Kind, Lent, Message, is_plain_file, read_payload
 
-STEP_BYTES: Final = PIECE_BYTES
+STEP_BYTES: Final = PIECE_BYTES // 2  # stays in a core's cache while it is read, hashed, written
 ANSWER_S: Final = 5.0  # to open a file; a node that takes longer is asked over gRPC as well
 assert STEP_BYTES % CHUNK_SIZE_BYTES == 0
 
