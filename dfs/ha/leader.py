@@ -1,0 +1,447 @@
+"""Pure: a leader.  It sends each record to the sync set, has it committed, and lets clients be told.
+
+    L1  a record is committed here when every member required has it on its disk; so our journal
+        never has what the sync set lacks
+    L2  it is acknowledged when it is committed; where we alone are in sync, when a majority of
+        voters has its number on disk as well: a leader that was replaced acknowledges nothing
+    L3  a record that was sent under an epoch and number is committed as it was sent, or we stand
+        down; a COMMIT that fails ends the process
+    L4  what was not acknowledged when we stand down never is, by us
+    L5  reads and new changes need a lease
+
+The records of one batch at a time are under way, as the database has one writer; what queues
+meanwhile is the next batch.
+"""
+
+import msgspec
+
+from dfs.ha.effects import (
+    AbandonRecord,
+    AcknowledgeLoss,
+    Acknowledge,
+    CommitFailed,
+    CommitRecord,
+    Committed,
+    ConfirmReads,
+    EpochSeen,
+    Exit,
+    Fitness,
+    MakeSnapshot,
+    NoteKind,
+    Propose,
+    ReadBarrier,
+    RemoveMember,
+    ReplaceVoter,
+    StandDown,
+    StreamEnded,
+    Switchover,
+)
+from dfs.ha.ground import Follow, Ground, Job
+from dfs.ha.handover import Handover, Stage
+from dfs.ha.messages import (
+    Accepted,
+    Ack,
+    Append,
+    Beat,
+    Denied,
+    JournalRecord,
+    Knock,
+    OtherVoters,
+    SnapshotLost,
+    VoterBeatOk,
+)
+from dfs.ha.peers import Peer, Peers
+from dfs.ha.register import Register
+from dfs.ha.rounds import Rounds
+from dfs.ha.rows import Position, SyncConfig
+
+
+class Flight(msgspec.Struct):
+    """The record under way.
+
+    Attributes:
+        acks: members other than us that have it on disk.
+        committing: COMMIT was given; it cannot be taken back.
+        alone: when COMMIT was given nobody but us was required.
+    """
+
+    record: JournalRecord
+    position: Position
+    sent_s: float
+    resent_s: float
+    acks: set[str]
+    committing: bool = False
+    alone: bool = False
+
+
+class Leader:
+    """See the module."""
+
+    def __init__(self, ground: Ground, config: SyncConfig) -> None:
+        self.epoch = config.epoch
+        self._ground = ground
+        self.register = Register(ground, config)
+        self.rounds = Rounds(ground, epoch=config.epoch, lineage=config.lineage)
+        self.peers = Peers(ground, epoch=config.epoch)
+        self.handover = Handover(ground)
+        self.flight: Flight | None = None
+        self._held: JournalRecord | None = None
+        self._unconfirmed: list[int] = []  # committed by us alone; voters do not know yet
+        self._reads = 0
+        self._acknowledged = ground.head.txid
+        self.handlers = {
+            VoterBeatOk: self._on_beat_ok,
+            Accepted: self._on_accepted,
+            Ack: self._on_ack,
+            Denied: self._on_denied,
+            OtherVoters: self._on_other_voters,
+            Beat: self._on_beat,
+            SnapshotLost: self._on_snapshot_lost,
+            Knock: self._on_knock,
+        }
+        self.events = {
+            Propose: self._on_propose,
+            Committed: self._on_committed,
+            CommitFailed: self._on_commit_failed,
+            StreamEnded: self._on_stream_ended,
+            EpochSeen: self._on_epoch_seen,
+            ReadBarrier: self._on_read_barrier,
+            Switchover: self._on_switchover,
+            ReplaceVoter: self._on_replace_voter,
+            RemoveMember: self._on_remove_member,
+            AcknowledgeLoss: self._on_acknowledge_loss,
+            Fitness: self._on_fitness,
+        }
+
+    def start(self) -> None:
+        """Beat at once: the lease begins with the first answers, and followers hear of us."""
+        self._beat_voters()
+        self.peers.beat(self.register.newest, self.register.sets[-1])
+
+    def why_not_serving(self) -> str:
+        """Why no reads and no changes now (L5); empty when it serves."""
+        if self.handover.stage is Stage.PERMIT:
+            return f"the lead is being handed to {self.handover.to}"
+        if not any(each.voters for each in self.register.sets):
+            return ""  # alone by configuration
+        if self._ground.now_s < self.rounds.lease_until_s:
+            return ""
+        return "no majority of voters answered in time"
+
+    def on_tick(self) -> None:
+        """Beats, what was not answered, what takes too long."""
+        if self.rounds.is_due():
+            self._beat_voters()
+            self.peers.beat(self.register.newest, self.register.sets[-1])
+            self.register.publish()
+        self._send_again()
+        self._drop_silent()
+        self._hand_over()
+        self._release_held()
+
+    # Changes.
+
+    def _on_propose(self, propose: Propose) -> None:
+        record = propose.record
+        assert self.flight is None
+        assert (record.epoch, record.txid) == (self.epoch, self._ground.head.txid + 1)
+        reason = self.why_not_serving() if self.handover.stage is Stage.IDLE else ""
+        if reason:
+            self._ground.act(AbandonRecord(record.txid, reason))
+        elif self.handover.stage is not Stage.IDLE or self.peers.is_gate_closed():
+            self._held = record
+        else:
+            self._ship(record)
+
+    def _release_held(self) -> None:
+        if self._held and self.handover.stage is Stage.IDLE and not self.peers.is_gate_closed():
+            record, self._held = self._held, None
+            self._ship(record)
+
+    def _ship(self, record: JournalRecord) -> None:
+        """Send it to who is required, and to whoever just lacks this one."""
+        ground = self._ground
+        assert record.prev_hash == ground.head.hash
+        self.flight = Flight(record, record.position, ground.now_s, ground.now_s, set())
+        for name, peer in self.peers.known.items():
+            if peer.head == ground.head or name in self.register.required():
+                self._send_flight(name)
+        self._try_commit()
+
+    def _send_flight(self, to: str) -> None:
+        assert self.flight is not None
+        head = self._ground.head
+        self._ground.send(to, Append(self.epoch, head, (self.flight.record,), head))
+
+    def _try_commit(self) -> None:
+        """Commit once everybody required has it (L1)."""
+        flight = self.flight
+        if flight is None or flight.committing or not self._has_all_acks(flight):
+            return
+        flight.committing = True
+        flight.alone = self.register.required() <= {self._ground.me}
+        self._ground.job = Job.COMMIT
+        self._ground.act(CommitRecord(flight.position))
+
+    def _has_all_acks(self, flight: Flight) -> bool:
+        return self.register.required() <= flight.acks | {self._ground.me}
+
+    def _on_committed(self, committed: Committed) -> None:
+        """It is on our disk; tell clients, or voters first (L2)."""
+        flight = self.flight
+        assert flight is not None
+        assert flight.position == committed.position
+        self.flight = None
+        for name in flight.acks:
+            self.peers.known[name].head = committed.position
+        if self._needs_voters(flight):
+            self._unconfirmed.append(committed.position.txid)
+            self._beat_voters()
+        else:
+            self._acknowledge(committed.position.txid)
+        self.peers.reconsider()
+        self._catch_up()
+
+    def _needs_voters(self, flight: Flight) -> bool:
+        return flight.alone and any(each.voters for each in self.register.sets)
+
+    def _acknowledge(self, txid: int) -> None:
+        self._unconfirmed = [each for each in self._unconfirmed if each > txid]
+        if txid > self._acknowledged:
+            self._acknowledged = txid
+            self._ground.act(Acknowledge(txid))
+
+    def _on_commit_failed(self, failed: CommitFailed) -> None:
+        self._ground.act(Exit(f"a record that was sent could not be committed: {failed.reason}"))
+
+    # Voters.
+
+    def _beat_voters(self) -> None:
+        durable = bool(self._unconfirmed)
+        permit_to = self.handover.to if self.handover.stage is Stage.PERMIT else ""
+        sets = self.register.sets
+        self.rounds.send(sets, durable=durable, permit_to=permit_to, reads=self._reads)
+        self._after_round()
+
+    def _on_beat_ok(self, sender: str, ok: VoterBeatOk) -> None:
+        self.rounds.on_ok(sender, ok, self.register.sets)
+        self.register.inform(sender)
+        self._after_round()
+        self._release_held()
+
+    def _after_round(self) -> None:
+        known = [txid for txid in self._unconfirmed if txid <= self.rounds.known_txid]
+        if known:
+            self._acknowledge(known[-1])
+        if self._reads and self.rounds.confirmed_reads >= self._reads:
+            self._ground.act(ConfirmReads(self._reads))
+            self._reads = 0
+        self._hand_over()
+
+    def _on_read_barrier(self, barrier: ReadBarrier) -> None:
+        self._reads = max(self._reads, barrier.number)
+        self._beat_voters()
+
+    def _on_accepted(self, sender: str, accepted: Accepted) -> None:
+        before = self.register.config
+        self.register.on_accepted(sender, accepted)
+        if self.register.config != before:
+            self._tell_change(before, self.register.config)
+            self._try_commit()
+            self._consider_growth()
+
+    def _tell_change(self, before: SyncConfig, after: SyncConfig) -> None:
+        for name in sorted({*after.sync} - {*before.sync}):
+            self._ground.note(NoteKind.STANDBY_JOINED, f"{name} is in sync: changes wait for it")
+        for name in sorted({*before.sync} - {*after.sync}):
+            self._ground.note(NoteKind.STANDBY_DROPPED, f"{name} is out of sync: changes go on")
+
+    # Followers.
+
+    def _on_ack(self, sender: str, ack: Ack) -> None:
+        if ack.epoch != self.epoch:
+            return
+        peer = self.peers.hear(sender, ack)
+        if self.flight and ack.head == self.flight.position:
+            self.flight.acks.add(sender)
+            self._try_commit()
+        self._advance(sender, peer)
+        self._consider_growth()
+        self._hand_over()
+        self._release_held()
+
+    def _advance(self, name: str, peer: Peer) -> None:
+        """Send a follower what it lacks."""
+        head = self._ground.head
+        if self.flight and peer.head == self.flight.position:
+            return
+        if peer.head != head:
+            self.peers.catch_up(name, peer)
+        elif self.flight and not peer.busy and not self._sent_lately(peer):
+            peer.sent_s = self._ground.now_s
+            self._send_flight(name)
+
+    def _sent_lately(self, peer: Peer) -> bool:
+        assert self.flight is not None
+        since_s = max(peer.sent_s, self.flight.sent_s)
+        return self._ground.now_s - since_s < self._ground.timers.beat_s and peer.sent_s > 0
+
+    def _catch_up(self) -> None:
+        for name, peer in self.peers.known.items():
+            if peer.head is not None:
+                self._advance(name, peer)
+
+    def _consider_growth(self) -> None:
+        """A follower that has everything, also what is under way, becomes required (G1)."""
+        register = self.register
+        if register.pending is not None or not any(each.voters for each in register.sets):
+            return
+        end = self.flight.position if self.flight else self._ground.head
+        for name, peer in self.peers.known.items():
+            if name not in register.config.sync and peer.head == end and self.peers.is_near(peer):
+                register.change_sync(register.required() | {name})
+                return
+
+    def _send_again(self) -> None:
+        flight, now_s = self.flight, self._ground.now_s
+        if flight is None or flight.committing:
+            return
+        if now_s - flight.resent_s >= self._ground.timers.beat_s:
+            flight.resent_s = now_s
+            for name in self.register.required() - flight.acks - {self._ground.me}:
+                self._send_flight(name)
+
+    def _drop_silent(self) -> None:
+        """Have a standby that does not acknowledge written out of the sync set (G1)."""
+        flight, register = self.flight, self.register
+        if flight is None or flight.committing or register.pending is not None:
+            return
+        if not self._ground.conduct.may_shrink:
+            return
+        if self._ground.now_s - flight.sent_s >= self._ground.timers.ack_s:
+            register.change_sync(frozenset({self._ground.me}) | (register.required() & flight.acks))
+
+    def _on_stream_ended(self, ended: StreamEnded) -> None:
+        peer = self.peers.known.get(ended.to)
+        if peer is None or ended.epoch != self.epoch:
+            return
+        peer.streaming_s = None
+        if not ended.found:
+            self.peers.begin_snapshot(ended.to, peer)
+
+    def _on_snapshot_lost(self, sender: str, lost: SnapshotLost) -> None:
+        peer = self.peers.known.get(sender)
+        if peer is not None and lost.epoch == self.epoch:
+            peer.snapshot_s = self._ground.now_s
+            self._ground.act(MakeSnapshot(sender, self.epoch))
+
+    def _on_knock(self, sender: str, knock: Knock) -> None:
+        """A member that looks for us; one that has promised more than our epoch replaced us."""
+        if knock.promised > self.epoch:
+            self._lose("", f"{sender} has promised epoch {knock.promised}")
+            self._ground.seen = max(self._ground.seen, knock.promised)
+        elif self.peers.welcome(sender):
+            self.peers.beat_one(sender, self.register.newest, self.register.sets[-1])
+
+    # The end.
+
+    def _on_denied(self, _sender: str, denied: Denied) -> None:
+        self._ground.seen = max(self._ground.seen, denied.promised)
+        if denied.promised > self.epoch:
+            self._lose("", denied.reason)
+
+    def _on_other_voters(self, _sender: str, other: OtherVoters) -> None:
+        self._ground.learn_voters(other.voters)
+        if other.voters.epoch > self.epoch:
+            self._lose("", "the voters were changed by a later leader")
+
+    def _on_beat(self, sender: str, beat: Beat) -> None:
+        if beat.epoch > self.epoch:
+            self._ground.promise(beat.epoch)
+            self._lose(sender, f"{sender} leads in epoch {beat.epoch}")
+        else:
+            self._ground.deny(sender, beat.epoch)
+
+    def _on_epoch_seen(self, event: EpochSeen) -> None:
+        self._ground.seen = max(self._ground.seen, event.epoch)
+        if event.epoch > self.epoch:
+            self._lose("", f"a DataNode has seen epoch {event.epoch}")
+
+    def _lose(self, leader: str, reason: str) -> None:
+        self._ground.turn = Follow(leader, reason)
+
+    def stop(self, turn: Follow) -> None:
+        """Nothing more is acknowledged (L4); a COMMIT that was given goes on without consequence."""
+        ground = self._ground
+        under_way = self._held
+        if self.flight and not self.flight.committing:
+            under_way = self.flight.record
+        if under_way:
+            ground.act(AbandonRecord(under_way.txid, turn.reason))
+        ground.act(StandDown(self.epoch, turn.leader, turn.reason))
+        ground.note(NoteKind.STOOD_DOWN, turn.reason)
+
+    # Commands.
+
+    def _on_switchover(self, command: Switchover) -> None:
+        reason = self.handover.why_not(command.to, self.peers.known, self.register.config)
+        if not reason:
+            reason = self.why_not_serving()
+        if reason:
+            self._ground.note(NoteKind.REFUSED, reason)
+            return
+        self.handover.begin(command.to)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Drain, permit, take over: each once the one before is done."""
+        handover, ground = self.handover, self._ground
+        if handover.stage is Stage.IDLE:
+            handover.consider(self.peers.known, self.register.config)
+            return
+        if handover.is_late():
+            handover.call_off()
+            self.rounds.take_permit_back()
+            self._beat_voters()
+            return
+        peer = self.peers.known.get(handover.to)
+        drained = self.flight is None and not self._unconfirmed and self.register.pending is None
+        if handover.stage is Stage.DRAIN and drained and peer and peer.head == ground.head:
+            handover.stage = Stage.PERMIT
+            self.rounds.give_up_lease()
+            self._beat_voters()
+        if handover.stage is Stage.PERMIT and self.rounds.permitted == handover.to:
+            handover.tell(self.epoch)
+
+    def _on_fitness(self, fitness: Fitness) -> None:
+        """A leader that cannot lead well hands over, if anybody can take it."""
+        self._ground.hindrance = fitness.hindrance
+        if fitness.hindrance and self.handover.stage is Stage.IDLE:
+            for name in self.register.config.sync:
+                if not self.handover.why_not(name, self.peers.known, self.register.config):
+                    self.handover.begin(name)
+                    return
+
+    def _on_replace_voter(self, command: ReplaceVoter) -> None:
+        reason = self.why_not_serving() or self.register.replace_voter(command.old, command.fresh)
+        if reason:
+            self._ground.note(NoteKind.REFUSED, reason)
+
+    def _on_remove_member(self, command: RemoveMember) -> None:
+        name, register = command.member, self.register
+        if name == self._ground.me:
+            self._ground.note(NoteKind.REFUSED, f"{name} leads: hand the lead over first")
+        elif name in register.required():
+            if register.pending is not None:
+                self._ground.note(NoteKind.REFUSED, "the sync set is being changed: try again")
+                return
+            self.peers.forget(name)
+            register.change_sync(register.required() - {name})
+        else:
+            self.peers.forget(name)
+
+    def _on_acknowledge_loss(self, _command: AcknowledgeLoss) -> None:
+        if self.register.pending is None and self.register.config.lossy:
+            config = self.register.config
+            cleared = msgspec.structs.replace(config, seq=config.seq + 1, lossy=False)
+            self.register.propose(cleared)
