@@ -88,6 +88,7 @@ class Leader:
         self._held: JournalRecord | None = None
         self._unconfirmed: list[int] = []  # committed by us alone; voters do not know yet
         self._reads = 0
+        self._beat_s = 0.0
         self._acknowledged = ground.head.txid
         self.handlers = {
             VoterBeatOk: self._on_beat_ok,
@@ -115,6 +116,10 @@ class Leader:
 
     def start(self) -> None:
         """Beat at once: the lease begins with the first answers, and followers hear of us."""
+        self._beat_all()
+
+    def _beat_all(self) -> None:
+        self._beat_s = self._ground.now_s
         self._beat_voters()
         self.peers.beat(self.register.newest, self.register.sets[-1])
 
@@ -130,9 +135,9 @@ class Leader:
 
     def on_tick(self) -> None:
         """Beats, what was not answered, what takes too long."""
-        if self.rounds.is_due():
-            self._beat_voters()
-            self.peers.beat(self.register.newest, self.register.sets[-1])
+        # Rounds that confirm changes do not count: under load followers would hear nothing else.
+        if self._ground.now_s - self._beat_s >= self._ground.timers.beat_s:
+            self._beat_all()
             self.register.publish()
         self._send_again()
         self._drop_silent()

@@ -80,9 +80,8 @@ class Peers:
             peer.settled_s = now_s
         peer.heard_s, peer.busy = now_s, ack.busy
         if peer.head != ack.head:
-            peer.head, peer.streaming_s = ack.head, None
+            peer.head, peer.streaming_s, peer.snapshot_s = ack.head, None, None
         if peer.head == self._ground.head:
-            peer.snapshot_s = None
             self._open_gate(name)
         elif not peer.busy:
             self._maybe_close_gate(name, peer)

@@ -46,22 +46,16 @@ class Rounds:
         self._beat = 0
         self._open: dict[int, Round] = {}
         self._runs: dict[str, str] = {}
-        self._sent_s = -math.inf
         self.lease_until_s = -math.inf
         self.known_txid = 0
         self.confirmed_reads = 0
         self.permitted = ""
         self.heard_s: dict[str, float] = {}
 
-    def is_due(self) -> bool:
-        """Whether the last beat was long enough ago."""
-        return self._ground.now_s - self._sent_s >= self._ground.timers.beat_s * 0.99
-
     def send(self, sets: Sequence[VoterSet], *, durable: bool, permit_to: str, reads: int) -> None:
         """One beat to every voter."""
         ground = self._ground
         self._beat += 1
-        self._sent_s = ground.now_s
         txid = ground.head.txid
         known = txid if durable else 0
         self._open[self._beat] = Round(ground.now_s, known, permit_to, reads, set())

@@ -87,6 +87,7 @@ class Machine:
         self.proposed: tuple[JournalRecord, list[Request]] | None = None
         self.unanswered: list[tuple[int, Request]] = []
         self.epoch = 0
+        self.is_writing = False
         self.snapshots_made = 0
         self.barriers: list[tuple[int, Callable[[], None]]] = []
         self.barrier = 0
@@ -98,7 +99,7 @@ class Machine:
     def start(self) -> None:
         world = self.world
         self.up, self.run, self.paused_until_s = True, self.run + 1, 0.0
-        self.disk.under_way = None
+        self.is_writing = False
         timers = world.shape.timers
         row = self.disk.voter
         if row is not None:
@@ -250,7 +251,8 @@ class Machine:
 
     def _write(self, write: Callable[[], None], done: Any) -> None:
         """It reaches the disk some time later, pause or no pause; then the core hears of it."""
-        assert self.disk.under_way is None, "one write at a time"
+        assert not self.is_writing, "one write at a time"
+        self.is_writing = True
         self.disk.under_way = write
         self.world.at(self.world.disk_s(), self._landed, self.run, done)
 
@@ -260,6 +262,7 @@ class Machine:
             self.after(0.0001, self._written, done)
 
     def _written(self, done: Any) -> None:
+        self.is_writing = False
         self.tell(done)
         self.work()
 
@@ -315,7 +318,7 @@ class Machine:
     # The writer of a NameNode: what waits together is one record.
 
     def work(self) -> None:
-        if not self.epoch or self.proposed or not self.up or self.disk.under_way:
+        if not self.epoch or self.proposed or not self.up or self.is_writing:
             return
         journal, batch = self.disk.journal, []
         is_first = journal.head.epoch != self.epoch
@@ -480,7 +483,7 @@ class World:
     # The network.
 
     def reaches(self, source: Machine, target: Machine) -> bool:
-        return source is target or not self.cuts[source.name, target.name]
+        return source is target or self.cuts[source.name, target.name] <= 0
 
     def post(self, source: Machine, letter: Letter) -> None:
         name = letter.to.removeprefix("v-")
