@@ -160,7 +160,7 @@ class Candidate:
     def _publish(self) -> None:
         ground, config = self._ground, self._proposed
         assert config is not None
-        hint = Hint(config.lineage, ground.head.txid)
+        hint = ground.hint(config.epoch, config.lineage)
         lacking = [v for v in ground.row.voters.voters if v not in self._accepted]
         ground.send_each(lacking, Accept(config, ground.row.voters, hint))
 

@@ -13,6 +13,7 @@ import enum
 
 import msgspec
 
+from dfs.ha.digests import Comparison, Finding
 from dfs.ha.messages import JournalRecord, Letter, SnapshotOffer
 from dfs.ha.rows import MemberRow, Position, VoterRow
 
@@ -90,6 +91,18 @@ class ReadBarrier(msgspec.Struct, frozen=True):
     number: int
 
 
+class DigestsCompared(msgspec.Struct, frozen=True):
+    """A standby's tables were held against ours."""
+
+    member: str
+    finding: Finding
+
+    @property
+    def is_different(self) -> bool:
+        """Whether they differ."""
+        return self.finding.comparison is Comparison.DIFFERENT
+
+
 class Fitness(msgspec.Struct, frozen=True):
     """What hinders this NameNode from leading well (a full disk, say); empty: nothing."""
 
@@ -156,6 +169,7 @@ Event = (
     | SnapshotFetched
     | EpochSeen
     | ReadBarrier
+    | DigestsCompared
 )
 Input = Letter | Event | Command
 

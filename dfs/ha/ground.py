@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from dfs.base.entropy import Random
 from dfs.ha.effects import Action, Effects, Note, NoteKind
 from dfs.ha.messages import Append, Body, Denied, Letter, SnapshotOffer
-from dfs.ha.rows import MemberRow, Position, SyncConfig, VoterSet
+from dfs.ha.rows import Hint, MemberRow, Position, SyncConfig, VoterSet
 from dfs.ha.timers import Timers
 
 
@@ -148,6 +148,10 @@ class Ground:
         """Remember for people who is in sync."""
         if config != self.row.config and config.order > self.row.config.order:
             self.row = replace(self.row, config=config)
+
+    def hint(self, epoch: int, lineage: int) -> Hint:
+        """How far that leader committed: what it took over from others counts once it built on it."""
+        return Hint(lineage, self.head.txid if self.head.epoch == epoch else 0)
 
     def patience_s(self) -> float:
         """How long to wait for a leader this time."""

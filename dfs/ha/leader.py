@@ -13,6 +13,8 @@ The records of one batch at a time are under way, as the database has one writer
 meanwhile is the next batch.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from dfs.ha.effects import (
@@ -23,6 +25,7 @@ from dfs.ha.effects import (
     CommitRecord,
     Committed,
     ConfirmReads,
+    DigestsCompared,
     EpochSeen,
     Exit,
     Fitness,
@@ -50,6 +53,7 @@ from dfs.ha.messages import (
     SnapshotLost,
     VoterBeatOk,
 )
+from dfs.ha.outlook import HaView, PeerView
 from dfs.ha.peers import Peer, Peers
 from dfs.ha.register import Register
 from dfs.ha.rounds import Rounds
@@ -112,6 +116,7 @@ class Leader:
             RemoveMember: self._on_remove_member,
             AcknowledgeLoss: self._on_acknowledge_loss,
             Fitness: self._on_fitness,
+            DigestsCompared: self._on_digests,
         }
 
     def start(self) -> None:
@@ -347,6 +352,37 @@ class Leader:
             self._ground.seen = max(self._ground.seen, knock.promised)
         elif self.peers.welcome(sender):
             self.peers.beat_one(sender, self.register.newest, self.register.sets[-1])
+
+    def _on_digests(self, event: DigestsCompared) -> None:
+        """Whose tables differ is not handed the lead; it stays in sync (see `digests.py`)."""
+        peer = self.peers.known.get(event.member)
+        if peer is not None:
+            peer.mistrusted = event.finding.reason if event.is_different else ""
+
+    def view(self, machines: Mapping[str, str]) -> HaView:
+        """For people: see `outlook.py`."""
+        ground, now_s = self._ground, self._ground.now_s
+        peers = {
+            name: PeerView(
+                ground.head.txid - (peer.head.txid if peer.head else 0),
+                now_s - peer.heard_s,
+                peer.mistrusted,
+            )
+            for name, peer in self.peers.known.items()
+        }
+        return HaView(
+            leader=ground.me,
+            epoch=self.epoch,
+            config=self.register.config,
+            voters=self.register.voters,
+            peers=peers,
+            voters_silent_s={v: now_s - at for v, at in self.rounds.heard_s.items()},
+            machines=machines,
+            lease_left_s=self.rounds.lease_until_s - now_s,
+            why_not_serving=self.why_not_serving(),
+            may_shrink=ground.conduct.may_shrink,
+            timers=ground.timers,
+        )
 
     # The end.
 

@@ -232,7 +232,7 @@ class Member:
     def _lead(self, turn: Lead) -> None:
         ground = self.ground
         ground.learn_config(turn.config)
-        ground.waiting = None
+        ground.waiting = ground.download = None  # what is still on its way is not wanted any more
         ground.act(BecomeLeader(turn.config.epoch))
         ground.note(NoteKind.ELECTED, f"{ground.me} leads in epoch {turn.config.epoch}")
         leader = self.leader(ground, turn.config)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from dfs.ha.effects import NoteKind
 from dfs.ha.ground import Ground
 from dfs.ha.messages import Accept, Accepted
-from dfs.ha.rows import Hint, SyncConfig, VoterSet
+from dfs.ha.rows import SyncConfig, VoterSet
 
 
 class Register:
@@ -127,7 +127,7 @@ class Register:
         return set(self._fresh.voters) - set(self.voters.voters)
 
     def _send(self, to: set[str], config: SyncConfig, voters: VoterSet) -> None:
-        hint = Hint(config.lineage, self._ground.head.txid)
+        hint = self._ground.hint(config.epoch, config.lineage)
         self._ground.send_each(sorted(to), Accept(config, voters, hint))
 
     def on_accepted(self, sender: str, accepted: Accepted) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from dfs.ha.ground import Ground
 from dfs.ha.messages import VoterBeat, VoterBeatOk
-from dfs.ha.rows import Hint, VoterSet
+from dfs.ha.rows import VoterSet
 
 ROUNDS_MAX = 64
 
@@ -61,7 +61,7 @@ class Rounds:
         self._open[self._beat] = Round(ground.now_s, known, permit_to, reads, set())
         if len(self._open) > ROUNDS_MAX:
             del self._open[next(iter(self._open))]
-        hint = Hint(self._lineage, txid)
+        hint = ground.hint(self._epoch, self._lineage)
         version = sets[-1].version
         for voter in {voter: None for each in sets for voter in each.voters}:
             run = self._runs.get(voter, "") if permit_to else ""

@@ -70,7 +70,7 @@ class Tail:
         self._source = source
         if self._why_not_install(offer):
             self.acknowledge(source)
-        elif ground.download is None:
+        elif ground.download is None or ground.download[0].epoch < self.epoch:
             ground.download = (offer, source)
             ground.act(FetchSnapshot(offer, source))
 

@@ -32,7 +32,7 @@ STREAM_MAX = 12
 class Faults:
     """How bad the world is."""
 
-    every_s: float = 5.0  # between two faults
+    every_s: float = 2.0  # between two faults
     lost: float = 0.02
     doubled: float = 0.03
     late: float = 0.1  # up to 0.4 s
@@ -42,7 +42,7 @@ class Faults:
     lying_disks: float = 0.0  # of crashes, lose the last records
     unsound: float = 0.1  # of snapshots, arrive damaged
     commands: float = 0.15  # of faults are switchovers and changes of voters
-    pause_max_s: float = 15.0
+    pause_max_s: float = 8.0
 
 
 @dataclass(kw_only=True)
@@ -55,7 +55,7 @@ class Shape:
     may_shrink: bool = True
     preferred: str = ""
     kept_records: int = 60  # of the journal; who is further behind gets a snapshot
-    timers: Timers = field(default_factory=Timers)
+    timers: Timers = field(default_factory=lambda: Timers().scaled(0.4))
     member: type[Member] = Member
     voter: type[Voter] = Voter
 
@@ -403,7 +403,7 @@ class Client:
             if target.up:
                 strict = world.rng.random() < 0.2
                 target.after(world.delay_s(), lambda: target.read(acked, strict=strict))
-        if self.now and world.now_s - self.asked_s < 1.0:
+        if self.now and world.now_s - self.asked_s < 0.7:
             return
         if self.now is None:
             self.made += 1
@@ -472,7 +472,8 @@ class World:
         self.now_s = until_s
 
     def disk_s(self) -> float:
-        return self.rng.uniform(0.001, 0.01) if self.rng.random() < 0.97 else self.rng.random()
+        slow = self.is_stormy and self.rng.random() < 0.03
+        return self.rng.random() if slow else self.rng.uniform(0.001, 0.01)
 
     def delay_s(self) -> float:
         chance = self.rng.random()
@@ -545,13 +546,15 @@ class World:
         chance = rng.random()
         if chance < self.faults.commands:
             self._command()
-        elif chance < 0.4:
-            self._crash(rng.choice(machines), rng.choice([0.2, 2.0, 15.0, 40.0]))
-        elif chance < 0.45:
+        elif chance < 0.35:
+            self._crash(rng.choice(machines), rng.choice([0.2, 1.0, 5.0, 15.0]))
+        elif chance < 0.38:
             for machine in machines:
                 self._crash(machine, rng.choice([1.0, 10.0]))
         elif chance < 0.8:
-            self._cut(rng.choice(machines), rng.uniform(0.5, 30.0))
+            leader = self.leader()
+            often = leader if leader and rng.random() < 0.5 else rng.choice(machines)
+            self._cut(often, rng.uniform(0.3, 12.0))
         else:
             machine = rng.choice(machines)
             machine.paused_until_s = self.now_s + rng.uniform(0.1, self.faults.pause_max_s)
@@ -595,7 +598,7 @@ class World:
             if not machine.up:
                 machine.start()
 
-    def live(self, *, storm_s: float = 60.0, calm_s: float = 45.0, clients: int = 4) -> "World":
+    def live(self, *, storm_s: float = 40.0, calm_s: float = 20.0, clients: int = 3) -> "World":
         """A history: a storm, then peace; the invariants are held all the while."""
         for number in range(clients):
             self.at(self.rng.random(), Client(self, f"c{number}").act)
@@ -607,4 +610,22 @@ class World:
         return self
 
 
-__all__ = ["Faults", "Machine", "Shape", "World", "requests_of"]
+def world_of(seed: int, **classes: Any) -> World:
+    """What the seed stands for: mostly three machines; also more of all, and other rules."""
+    kind = seed % 10
+    shape = Shape(**classes)
+    if kind == 1:
+        shape.members, shape.voters = 3, 3
+    elif kind == 2:
+        shape.members, shape.voters, shape.kept_records = 3, 5, 20
+    elif kind in (3, 4):
+        shape.spare_voters = 2
+    elif kind == 5:
+        shape.may_shrink = False
+    elif kind == 6:
+        shape.preferred = "m2"
+        shape.timers = Timers(settled_s=5.0).scaled(0.4)
+    return World(seed, shape=shape)
+
+
+__all__ = ["Faults", "Machine", "Shape", "World", "requests_of", "world_of"]
