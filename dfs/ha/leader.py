@@ -140,13 +140,13 @@ class Leader:
 
     def on_tick(self) -> None:
         """Beats, what was not answered, what takes too long."""
+        self._hand_over()
         # Rounds that confirm changes do not count: under load followers would hear nothing else.
         if self._ground.now_s - self._beat_s >= self._ground.timers.beat_s:
             self._beat_all()
             self.register.publish()
         self._send_again()
         self._drop_silent()
-        self._hand_over()
         self._release_held()
 
     # Changes.

@@ -150,10 +150,9 @@ class Register:
 
     def _settle_voters(self, fresh: VoterSet) -> None:
         carriers = {voter for voter, known in self._versions.items() if known >= fresh.version}
-        if not self._joint:
-            if self._newcomers() <= carriers:
-                self._join()
-        elif self._is_carried(carriers):
+        if not self._joint and self._newcomers() <= carriers:
+            self._join()
+        if self._joint and self._is_carried(carriers):
             self.voters, self._fresh, self._joint = fresh, None, False
             self._ground.note(NoteKind.VOTERS_CHANGED, f"voters are {', '.join(fresh.voters)}")
             self._next_step()

@@ -11,7 +11,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from dfs.ha import effects as fx
-from dfs.ha import leader as leader_module
 from dfs.ha.candidate import Candidate
 from dfs.ha.effects import Committed
 from dfs.ha.follower import Follower
@@ -20,7 +19,7 @@ from dfs.ha.member import Member
 from dfs.ha.messages import Ack, Append, Fetch, SnapshotOffer, VoterBeat
 from dfs.ha.register import Register
 from dfs.ha.rounds import Rounds
-from dfs.ha.rows import NO_CONFIG, SyncConfig
+from dfs.ha.rows import SyncConfig
 from dfs.ha.tail import Tail
 from dfs.ha.voter import Voter
 from tests.unit.ha.paper_cluster_ha import Faults, Shape
@@ -135,6 +134,35 @@ class AnswersBeforeItWrites(Voter):
         return fx.Effects(None, [], effects.letters)
 
 
+class KeepsPermitsOverARestart(Voter):
+    """It does not ask which of its runs a permit was for."""
+
+    def _is_this_run(self, beat: VoterBeat) -> bool:
+        return True
+
+
+class KeepsHintsInMemory(Voter):
+    """A hint that has to be on the disk is written at leisure."""
+
+    def _on_beat(self, sender: str, beat: VoterBeat) -> None:
+        super()._on_beat(sender, beat)
+        self._urgent = False
+
+
+class LetsSyncSetsGoBack(Voter):
+    """The last sync set that comes is kept, not the newest."""
+
+    def _is_newer(self, ask: Any) -> bool:
+        return True
+
+
+class ReadsLettersForOthers(Voter):
+    """It answers for the voter whose disk was lost."""
+
+    def _is_for_us(self, letter: Any) -> bool:
+        return True
+
+
 # Candidates.
 
 
@@ -184,6 +212,10 @@ class StopsRequiringEarly(Leader):
         newest = self.register.newest.sync
         return set(newest) <= flight.acks | {self._ground.me}
 
+    def _drop_silent(self) -> None:
+        super()._drop_silent()
+        self._try_commit()
+
     def _needs_voters(self, flight: Flight) -> bool:
         return False
 
@@ -193,6 +225,11 @@ class StopsRequiringEarlyOnly(Leader):
 
     def _has_all_acks(self, flight: Flight) -> bool:
         return set(self.register.newest.sync) <= flight.acks | {self._ground.me}
+
+
+    def _drop_silent(self) -> None:
+        super()._drop_silent()
+        self._try_commit()
 
 
 class RequiresLate(Leader):
@@ -367,5 +404,3 @@ MUTANTS: dict[str, Mutant] = {
         member=_with_leader(ChangesVotersInOneStep), shape_of=_voters_change
     ),
 }
-
-_UNUSED = (NO_CONFIG, leader_module)
