@@ -8,6 +8,8 @@
         down; a COMMIT that fails ends the process
     L4  what was not acknowledged when we stand down never is, by us
     L5  reads and new changes need a lease
+    L6  reads wait for the first record of our own: until it is on the sync set, another member of
+        that may lead without what an older leader left us
 
 The records of one batch at a time are under way, as the database has one writer; what queues
 meanwhile is the next batch.
@@ -128,15 +130,26 @@ class Leader:
         self._beat_voters()
         self.peers.beat(self.register.newest, self.register.sets[-1])
 
-    def why_not_serving(self) -> str:
-        """Why no reads and no changes now (L5); empty when it serves."""
+    def why_no_lease(self) -> str:
+        """Why no new changes now (L5); empty when they are taken."""
         if self.handover.stage is Stage.PERMIT:
             return f"the lead is being handed to {self.handover.to}"
-        if not any(each.voters for each in self.register.sets):
-            return ""  # alone by configuration
-        if self._ground.now_s < self.rounds.lease_until_s:
+        if self._has_no_voters() or self._ground.now_s < self.rounds.lease_until_s:
             return ""
         return "no majority of voters answered in time"
+
+    def why_not_serving(self) -> str:
+        """Why no reads now (L5, L6); empty when it serves."""
+        if self.why_no_lease():
+            return self.why_no_lease()
+        return "" if self._owns_its_journal() else "what was taken over is not confirmed yet"
+
+    def _owns_its_journal(self) -> bool:
+        """Whether the sync set has all that we took over: it has once a record of ours is in."""
+        return self._has_no_voters() or self._ground.head.epoch == self.epoch
+
+    def _has_no_voters(self) -> bool:
+        return not any(each.voters for each in self.register.sets)
 
     def on_tick(self) -> None:
         """Beats, what was not answered, what takes too long."""
@@ -155,7 +168,7 @@ class Leader:
         record = propose.record
         assert self.flight is None
         assert (record.epoch, record.txid) == (self.epoch, self._ground.head.txid + 1)
-        reason = self.why_not_serving() if self.handover.stage is Stage.IDLE else ""
+        reason = self.why_no_lease() if self.handover.stage is Stage.IDLE else ""
         if reason:
             self._ground.act(AbandonRecord(record.txid, reason))
         elif self.handover.stage is not Stage.IDLE or self.peers.is_gate_closed():
@@ -213,7 +226,7 @@ class Leader:
         self._catch_up()
 
     def _needs_voters(self, flight: Flight) -> bool:
-        return flight.alone and any(each.voters for each in self.register.sets)
+        return flight.alone and not self._has_no_voters()
 
     def _acknowledge(self, txid: int) -> None:
         self._unconfirmed = [each for each in self._unconfirmed if each > txid]
@@ -243,7 +256,8 @@ class Leader:
         known = [txid for txid in self._unconfirmed if txid <= self.rounds.known_txid]
         if known:
             self._acknowledge(known[-1])
-        if self._reads and self.rounds.confirmed_reads >= self._reads:
+        confirmed = self.rounds.confirmed_reads >= self._reads and self._owns_its_journal()
+        if self._reads and confirmed:
             self._ground.act(ConfirmReads(self._reads))
             self._reads = 0
         self._hand_over()
@@ -304,7 +318,7 @@ class Leader:
     def _consider_growth(self) -> None:
         """A follower that has everything, also what is under way, becomes required (G1)."""
         register = self.register
-        if register.pending is not None or not any(each.voters for each in register.sets):
+        if register.pending is not None or self._has_no_voters():
             return
         end = self.flight.position if self.flight else self._ground.head
         for name, peer in self.peers.known.items():
@@ -427,7 +441,7 @@ class Leader:
     def _on_switchover(self, command: Switchover) -> None:
         reason = self.handover.why_not(command.to, self.peers.known, self.register.config)
         if not reason:
-            reason = self.why_not_serving()
+            reason = self.why_no_lease()
         if reason:
             self._ground.note(NoteKind.REFUSED, reason)
             return
@@ -464,7 +478,7 @@ class Leader:
                     return
 
     def _on_replace_voter(self, command: ReplaceVoter) -> None:
-        reason = self.why_not_serving() or self.register.replace_voter(command.old, command.fresh)
+        reason = self.why_no_lease() or self.register.replace_voter(command.old, command.fresh)
         if reason:
             self._ground.note(NoteKind.REFUSED, reason)
 

@@ -11,6 +11,7 @@ The caller has checked, and promised, the epoch.
 from dfs.ha.effects import ApplyRecords, FetchSnapshot, InstallSnapshot, NoteKind
 from dfs.ha.ground import Ground, Job
 from dfs.ha.messages import Ack, Append, JournalRecord, SnapshotLost, SnapshotOffer
+from dfs.ha.rows import START
 
 
 class Tail:
@@ -53,7 +54,9 @@ class Tail:
         """Say where our journal ends (T2)."""
         ground = self._ground
         busy = ground.job is not None or ground.download is not None
-        ground.send(source, Ack(self.epoch, ground.head, busy=busy))
+        # While a snapshot takes its place, nobody knows which journal a crash would leave.
+        head = START if ground.job is Job.INSTALL else ground.head
+        ground.send(source, Ack(self.epoch, head, busy=busy))
 
     def on_disk_done(self) -> None:
         """What was under way is on the disk, or was given up."""

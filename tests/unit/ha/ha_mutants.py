@@ -264,14 +264,21 @@ class LeasesFromLateAnswers(Leader):
 class ServesWithoutALease(Leader):
     """It was elected once, so it leads."""
 
-    def why_not_serving(self) -> str:
+    def why_no_lease(self) -> str:
         return ""
+
+
+class ReadsWhatItTookOver(Leader):
+    """Reads show what an older leader left, before the sync set is known to have it."""
+
+    def _owns_its_journal(self) -> bool:
+        return True
 
 
 class KeepsLeaseInHandover(Leader):
     """Reads go on while voters may vote for another."""
 
-    def why_not_serving(self) -> str:
+    def why_no_lease(self) -> str:
         return "" if self._ground.now_s < self._last_lease_s() else "no lease"
 
     def _last_lease_s(self) -> float:
@@ -393,6 +400,9 @@ MUTANTS: dict[str, Mutant] = {
     "ack alone without voters": Mutant(member=_with_leader(AcksAloneWithoutVoters)),
     "count the lease from the answer": Mutant(member=_with_leader(LeasesFromLateAnswers)),
     "serve without a lease": Mutant(member=_with_leader(ServesWithoutALease)),
+    "read what was taken over": Mutant(
+        member=_with_leader(ReadsWhatItTookOver), shape_of=lambda: Shape(may_shrink=False)
+    ),
     "keep the lease in a handover": Mutant(member=_with_leader(KeepsLeaseInHandover)),
     "ack after the end": Mutant(member=KeepsAckingAfterItsEnd),
     "snapshots truncate": Mutant(member=_with_follower(TakesAnySnapshot)),

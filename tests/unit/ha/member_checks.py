@@ -107,7 +107,15 @@ class Seat:
             self.hear(voter, Accepted(epoch, 0, (1, 0)))
         assert self.member.is_leader
         self.answer_beats()
+        self.own()
         return epoch
+
+    def own(self) -> None:
+        """Its first record, so that it may serve."""
+        record = self.propose()
+        if self.did(fx.CommitRecord):
+            self.commit(record)
+            self.answer_beats()
 
     def answer_beats(self, voters: tuple[str, ...] = ("v1", "v2")) -> None:
         beats = [(letter.to, letter.body) for letter in self.letters]
@@ -430,6 +438,18 @@ def check_snapshot_replaces_what_an_older_epoch_left(kind: type[Member]) -> None
     damaged.hear("B", offer)
     damaged.do(fx.SnapshotFetched("snap", sound=False))
     assert not damaged.did(fx.InstallSnapshot)
+
+
+def check_reads_wait_for_the_first_record(kind: type[Member]) -> None:
+    """Where the other stays in the sync set, it may lead without what we took over."""
+    seat = Seat(kind, may_shrink=False)
+    epoch = seat.lead(best=BOTH)
+    assert "taken over" in seat.member.why_no_service(seat.now_s)
+    record = make_record(seat.journal.head, epoch, ["w"])
+    seat.hear("B", Ack(epoch, record.position))
+    assert seat.did(fx.CommitRecord)
+    seat.commit(record)
+    assert seat.member.why_no_service(seat.now_s) == ""
 
 
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]

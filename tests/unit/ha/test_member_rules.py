@@ -20,6 +20,7 @@ FOUND_OUT: dict[str, Check] = {
     "count the lease from the answer": rules.check_lease_runs_from_the_beat,
     "serve without a lease": rules.check_no_service_without_a_majority,
     "keep the lease in a handover": rules.check_no_service_while_the_lead_is_handed_over,
+    "read what was taken over": rules.check_reads_wait_for_the_first_record,
     "count one promise": rules.check_majority_promises_before_it_stands,
     "members forget their promise": rules.check_own_promise_is_on_the_disk_first,
     "lead without being in sync": rules.check_only_complete_members_lead,
