@@ -11,6 +11,7 @@ DATA ?= .dfs-local
 DATANODES ?= 3
 WORKERS ?= 2
 PEERS ?= .dfs-peers
+SEEDS ?= 0-10000
 BENCH ?=
 UNMARKED := not faults and not soak and not bench
 
@@ -18,7 +19,7 @@ UNMARKED := not faults and not soak and not bench
 PYTHONS := python3 python3.13 python3.12 python3.11 python
 CAN := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-faults cover lint types format proto docs up down bench bench-scale bench-million bench-peers \
+.PHONY: help setup demo test test-faults ha-sim cover lint types format proto docs up down bench bench-scale bench-million bench-peers \
         bench-integrity clean
 
 help:  ## List the targets
@@ -49,6 +50,9 @@ test: lint  ## Lint, then every test that is done in minutes
 
 test-faults: $(STAMP)  ## The long tests: kill -9, full disks, crash points, soak
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'faults or soak'
+
+ha-sim: $(STAMP)  ## Ten thousand histories of failover in a simulator (SEEDS=0-10000)
+	$(BIN)/python -m tests.unit.ha.simulate $(SEEDS)
 
 cover: $(STAMP)  ## Tests with line and branch coverage
 	$(BIN)/coverage erase

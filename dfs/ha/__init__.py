@@ -1,1 +1,1 @@
-"""High availability: one NameNode leads, others follow, voters say who; nothing acknowledged is lost."""
+"""High availability: one NameNode leads, others follow, voters say who; no answer is taken back."""

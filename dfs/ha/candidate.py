@@ -1,11 +1,11 @@
 """Pure: a candidate, from its own promise to the voters' word that it leads.
 
-    1 its own promise of the epoch is on its disk: it takes no more records of an older leader
-    2 a majority of voters promise the epoch, and tell the newest sync set and how far leaders came
-    3 if it is in that sync set it has every acknowledged record.  If not, it gets the journal of a
-      member that is, after that member promised the epoch too: it acknowledges nothing any more.
-    4 if its journal ends before what voters know to be committed, it does not lead
-    5 a majority of voters write down that it leads, and that it alone is in sync
+1 its own promise of the epoch is on its disk: it takes no more records of an older leader
+2 a majority of voters promise the epoch, and tell the newest sync set and how far leaders came
+3 if it is in that sync set it has every acknowledged record.  If not, it gets the journal of a
+  member that is, after that member promised the epoch too: it acknowledges nothing any more.
+4 if its journal ends before what voters know to be committed, it does not lead
+5 a majority of voters write down that it leads, and that it alone is in sync
 """
 
 from dfs.ha.effects import Applied, ApplyFailed, NoteKind, SnapshotFetched
@@ -139,7 +139,7 @@ class Candidate:
             self._propose(self._forced_config(best))
             return
         text = (
-            f"{gap} transactions up to {self._ground.head.txid + gap} are known to be missing here, "
+            f"{gap} transactions up to {self._ground.head.txid + gap} are missing here and known "
             f"on {', '.join(best.sync)}; type {gap} to lose them"
         )
         self._ground.note(NoteKind.REFUSED, text)

@@ -138,7 +138,7 @@ class Promote(msgspec.Struct, frozen=True):
 
 
 class ReplaceVoter(msgspec.Struct, frozen=True):
-    """The operator wants `fresh` to vote in place of `old`; empty: nobody leaves, or nobody comes."""
+    """The operator wants `fresh` to vote in place of `old`; empty: nobody leaves, or comes."""
 
     old: str
     fresh: str
@@ -154,9 +154,7 @@ class AcknowledgeLoss(msgspec.Struct, frozen=True):
     """The operator has seen that the cluster is lossy, and wants the flag gone."""
 
 
-Command = (
-    Switchover | ForceLead | Promote | ReplaceVoter | RemoveMember | AcknowledgeLoss | Fitness
-)
+Command = Switchover | ForceLead | Promote | ReplaceVoter | RemoveMember | AcknowledgeLoss | Fitness
 Event = (
     Tick
     | Propose
@@ -196,7 +194,7 @@ class StandDown(msgspec.Struct, frozen=True):
 
 
 class CommitRecord(msgspec.Struct, frozen=True):
-    """COMMIT the proposed record; what was sent is now decided.  Answer `Committed` or `CommitFailed`."""
+    """COMMIT the proposed record: it is decided.  Answer `Committed` or `CommitFailed`."""
 
     position: Position
 

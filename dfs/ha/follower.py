@@ -85,7 +85,9 @@ class Follower:
         self._hear()
         self.leader = ""
         if ground.hindrance and self._force is None:
-            ground.note(NoteKind.NO_ELIGIBLE_LEADER, f"{ground.me} does not stand: {ground.hindrance}")
+            ground.note(
+                NoteKind.NO_ELIGIBLE_LEADER, f"{ground.me} does not stand: {ground.hindrance}"
+            )
             return
         voters = ground.row.voters
         if ground.me not in ground.row.config.sync and not voters.voters:
@@ -214,7 +216,7 @@ class Follower:
         silent_s = self._ground.now_s - self.heard_s
         if self.leader and silent_s < self._ground.timers.stickiness_s:
             return f"{self.leader} leads and was heard {silent_s:.1f} s ago: use switchover"
-        return "" if self._ground.job is None else "the disk is busy with records of the last leader"
+        return "" if self._ground.job is None else "the disk is busy with an older leader's records"
 
     def _why_no_promotion(self, promote: Promote) -> str:
         ground = self._ground

@@ -131,7 +131,9 @@ class Ground:
 
     def deny(self, to: str, epoch: int) -> None:
         """That epoch is over here."""
-        self.send(to, Denied(epoch, self.row.promised, f"{self.me} has promised {self.row.promised}"))
+        self.send(
+            to, Denied(epoch, self.row.promised, f"{self.me} has promised {self.row.promised}")
+        )
 
     def promise(self, epoch: int) -> None:
         """Take no word of a lower epoch from now on; on the disk before any letter of this step."""
@@ -150,7 +152,7 @@ class Ground:
             self.row = replace(self.row, config=config)
 
     def hint(self, epoch: int, lineage: int) -> Hint:
-        """How far that leader committed: what it took over from others counts once it built on it."""
+        """How far that leader committed; what it took over counts once it built on it."""
         return Hint(lineage, self.head.txid if self.head.epoch == epoch else 0)
 
     def patience_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Pure: a leader.  It sends each record to the sync set, has it committed, and lets clients be told.
+"""Pure: a leader.  It sends each record to the sync set, commits it, and lets clients be told.
 
     L1  a record is committed here when every member required has it on its disk; so our journal
         never has what the sync set lacks
@@ -15,31 +15,25 @@ The records of one batch at a time are under way, as the database has one writer
 meanwhile is the next batch.
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from dfs.ha.effects import (
     AbandonRecord,
-    AcknowledgeLoss,
     Acknowledge,
     CommitFailed,
     CommitRecord,
     Committed,
     ConfirmReads,
-    DigestsCompared,
     EpochSeen,
     Exit,
-    Fitness,
     MakeSnapshot,
     NoteKind,
     Propose,
     ReadBarrier,
-    RemoveMember,
-    ReplaceVoter,
     StandDown,
     StreamEnded,
-    Switchover,
 )
 from dfs.ha.ground import Follow, Ground, Job
 from dfs.ha.handover import Handover, Stage
@@ -55,7 +49,7 @@ from dfs.ha.messages import (
     SnapshotLost,
     VoterBeatOk,
 )
-from dfs.ha.outlook import HaView, PeerView
+from dfs.ha.orders import Orders
 from dfs.ha.peers import Peer, Peers
 from dfs.ha.register import Register
 from dfs.ha.rounds import Rounds
@@ -85,11 +79,12 @@ class Leader:
 
     def __init__(self, ground: Ground, config: SyncConfig) -> None:
         self.epoch = config.epoch
-        self._ground = ground
+        self.ground = ground
         self.register = Register(ground, config)
         self.rounds = Rounds(ground, epoch=config.epoch, lineage=config.lineage)
         self.peers = Peers(ground, epoch=config.epoch)
         self.handover = Handover(ground)
+        self.orders = Orders(self)
         self.flight: Flight | None = None
         self._held: JournalRecord | None = None
         self._unconfirmed: list[int] = []  # committed by us alone; voters do not know yet
@@ -113,12 +108,7 @@ class Leader:
             StreamEnded: self._on_stream_ended,
             EpochSeen: self._on_epoch_seen,
             ReadBarrier: self._on_read_barrier,
-            Switchover: self._on_switchover,
-            ReplaceVoter: self._on_replace_voter,
-            RemoveMember: self._on_remove_member,
-            AcknowledgeLoss: self._on_acknowledge_loss,
-            Fitness: self._on_fitness,
-            DigestsCompared: self._on_digests,
+            **dict.fromkeys(self.orders.events, self._on_order),
         }
 
     def start(self) -> None:
@@ -126,7 +116,7 @@ class Leader:
         self._beat_all()
 
     def _beat_all(self) -> None:
-        self._beat_s = self._ground.now_s
+        self._beat_s = self.ground.now_s
         self._beat_voters()
         self.peers.beat(self.register.newest, self.register.sets[-1])
 
@@ -134,7 +124,7 @@ class Leader:
         """Why no new changes now (L5); empty when they are taken."""
         if self.handover.stage is Stage.PERMIT:
             return f"the lead is being handed to {self.handover.to}"
-        if self._has_no_voters() or self._ground.now_s < self.rounds.lease_until_s:
+        if self._has_no_voters() or self.ground.now_s < self.rounds.lease_until_s:
             return ""
         return "no majority of voters answered in time"
 
@@ -146,7 +136,7 @@ class Leader:
 
     def _owns_its_journal(self) -> bool:
         """Whether the sync set has all that we took over: it has once a record of ours is in."""
-        return self._has_no_voters() or self._ground.head.epoch == self.epoch
+        return self._has_no_voters() or self.ground.head.epoch == self.epoch
 
     def _has_no_voters(self) -> bool:
         return not any(each.voters for each in self.register.sets)
@@ -155,7 +145,7 @@ class Leader:
         """Beats, what was not answered, what takes too long."""
         self._hand_over()
         # Rounds that confirm changes do not count: under load followers would hear nothing else.
-        if self._ground.now_s - self._beat_s >= self._ground.timers.beat_s:
+        if self.ground.now_s - self._beat_s >= self.ground.timers.beat_s:
             self._beat_all()
             self.register.publish()
         self._send_again()
@@ -167,10 +157,10 @@ class Leader:
     def _on_propose(self, propose: Propose) -> None:
         record = propose.record
         assert self.flight is None
-        assert (record.epoch, record.txid) == (self.epoch, self._ground.head.txid + 1)
+        assert (record.epoch, record.txid) == (self.epoch, self.ground.head.txid + 1)
         reason = self.why_no_lease() if self.handover.stage is Stage.IDLE else ""
         if reason:
-            self._ground.act(AbandonRecord(record.txid, reason))
+            self.ground.act(AbandonRecord(record.txid, reason))
         elif self.handover.stage is not Stage.IDLE or self.peers.is_gate_closed():
             self._held = record
         else:
@@ -183,7 +173,7 @@ class Leader:
 
     def _ship(self, record: JournalRecord) -> None:
         """Send it to who is required, and to whoever just lacks this one."""
-        ground = self._ground
+        ground = self.ground
         assert record.prev_hash == ground.head.hash
         self.flight = Flight(record, record.position, ground.now_s, ground.now_s, set())
         for name, peer in self.peers.known.items():
@@ -193,8 +183,8 @@ class Leader:
 
     def _send_flight(self, to: str) -> None:
         assert self.flight is not None
-        head = self._ground.head
-        self._ground.send(to, Append(self.epoch, head, (self.flight.record,), head))
+        head = self.ground.head
+        self.ground.send(to, Append(self.epoch, head, (self.flight.record,), head))
 
     def _try_commit(self) -> None:
         """Commit once everybody required has it (L1)."""
@@ -202,12 +192,12 @@ class Leader:
         if flight is None or flight.committing or not self._has_all_acks(flight):
             return
         flight.committing = True
-        flight.alone = self.register.required() <= {self._ground.me}
-        self._ground.job = Job.COMMIT
-        self._ground.act(CommitRecord(flight.position))
+        flight.alone = self.register.required() <= {self.ground.me}
+        self.ground.job = Job.COMMIT
+        self.ground.act(CommitRecord(flight.position))
 
     def _has_all_acks(self, flight: Flight) -> bool:
-        return self.register.required() <= flight.acks | {self._ground.me}
+        return self.register.required() <= flight.acks | {self.ground.me}
 
     def _on_committed(self, committed: Committed) -> None:
         """It is on our disk; tell clients, or voters first (L2)."""
@@ -232,10 +222,10 @@ class Leader:
         self._unconfirmed = [each for each in self._unconfirmed if each > txid]
         if txid > self._acknowledged:
             self._acknowledged = txid
-            self._ground.act(Acknowledge(txid))
+            self.ground.act(Acknowledge(txid))
 
     def _on_commit_failed(self, failed: CommitFailed) -> None:
-        self._ground.act(Exit(f"a record that was sent could not be committed: {failed.reason}"))
+        self.ground.act(Exit(f"a record that was sent could not be committed: {failed.reason}"))
 
     # Voters.
 
@@ -258,7 +248,7 @@ class Leader:
             self._acknowledge(known[-1])
         confirmed = self.rounds.confirmed_reads >= self._reads and self._owns_its_journal()
         if self._reads and confirmed:
-            self._ground.act(ConfirmReads(self._reads))
+            self.ground.act(ConfirmReads(self._reads))
             self._reads = 0
         self._hand_over()
 
@@ -276,9 +266,9 @@ class Leader:
 
     def _tell_change(self, before: SyncConfig, after: SyncConfig) -> None:
         for name in sorted({*after.sync} - {*before.sync}):
-            self._ground.note(NoteKind.STANDBY_JOINED, f"{name} is in sync: changes wait for it")
+            self.ground.note(NoteKind.STANDBY_JOINED, f"{name} is in sync: changes wait for it")
         for name in sorted({*before.sync} - {*after.sync}):
-            self._ground.note(NoteKind.STANDBY_DROPPED, f"{name} is out of sync: changes go on")
+            self.ground.note(NoteKind.STANDBY_DROPPED, f"{name} is out of sync: changes go on")
 
     # Followers.
 
@@ -296,19 +286,19 @@ class Leader:
 
     def _advance(self, name: str, peer: Peer) -> None:
         """Send a follower what it lacks."""
-        head = self._ground.head
+        head = self.ground.head
         if self.flight and peer.head == self.flight.position:
             return
         if peer.head != head:
             self.peers.catch_up(name, peer)
         elif self.flight and not peer.busy and not self._sent_lately(peer):
-            peer.sent_s = self._ground.now_s
+            peer.sent_s = self.ground.now_s
             self._send_flight(name)
 
     def _sent_lately(self, peer: Peer) -> bool:
         assert self.flight is not None
         since_s = max(peer.sent_s, self.flight.sent_s)
-        return self._ground.now_s - since_s < self._ground.timers.beat_s and peer.sent_s > 0
+        return self.ground.now_s - since_s < self.ground.timers.beat_s and peer.sent_s > 0
 
     def _catch_up(self) -> None:
         for name, peer in self.peers.known.items():
@@ -320,19 +310,19 @@ class Leader:
         register = self.register
         if register.pending is not None or self._has_no_voters():
             return
-        end = self.flight.position if self.flight else self._ground.head
+        end = self.flight.position if self.flight else self.ground.head
         for name, peer in self.peers.known.items():
             if name not in register.config.sync and peer.head == end and self.peers.is_near(peer):
                 register.change_sync(register.required() | {name})
                 return
 
     def _send_again(self) -> None:
-        flight, now_s = self.flight, self._ground.now_s
+        flight, now_s = self.flight, self.ground.now_s
         if flight is None or flight.committing:
             return
-        if now_s - flight.resent_s >= self._ground.timers.beat_s:
+        if now_s - flight.resent_s >= self.ground.timers.beat_s:
             flight.resent_s = now_s
-            for name in self.register.required() - flight.acks - {self._ground.me}:
+            for name in self.register.required() - flight.acks - {self.ground.me}:
                 self._send_flight(name)
 
     def _drop_silent(self) -> None:
@@ -340,10 +330,10 @@ class Leader:
         flight, register = self.flight, self.register
         if flight is None or flight.committing or register.pending is not None:
             return
-        if not self._ground.conduct.may_shrink:
+        if not self.ground.conduct.may_shrink:
             return
-        if self._ground.now_s - flight.sent_s >= self._ground.timers.ack_s:
-            register.change_sync(frozenset({self._ground.me}) | (register.required() & flight.acks))
+        if self.ground.now_s - flight.sent_s >= self.ground.timers.ack_s:
+            register.change_sync(frozenset({self.ground.me}) | (register.required() & flight.acks))
 
     def _on_stream_ended(self, ended: StreamEnded) -> None:
         peer = self.peers.known.get(ended.to)
@@ -356,78 +346,47 @@ class Leader:
     def _on_snapshot_lost(self, sender: str, lost: SnapshotLost) -> None:
         peer = self.peers.known.get(sender)
         if peer is not None and lost.epoch == self.epoch:
-            peer.snapshot_s = self._ground.now_s
-            self._ground.act(MakeSnapshot(sender, self.epoch))
+            peer.snapshot_s = self.ground.now_s
+            self.ground.act(MakeSnapshot(sender, self.epoch))
 
     def _on_knock(self, sender: str, knock: Knock) -> None:
         """A member that looks for us; one that has promised more than our epoch replaced us."""
         if knock.promised > self.epoch:
             self._lose("", f"{sender} has promised epoch {knock.promised}")
-            self._ground.seen = max(self._ground.seen, knock.promised)
+            self.ground.seen = max(self.ground.seen, knock.promised)
         elif self.peers.welcome(sender):
             self.peers.beat_one(sender, self.register.newest, self.register.sets[-1])
-
-    def _on_digests(self, event: DigestsCompared) -> None:
-        """Whose tables differ is not handed the lead; it stays in sync (see `digests.py`)."""
-        peer = self.peers.known.get(event.member)
-        if peer is not None:
-            peer.mistrusted = event.finding.reason if event.is_different else ""
-
-    def view(self, machines: Mapping[str, str]) -> HaView:
-        """For people: see `outlook.py`."""
-        ground, now_s = self._ground, self._ground.now_s
-        peers = {
-            name: PeerView(
-                ground.head.txid - (peer.head.txid if peer.head else 0),
-                now_s - peer.heard_s,
-                peer.mistrusted,
-            )
-            for name, peer in self.peers.known.items()
-        }
-        return HaView(
-            leader=ground.me,
-            epoch=self.epoch,
-            config=self.register.config,
-            voters=self.register.voters,
-            peers=peers,
-            voters_silent_s={v: now_s - at for v, at in self.rounds.heard_s.items()},
-            machines=machines,
-            lease_left_s=self.rounds.lease_until_s - now_s,
-            why_not_serving=self.why_not_serving(),
-            may_shrink=ground.conduct.may_shrink,
-            timers=ground.timers,
-        )
 
     # The end.
 
     def _on_denied(self, _sender: str, denied: Denied) -> None:
-        self._ground.seen = max(self._ground.seen, denied.promised)
+        self.ground.seen = max(self.ground.seen, denied.promised)
         if denied.promised > self.epoch:
             self._lose("", denied.reason)
 
     def _on_other_voters(self, _sender: str, other: OtherVoters) -> None:
-        self._ground.learn_voters(other.voters)
+        self.ground.learn_voters(other.voters)
         if other.voters.epoch > self.epoch:
             self._lose("", "the voters were changed by a later leader")
 
     def _on_beat(self, sender: str, beat: Beat) -> None:
         if beat.epoch > self.epoch:
-            self._ground.promise(beat.epoch)
+            self.ground.promise(beat.epoch)
             self._lose(sender, f"{sender} leads in epoch {beat.epoch}")
         else:
-            self._ground.deny(sender, beat.epoch)
+            self.ground.deny(sender, beat.epoch)
 
     def _on_epoch_seen(self, event: EpochSeen) -> None:
-        self._ground.seen = max(self._ground.seen, event.epoch)
+        self.ground.seen = max(self.ground.seen, event.epoch)
         if event.epoch > self.epoch:
             self._lose("", f"a DataNode has seen epoch {event.epoch}")
 
     def _lose(self, leader: str, reason: str) -> None:
-        self._ground.turn = Follow(leader, reason)
+        self.ground.turn = Follow(leader, reason)
 
     def stop(self, turn: Follow) -> None:
-        """Nothing more is acknowledged (L4); a COMMIT that was given goes on without consequence."""
-        ground = self._ground
+        """Nothing more is acknowledged (L4); a COMMIT under way has no consequence."""
+        ground = self.ground
         under_way = self._held
         if self.flight and not self.flight.committing:
             under_way = self.flight.record
@@ -436,21 +395,13 @@ class Leader:
         ground.act(StandDown(self.epoch, turn.leader, turn.reason))
         ground.note(NoteKind.STOOD_DOWN, turn.reason)
 
-    # Commands.
-
-    def _on_switchover(self, command: Switchover) -> None:
-        reason = self.handover.why_not(command.to, self.peers.known, self.register.config)
-        if not reason:
-            reason = self.why_no_lease()
-        if reason:
-            self._ground.note(NoteKind.REFUSED, reason)
-            return
-        self.handover.begin(command.to)
+    def _on_order(self, order: Any) -> None:
+        self.orders.events[type(order)](order)
         self._hand_over()
 
     def _hand_over(self) -> None:
         """Drain, permit, take over: each once the one before is done."""
-        handover, ground = self.handover, self._ground
+        handover, ground = self.handover, self.ground
         if handover.stage is Stage.IDLE:
             handover.consider(self.peers.known, self.register.config)
             return
@@ -467,36 +418,3 @@ class Leader:
             self._beat_voters()
         if handover.stage is Stage.PERMIT and self.rounds.permitted == handover.to:
             handover.tell(self.epoch)
-
-    def _on_fitness(self, fitness: Fitness) -> None:
-        """A leader that cannot lead well hands over, if anybody can take it."""
-        self._ground.hindrance = fitness.hindrance
-        if fitness.hindrance and self.handover.stage is Stage.IDLE:
-            for name in self.register.config.sync:
-                if not self.handover.why_not(name, self.peers.known, self.register.config):
-                    self.handover.begin(name)
-                    return
-
-    def _on_replace_voter(self, command: ReplaceVoter) -> None:
-        reason = self.why_no_lease() or self.register.replace_voter(command.old, command.fresh)
-        if reason:
-            self._ground.note(NoteKind.REFUSED, reason)
-
-    def _on_remove_member(self, command: RemoveMember) -> None:
-        name, register = command.member, self.register
-        if name == self._ground.me:
-            self._ground.note(NoteKind.REFUSED, f"{name} leads: hand the lead over first")
-        elif name in register.required():
-            if register.pending is not None:
-                self._ground.note(NoteKind.REFUSED, "the sync set is being changed: try again")
-                return
-            self.peers.forget(name)
-            register.change_sync(register.required() - {name})
-        else:
-            self.peers.forget(name)
-
-    def _on_acknowledge_loss(self, _command: AcknowledgeLoss) -> None:
-        if self.register.pending is None and self.register.config.lossy:
-            config = self.register.config
-            cleared = msgspec.structs.replace(config, seq=config.seq + 1, lossy=False)
-            self.register.propose(cleared)

@@ -71,9 +71,7 @@ class Member:
         rng: Random,
         now_s: float,
     ) -> None:
-        self.ground = Ground(
-            row, head=head, timers=timers, conduct=conduct, rng=rng, now_s=now_s
-        )
+        self.ground = Ground(row, head=head, timers=timers, conduct=conduct, rng=rng, now_s=now_s)
         self.role: Role = self.follower(self.ground)
         self._handlers: dict[type, Callable[..., None]] = {}
         self._events: dict[type, Callable[[Any], None]] = {}
@@ -141,6 +139,20 @@ class Member:
 
     def _happen(self, item: Any) -> None:
         """Keep account of the disk, then let the role know."""
+        self._account(item)
+        ground = self.ground
+        handler = self._events.get(type(item))
+        if handler:
+            handler(item)
+        elif isinstance(item, Propose):
+            ground.act(AbandonRecord(item.record.txid, "this NameNode does not lead"))
+        elif isinstance(item, _FOR_THE_LEADER):
+            ground.note(NoteKind.REFUSED, f"{ground.me} does not lead: ask {self.known_leader}")
+        elif isinstance(item, _FOR_A_FOLLOWER):
+            ground.note(NoteKind.REFUSED, f"{ground.me} leads or is about to")
+
+    def _account(self, item: Any) -> None:
+        """What is so in every role."""
         ground = self.ground
         match item:
             case Committed(position=head) | Applied(head=head):
@@ -155,18 +167,9 @@ class Member:
                 self._on_snapshot_made(item)
             case StreamEnded():
                 self._on_stream_ended(item)
-        handler = self._events.get(type(item))
-        if handler:
-            handler(item)
-        elif isinstance(item, Propose):
-            ground.act(AbandonRecord(item.record.txid, "this NameNode does not lead"))
-        elif isinstance(item, _FOR_THE_LEADER):
-            ground.note(NoteKind.REFUSED, f"{ground.me} does not lead: ask {self.known_leader}")
-        elif isinstance(item, _FOR_A_FOLLOWER):
-            ground.note(NoteKind.REFUSED, f"{ground.me} leads or is about to")
 
     def _on_fetch(self, sender: str, fetch: Fetch) -> None:
-        """Promise a candidate its epoch, stop serving older ones, and only then give the journal."""
+        """Promise a candidate its epoch, serve no older one, and only then give the journal."""
         ground = self.ground
         if fetch.epoch < ground.row.promised:
             ground.deny(sender, fetch.epoch)

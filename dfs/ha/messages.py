@@ -1,4 +1,4 @@
-"""Pure: what members and voters say to each other; each is a struct that goes onto the wire as it is.
+"""Pure: what members and voters say to each other, as structs that go onto the wire.
 
 Letters may be lost, doubled, late and out of order, and the sender may have died since: every
 one says which epoch it speaks for, and none is believed below an epoch that was promised.

@@ -73,7 +73,7 @@ def if_died(view: HaView, machine: str) -> Outlook:
     if not lost:
         return Outlook(Verdict.GOES_ON, "nothing that the leader waits for runs there")
     if not view.may_shrink:
-        return Outlook(Verdict.STOPS, f"changes wait until {lost[0]} is back (two_node_policy=block)")
+        return Outlook(Verdict.STOPS, f"changes wait until {lost[0]} is back")
     return Outlook(
         Verdict.GOES_ON,
         f"changes wait up to {view.timers.ack_s:g} s, then go on without {', '.join(lost)}",

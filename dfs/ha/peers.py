@@ -1,4 +1,4 @@
-"""Pure: a leader's followers: how far each is, what is on its way to it, and the gate for rejoining.
+"""Pure: a leader's followers: how far each is, what is on its way, the gate for rejoining.
 
 A follower is caught up by stretches of the journal, or by a snapshot where it has what the journal
 has not.  Under steady load it would stay a record behind for ever; so the next record is held back

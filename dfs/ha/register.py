@@ -1,12 +1,12 @@
 """Pure: what a leader has voters write down: the sync set, and who the voters are.
 
-    G1  one change of the sync set at a time.  Until a majority wrote it down, what either set
-        requires is required: to add is to wait for first and to publish then, to remove is to
-        publish first (Patroni's order for synchronous_standby_names)
-    G2  voters change by one at a time: any majority of the old set meets any of the new.  While a
-        change is under way a majority of both is needed for everything (Raft's thesis, 4.1, for why
-        one at a time; replacing one in a single step would not be safe)
-    G3  a new voter has written down the sync set before anybody may count on its vote
+G1  one change of the sync set at a time.  Until a majority wrote it down, what either set
+    requires is required: to add is to wait for first and to publish then, to remove is to
+    publish first (Patroni's order for synchronous_standby_names)
+G2  voters change by one at a time: any majority of the old set meets any of the new.  While a
+    change is under way a majority of both is needed for everything (Raft's thesis, 4.1, for why
+    one at a time; replacing one in a single step would not be safe)
+G3  a new voter has written down the sync set before anybody may count on its vote
 """
 
 from collections.abc import Sequence

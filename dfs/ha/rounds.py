@@ -1,9 +1,9 @@
 """Pure: a leader's beats to voters, and what follows when a majority answered one.
 
-    R1  the lease runs from when the beat was sent, not from when answers came: a voter holds to us
-        from when it heard the beat, which is later
-    R2  a beat with a permit gives no lease: voters that heard it may vote for another at once
-    R3  a transaction that a durable beat carried is known to every future leader
+R1  the lease runs from when the beat was sent, not from when answers came: a voter holds to us
+    from when it heard the beat, which is later
+R2  a beat with a permit gives no lease: voters that heard it may vote for another at once
+R3  a transaction that a durable beat carried is known to every future leader
 """
 
 import math

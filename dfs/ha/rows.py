@@ -14,7 +14,7 @@ FORCED_LEAP = 1_000  # so far a lead taken by force leaps ahead of epochs that o
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A place in the journal.  The hash covers all records before: equal positions, equal journals."""
+    """A place in the journal.  The hash covers all before: equal positions, equal journals."""
 
     txid: int
     epoch: int
@@ -48,7 +48,7 @@ class SyncConfig(msgspec.Struct, frozen=True):
 
 
 class VoterSet(msgspec.Struct, frozen=True):
-    """The voters, by the uuid of each one's disk.  Two sets that follow each other differ by one."""
+    """The voters, by the uuid of each one's disk.  One set differs from the next by one."""
 
     epoch: int
     number: int
@@ -61,7 +61,9 @@ class VoterSet(msgspec.Struct, frozen=True):
 
     def carried_by(self, who: Set[str]) -> bool:
         """Whether they are a majority.  Without voters (one NameNode alone) nobody is needed."""
-        return 2 * sum(voter in who for voter in self.voters) >= len(self.voters) + bool(self.voters)
+        return 2 * sum(voter in who for voter in self.voters) >= len(self.voters) + bool(
+            self.voters
+        )
 
 
 NO_CONFIG = SyncConfig(0, 0, "", ())
@@ -69,7 +71,7 @@ NO_VOTERS = VoterSet(0, 0, ())
 
 
 class Hint(msgspec.Struct, frozen=True, order=True):
-    """How far a leader had committed, as a voter heard.  Numbers of another lineage do not compare."""
+    """How far a leader had committed, as a voter heard.  Lineages do not compare."""
 
     lineage: int = 0
     txid: int = 0
@@ -81,7 +83,7 @@ class VoterRow(msgspec.Struct, frozen=True):
     Attributes:
         voter: made with the row, so that a disk that was lost is another voter.
         cluster: whose it is; another cluster's letters are not read.
-        promised, promised_to: it takes no word of a lower epoch, and of this one only that member's.
+        promised, promised_to: it takes no word of a lower epoch, of this one only its.
         accepted: the newest sync set it was told.
     """
 

@@ -94,7 +94,7 @@ class Tail:
             ground.job = Job.INSTALL
             aside = ground.head.txid > 0
             ground.act(InstallSnapshot(name, offer.position, aside))
-            text = f"journal {ground.head.txid} is replaced by {source}'s as of {offer.position.txid}"
+            text = f"ours of {ground.head.txid} is replaced by {source}'s of {offer.position.txid}"
             ground.note(NoteKind.SNAPSHOT_NEEDED, text)
 
     def _why_not_install(self, offer: SnapshotOffer) -> str:

@@ -141,10 +141,8 @@ class Voter:
     def _is_newer(self, ask: Accept) -> bool:
         return ask.config.order > self.row.accepted.order
 
-    def _refuse(
-        self, sender: str, epoch: int, version: Version, *, counted: bool = False
-    ) -> bool:
-        """Refuse whom no vote is owed: older voters, lower epochs (V2), those who do not count us."""
+    def _refuse(self, sender: str, epoch: int, version: Version, *, counted: bool = False) -> bool:
+        """Refuse whom no vote is owed: older voter sets, lower epochs (V2), who counts us not."""
         row = self.row
         if version < row.voters.version:
             self._send(sender, OtherVoters(row.voters))

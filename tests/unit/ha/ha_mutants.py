@@ -210,7 +210,7 @@ class StopsRequiringEarly(Leader):
 
     def _has_all_acks(self, flight: Flight) -> bool:
         newest = self.register.newest.sync
-        return set(newest) <= flight.acks | {self._ground.me}
+        return set(newest) <= flight.acks | {self.ground.me}
 
     def _drop_silent(self) -> None:
         super()._drop_silent()
@@ -224,8 +224,7 @@ class StopsRequiringEarlyOnly(Leader):
     """As the one before, but voters still confirm what we commit alone."""
 
     def _has_all_acks(self, flight: Flight) -> bool:
-        return set(self.register.newest.sync) <= flight.acks | {self._ground.me}
-
+        return set(self.register.newest.sync) <= flight.acks | {self.ground.me}
 
     def _drop_silent(self) -> None:
         super()._drop_silent()
@@ -236,7 +235,7 @@ class RequiresLate(Leader):
     """A standby is published first and waited for afterwards."""
 
     def _has_all_acks(self, flight: Flight) -> bool:
-        return set(self.register.config.sync) <= flight.acks | {self._ground.me}
+        return set(self.register.config.sync) <= flight.acks | {self.ground.me}
 
 
 class AcksAloneWithoutVoters(Leader):
@@ -256,9 +255,7 @@ class CountsLeaseFromTheAnswer(Rounds):
 class LeasesFromLateAnswers(Leader):
     def __init__(self, ground: Any, config: SyncConfig) -> None:
         super().__init__(ground, config)
-        self.rounds = CountsLeaseFromTheAnswer(
-            ground, epoch=config.epoch, lineage=config.lineage
-        )
+        self.rounds = CountsLeaseFromTheAnswer(ground, epoch=config.epoch, lineage=config.lineage)
 
 
 class ServesWithoutALease(Leader):
@@ -279,12 +276,10 @@ class KeepsLeaseInHandover(Leader):
     """Reads go on while voters may vote for another."""
 
     def why_no_lease(self) -> str:
-        return "" if self._ground.now_s < self._last_lease_s() else "no lease"
+        return "" if self.ground.now_s < self._last_lease_s() else "no lease"
 
     def _last_lease_s(self) -> float:
-        self._best_lease_s = max(
-            getattr(self, "_best_lease_s", -1e9), self.rounds.lease_until_s
-        )
+        self._best_lease_s = max(getattr(self, "_best_lease_s", -1e9), self.rounds.lease_until_s)
         return self._best_lease_s
 
 

@@ -13,7 +13,8 @@ from dfs.ha.rows import Position, SyncConfig, VoterRow, VoterSet
 from tests.unit.ha.paper_disk import Journal, make_record
 
 if TYPE_CHECKING:
-    from tests.unit.ha.paper_cluster_ha import Machine, World
+    from tests.unit.ha.paper_cluster_ha import World
+    from tests.unit.ha.paper_machine import Machine
 
 
 class Violation(AssertionError):
@@ -36,7 +37,7 @@ class Oracle:
         self.count: Counter[str] = Counter()
         self.disks_lie = False
 
-    def require(self, holds: bool, invariant: str, text: str) -> None:
+    def require(self, holds: object, invariant: str, text: str) -> None:
         if not holds:
             raise Violation(f"{invariant} at {self.world.now_s:.3f}: {text}")
 
@@ -69,7 +70,7 @@ class Oracle:
         for config in self._configs_that_may_win():
             for member in config.sync:
                 has = self.world.machines[member].disk.journal.has(journal.at(txid))
-                self.require(has, "H2", f"{member} of {config} lacks {txid}, acked by {machine.name}")
+                self.require(has, "H2", f"{member} lacks {txid}, acked by {machine.name}")
 
     def _configs_that_may_win(self) -> Iterator[SyncConfig]:
         rows = self.world.voter_rows()
@@ -132,7 +133,7 @@ class Oracle:
         self.reads.append((acked_before, head))
 
     def on_answer(self, request: str, asked_s: float, txid: int) -> None:
-        """G12: an acknowledged request is later in the journal than all answered before it began."""
+        """G12: a request is later in the journal than all answered before it began."""
         self.count["writes"] += 1
         self.answered[request] = (asked_s, txid)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dfs.base.ids import NodeId
 from dfs.ha import effects as fx
 from dfs.ha.digests import Comparison, Finding, TableDigests, compare
 from dfs.ha.fencing import Fencing
@@ -11,7 +12,6 @@ from dfs.ha.messages import Accept, Accepted, Ack, Canvass, Letter, Promise, Vot
 from dfs.ha.outlook import HaView, PeerView, Verdict, if_died
 from dfs.ha.rows import FORCED_LEAP, START, Hint, SyncConfig, VoterSet, first_rows
 from dfs.ha.timers import Timers, why_inconsistent
-from dfs.base.ids import NodeId
 from tests.unit.ha.member_checks import ALONE, TIMERS, VOTERS, Seat, a_journal
 from tests.unit.ha.paper_disk import make_record
 
@@ -71,9 +71,7 @@ def test_switchover_is_refused_with_a_reason() -> None:
     seat.do(fx.Switchover("X"))
     assert "no member" in refusals(seat)[0]
     seat.grow()
-    wrong = compare(
-        TableDigests(START, {"inode": b"1"}), TableDigests(START, {"inode": b"2"})
-    )
+    wrong = compare(TableDigests(START, {"inode": b"1"}), TableDigests(START, {"inode": b"2"}))
     seat.do(fx.DigestsCompared("B", wrong))
     seat.do(fx.Switchover("B"))
     assert "tables of B differ" in refusals(seat)[0]
@@ -245,7 +243,9 @@ def test_outlook_of_a_leader_is_what_it_knows() -> None:
     seat = Seat()
     seat.lead()
     machines = {"A": "m1", "v1": "m1", "B": "m2", "v2": "m2", "v3": "m3"}
-    view = seat.member.role.view(machines)  # type: ignore[union-attr]
+    role = seat.member.role
+    assert isinstance(role, Leader)
+    view = role.orders.view(machines)
     assert if_died(view, "m1").verdict is Verdict.STOPS
 
 

@@ -1,13 +1,14 @@
 """Three hundred histories of clusters that everything happens to; one seed is one history.
 
-    make ha-sim               ten thousand
-    HA_SEEDS=17-18 pytest ... that one
+make ha-sim               ten thousand
+HA_SEEDS=17-18 pytest ... that one
 """
 
 from collections import Counter
 
 import pytest
 
+from dfs.ha.effects import Switchover
 from tests.unit.ha.paper_cluster_ha import Faults, Shape, World, world_of
 
 SEEDS_PER_CASE = 10
@@ -80,8 +81,6 @@ def test_switchover_interrupts_for_less_than_a_second() -> None:
     calm = Faults(
         lost=0, doubled=0, late=0, stale=0, crash_in_step=0, every_s=1e9, drift=0.01, unsound=0
     )
-    from dfs.ha.effects import Switchover
-
     world = World(1, shape=Shape(timers=Shape().timers.scaled(2.5)), faults=calm)
     world.go(20.0)
     for turn in range(20):

@@ -1,4 +1,4 @@
-"""A member keeps its rules; and each member that lacks one is found out by the check of that rule."""
+"""A member keeps its rules; each member that lacks one is found out by the check of that rule."""
 
 from collections.abc import Callable
 

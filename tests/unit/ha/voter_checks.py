@@ -186,7 +186,7 @@ def check_lost_disk_is_another_voter(kind: type[Voter]) -> None:
     fresh = VoterSet(1, 1, ("v1", "v2", "v3", "v9"))
     assert isinstance(booth.accept(config, fresh), Accepted)
     assert booth.row.accepted == config
-    assert isinstance(booth.prepare("B", 2, (1, 1)), Denied), "it may be part of a lease from now on"
+    assert isinstance(booth.prepare("B", 2, (1, 1)), Denied), "a lease may rest on it"
     assert [type(a) for a in booth.beat("A", 1, 1)] == [OtherVoters]
     (ok,) = booth.hear("A", VoterBeat(1, 2, (1, 1), Hint()))
     assert isinstance(ok, VoterBeatOk)
