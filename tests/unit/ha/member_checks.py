@@ -452,4 +452,23 @@ def check_reads_wait_for_the_first_record(kind: type[Member]) -> None:
     assert seat.member.why_no_service(seat.now_s) == ""
 
 
+def check_voter_is_replaced_in_two_steps(kind: type[Member]) -> None:
+    """The new one knows the sync set before anybody counts on it."""
+    seat = Seat(kind)
+    epoch = seat.lead()
+    seat.do(fx.ReplaceVoter("v3", "v4"))
+    assert [letter.to for letter in seat.letters] == ["v4"]
+    seat.hear("v4", Accepted(epoch, 0, (epoch, 1)))
+    assert {letter.to for letter in seat.letters} >= {"v1", "v2", "v3"}
+    for voter in ("v1", "v2"):
+        seat.hear(voter, Accepted(epoch, 0, (epoch, 1)))
+    accepts = [letter for letter in seat.letters if isinstance(letter.body, Accept)]
+    assert {letter.body.voters.voters for letter in accepts} == {("v1", "v2", "v4")}  # type: ignore[union-attr]
+    for voter in ("v1", "v2", "v4"):
+        seat.hear(voter, Accepted(epoch, 0, (epoch, 2)))
+    assert seat.row.voters.voters == ("v1", "v2", "v4")
+    seat.do(fx.ReplaceVoter("v3", "v5"))
+    assert seat.did(fx.Note)
+
+
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]

@@ -185,27 +185,6 @@ def test_standby_of_two_machines_is_promoted_on_the_operators_word() -> None:
     assert "there are 3 voters" in refusals(three)[0]
 
 
-# Voters.
-
-
-def test_voter_is_replaced_in_two_steps_and_the_new_one_knows_first() -> None:
-    seat = Seat()
-    epoch = seat.lead()
-    seat.do(fx.ReplaceVoter("v3", "v4"))
-    assert [letter.to for letter in seat.letters] == ["v4"]
-    seat.hear("v4", Accepted(epoch, 0, (epoch, 1)))
-    assert {letter.to for letter in seat.letters} >= {"v1", "v2", "v3"}
-    for voter in ("v1", "v2"):
-        seat.hear(voter, Accepted(epoch, 0, (epoch, 1)))
-    accepts = [letter for letter in seat.letters if isinstance(letter.body, Accept)]
-    assert {letter.body.voters.voters for letter in accepts} == {("v1", "v2", "v4")}  # type: ignore[union-attr]
-    for voter in ("v1", "v2", "v4"):
-        seat.hear(voter, Accepted(epoch, 0, (epoch, 2)))
-    assert seat.row.voters.voters == ("v1", "v2", "v4")
-    seat.do(fx.ReplaceVoter("v3", "v5"))
-    assert refusals(seat)
-
-
 # Outlook, digests, fencing, timers.
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from dfs.ha.member import Member
+from dfs.ha.voter import Voter
 from tests.unit.ha import member_checks as rules
 from tests.unit.ha.ha_mutants import MUTANTS
+from tests.unit.ha.test_ha_mutants import BY_SIMULATION
 
 Check = Callable[[type[Member]], None]
 
@@ -28,8 +30,10 @@ FOUND_OUT: dict[str, Check] = {
     "donors do not promise": rules.check_donor_serves_no_older_epoch,
     "followers take older leaders": rules.check_follower_takes_no_older_leader,
     "followers ack before they write": rules.check_follower_acknowledges_what_is_on_its_disk,
+    "voters change in one step": rules.check_voter_is_replaced_in_two_steps,
     "snapshots truncate": rules.check_snapshot_takes_nothing_of_its_epoch,
 }
+BY_VOTER_CHECKS = {name for name, mutant in MUTANTS.items() if mutant.voter is not Voter}
 
 
 @pytest.mark.parametrize("check", rules.CHECKS, ids=lambda check: check.__name__)
@@ -41,3 +45,7 @@ def test_member_keeps_the_rule(check: Check) -> None:
 def test_member_without_the_rule_is_found_out(mutant: str) -> None:
     with pytest.raises(AssertionError):
         FOUND_OUT[mutant](MUTANTS[mutant].member)
+
+
+def test_every_mutant_is_found_out_somewhere() -> None:
+    assert set(MUTANTS) - set(FOUND_OUT) - BY_SIMULATION - BY_VOTER_CHECKS == set()

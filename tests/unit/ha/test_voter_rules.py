@@ -36,3 +36,8 @@ def test_voter_keeps_the_rule(check: Check) -> None:
 def test_voter_without_the_rule_is_found_out(kind: type[Voter], check: Check) -> None:
     with pytest.raises(AssertionError):
         check(kind)
+
+
+def test_every_broken_voter_is_put_to_a_check() -> None:
+    broken_voters = {mutant.voter for mutant in broken.MUTANTS.values()} - {Voter}
+    assert broken_voters <= {kind for kind, _ in FOUND_OUT}
