@@ -104,7 +104,10 @@ class DigestsCompared(msgspec.Struct, frozen=True):
 
 
 class Fitness(msgspec.Struct, frozen=True):
-    """What hinders this NameNode from leading well (a full disk, say); empty: nothing."""
+    """What hinders this NameNode from leading well (a full disk, say); empty: nothing.
+
+    Said again while it lasts: there may be nobody to take the lead yet.
+    """
 
     hindrance: str
 

@@ -221,6 +221,8 @@ class Follower:
     def _why_no_promotion(self, promote: Promote) -> str:
         ground = self._ground
         voters = ground.row.voters.voters
+        if not ground.row.config.epoch:
+            return f"{ground.me} has heard no leader yet: it knows of no cluster"
         if len(voters) > 1:
             return f"there are {len(voters)} voters: they elect; else use force-lead"
         if promote.voter in voters:

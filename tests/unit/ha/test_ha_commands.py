@@ -10,7 +10,7 @@ from dfs.ha.handover import Stage
 from dfs.ha.leader import Leader
 from dfs.ha.messages import Accept, Accepted, Ack, Canvass, Letter, Promise, VoteView
 from dfs.ha.outlook import HaView, PeerView, Verdict, if_died
-from dfs.ha.rows import FORCED_LEAP, START, Hint, SyncConfig, VoterSet, first_rows
+from dfs.ha.rows import FORCED_LEAP, START, Hint, SyncConfig, VoterSet, first_rows, joining_row
 from dfs.ha.timers import Timers, why_inconsistent
 from tests.unit.ha.member_checks import ALONE, TIMERS, VOTERS, Seat, a_journal
 from tests.unit.ha.paper_disk import make_record
@@ -180,6 +180,9 @@ def test_standby_of_two_machines_is_promoted_on_the_operators_word() -> None:
     assert seat.row.voters == accept.voters, "on our disk before anybody hears of it"
     seat.hear("vA", Accepted(accept.config.epoch, 0, accept.voters.version))
     assert seat.member.is_leader
+    blank = Seat(row=joining_row(cluster="c", member="A"))
+    blank.do(fx.Promote("vA", 2))
+    assert "knows of no cluster" in refusals(blank)[0]
     three = Seat()
     three.do(fx.Promote("vA", 2))
     assert "there are 3 voters" in refusals(three)[0]
