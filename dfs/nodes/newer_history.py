@@ -39,6 +39,7 @@ class NewerHistory:
 
     def __init__(self, opened: Reached) -> None:
         self._opened = opened
+        self._accepted = Reached(0, 0)
         self._lock = threading.Lock()
         self._heard: set[NodeId] = set()
         self._newest: Newer | None = None
@@ -48,7 +49,7 @@ class NewerHistory:
         with self._lock:
             first = node not in self._heard
             self._heard.add(node)
-            ours = self._opened if first else now
+            ours = max(self._opened if first else now, self._accepted)
             if seen > ours and (self._newest is None or seen > self._newest.seen):
                 self._newest = Newer(node, seen, ours)
 
@@ -57,7 +58,11 @@ class NewerHistory:
         with self._lock:
             return self._newest
 
-    def forget(self) -> None:
-        """It was dealt with: a new epoch began, above all that was seen."""
+    def accept(self, reached: Reached) -> None:
+        """It was dealt with: there a new epoch began, above all that was seen.
+
+        Who is heard later may tell of the same loss, or have told of it a moment ago.
+        """
         with self._lock:
+            self._accepted = reached
             self._newest = None

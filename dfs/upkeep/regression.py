@@ -26,7 +26,7 @@ from dfs.meta.cluster_tables import SETTING
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
-from dfs.nodes.newer_history import Newer, NewerHistory
+from dfs.nodes.newer_history import Newer, NewerHistory, Reached
 from dfs.upkeep.remembered import Key, Remembered
 
 RETRY_AFTER_S: Final = 60.0
@@ -156,7 +156,7 @@ class RegressionGuard:
             if verdict is None:
                 raise JobConflict("the metadata is as new as what DataNodes have seen")
             epoch = self._writer.submit(lambda txn: self._write_acceptance(txn, verdict))
-            self._newer.forget()
+            self._newer.accept(Reached(epoch, 0))
             self._verdict = None
         self._emit.emit(Event.METADATA_ACCEPTED, by=by, was=verdict.why, epoch=epoch)
         self._afterwards.new_key()

@@ -46,9 +46,9 @@ class Rig:
             ),
         )
 
-    def hear(self, epoch: int, txid: int) -> None:
+    def hear(self, epoch: int, txid: int, *, node: NodeId = NODE) -> None:
         now = Reached(self.writer.epoch, self.writer.txid)
-        self.newer.note(NODE, Reached(epoch, txid), now=now)
+        self.newer.note(node, Reached(epoch, txid), now=now)
 
     def stray(self, *, block: int, generation: int) -> None:
         row = {
@@ -228,3 +228,29 @@ def test_losses_accepted_one_after_the_other_are_all_remembered(rig: Rig) -> Non
         rig.hear(rig.writer.epoch, 10_000 * round_)
         rig.guard.accept("alice")
         assert len(ranges()) == round_
+
+
+def test_node_heard_first_after_a_loss_was_accepted_does_not_bring_it_back(rig: Rig) -> None:
+    rig.hear(1, 1000)
+    rig.guard.accept("admin")
+    rig.hear(1, 1001, node=NodeId(4))
+    rig.guard.run_once()
+    assert rig.guard.refusal() is None
+
+
+def test_word_that_was_taken_before_a_loss_was_accepted_and_weighed_after_is_too_old(
+    rig: Rig,
+) -> None:
+    rig.hear(1, 1000)
+    before = Reached(rig.writer.epoch, rig.writer.txid)
+    rig.guard.accept("admin")
+    rig.newer.note(NODE, Reached(1, 1000), now=before)
+    rig.guard.run_once()
+    assert rig.guard.refusal() is None
+
+
+def test_node_that_saw_a_later_epoch_than_the_one_accepted_is_a_sign(rig: Rig) -> None:
+    rig.hear(1, 1000)
+    epoch = rig.guard.accept("admin")
+    rig.hear(epoch + 1, 1, node=NodeId(4))
+    assert rig.guard.refusal() is not None
