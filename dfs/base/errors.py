@@ -7,6 +7,7 @@ raises the same class again.
     DfsError
       BAD_INPUT        BadRequest  BadPath  BadConfig  LimitExceeded  LengthMismatch
       UNAUTHENTICATED  NotLoggedIn  SessionExpired  WrongPassword  TokenRefused  NodeNotJoined
+                       LettersRefused
       DENIED           PermissionDenied  RegistrationClosed  PasswordExpired  AccountDisabled
       NOT_FOUND        PathNotFound  UserNotFound  GroupNotFound  NodeNotFound  BlockNotFound
                        LocalNotFound
@@ -121,7 +122,7 @@ class WrongPassword(DfsError):
 
 
 class TokenRefused(DfsError):
-    """A block token is missing, forged, expired, or for something else."""
+    """A block token, or the seal on letters, is missing, forged, expired or for something else."""
 
     kind, code = ErrorKind.UNAUTHENTICATED, "token_refused"
     default_hint = "ask the NameNode for a new one (locate or allocate again)"
@@ -132,6 +133,13 @@ class NodeNotJoined(DfsError):
 
     kind, code = ErrorKind.UNAUTHENTICATED, "node_not_joined"
     default_hint = "join again with a token from: dfs-admin join-token"
+
+
+class LettersRefused(DfsError):
+    """Letters that no member or voter of this cluster sealed, or that were changed on the way."""
+
+    kind, code = ErrorKind.UNAUTHENTICATED, "letters_refused"
+    default_hint = "the members and voters of a cluster share one secret"
 
 
 class PermissionDenied(DfsError):
