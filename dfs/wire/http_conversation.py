@@ -4,6 +4,7 @@ The standard library's client takes longer to load than a listing takes to be an
 the mail package, and TLS).  Everything is bounded; what is no HTTP, or ends early, is an `OSError`.
 """
 
+import contextlib
 import re
 import select
 import socket
@@ -87,6 +88,11 @@ class HttpConversation:
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
         return bool(waiting.poll(0))
+
+    def cut(self) -> None:
+        """End what is under way, from another thread: it fails at once.  `close` is still due."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End it."""

@@ -197,3 +197,27 @@ def test_answer_beyond_all_bounds_is_not_read_to_its_end(
     with pytest.raises(OSError, match="too large"):
         _ask(pool, daemon)
     daemon.close()
+
+
+def test_question_under_way_is_cut_from_another_thread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        conversation = HttpConversation(url, connect_s=10, answer_s=60)
+        failures: list[OSError] = []
+
+        def ask() -> None:
+            try:
+                conversation.ask("GET", "/", body=None, headers={})
+            except OSError as exc:
+                failures.append(exc)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        peer, _ = mute.accept()
+        assert peer.recv(4096)  # the question is there, and its answer is waited for
+        conversation.cut()
+        asking.join(10)
+        assert len(failures) == 1
+        conversation.close()
+        conversation.cut()  # of no consequence
+        peer.close()

@@ -1,0 +1,168 @@
+"""Letters out and in: every daemon that hosts a member or a voter has one post office.
+
+Who is where is told by `book`; who lives here, by `house`.  To send never waits: a letter goes into
+the inbox of somebody here or into the outbox of a daemon.  What comes in is handed to whom it is
+for, and answered before anybody has read it; an answer, if there is one, is a letter.  Letters that
+do not get there are dropped and counted, as the protocol allows for.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dfs.base.clock import Clock
+from dfs.base.errors import BadRequest, DfsError, LimitExceeded
+from dfs.failover.envelope import Seal, write_letter
+from dfs.failover.outbox import Correspondence, Outbox
+from dfs.ha.messages import Letter
+
+DAEMONS_MAX: Final = 64
+Take = Callable[[Letter], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class PostState:
+    """What went through so far.
+
+    Attributes:
+        received: letters that were for somebody here.
+        misdirected: for nobody here, as those to a voter whose disk was lost.
+        refused: envelopes and letters that could not be believed, or read.
+        undeliverable: for somebody that nobody knows the address of, or too long.
+    """
+
+    received: int
+    misdirected: int
+    refused: int
+    undeliverable: int
+    daemons: tuple[Correspondence, ...]
+
+
+class PostOffice:
+    """See the module.  Safe to share between threads.
+
+    Args:
+        patience_s: see `Outbox`; a beat that takes longer does not count for a lease anyway.
+    """
+
+    def __init__(self, *, seal: Seal, clock: Clock, patience_s: float) -> None:
+        self._seal = seal
+        self._clock = clock
+        self._patience_s = patience_s
+        self._lock = threading.Lock()
+        self._urls: dict[str, str] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._here: dict[str, Take] = {}
+        self._stopped = False
+        self._received = self._misdirected = self._refused = self._undeliverable = 0
+
+    def house(self, name: str, take: Take) -> None:
+        """Hand letters for that member or voter to `take`, which does not wait."""
+        with self._lock:
+            self._here[name] = take
+
+    def book(self, urls: Mapping[str, str]) -> None:
+        """From now on these members and voters are at these addresses, and others nowhere.
+
+        Args:
+            urls: `http://host:port` of the daemon, by the name of who lives there.
+
+        Raises:
+            LimitExceeded: more daemons than a cluster has members and voters.
+        """
+        wanted = set(urls.values())
+        if len(wanted) > DAEMONS_MAX:
+            raise LimitExceeded(f"at most {DAEMONS_MAX} daemons host members and voters")
+        with self._lock:
+            if self._stopped:
+                return
+            self._urls = dict(urls)
+            gone = [self._outboxes.pop(url) for url in set(self._outboxes) - wanted]
+            fresh = {url: self._outbox(url) for url in wanted - set(self._outboxes)}
+            self._outboxes |= fresh
+            for each in fresh.values():
+                each.start()
+        _end(gone)
+
+    def send(self, letters: Iterable[Letter]) -> None:
+        """Let them go, in order; without waiting."""
+        for letter in letters:
+            with self._lock:
+                take = self._here.get(letter.to)
+                outbox = self._outboxes.get(self._urls.get(letter.to, ""))
+            if take is not None:
+                take(letter)
+            elif outbox is None:
+                self._count(undeliverable=1)
+            else:
+                self._write(letter, outbox)
+
+    def receive(self, raw: bytes) -> None:
+        """Take an envelope in.
+
+        Raises:
+            BadRequest, LimitExceeded, TokenRefused: it, or a letter in it, is refused; the other
+                letters were handed on.
+        """
+        try:
+            letters, refused = self._seal.open(raw)
+        except DfsError:
+            self._count(refused=1)
+            raise
+        for letter in letters:
+            with self._lock:
+                take = self._here.get(letter.to)
+            if take is not None:
+                take(letter)
+            self._count(received=take is not None, misdirected=take is None)
+        if refused:
+            self._count(refused=len(refused))
+            raise BadRequest(refused[0])
+
+    def state(self) -> PostState:
+        """What went through so far."""
+        with self._lock:
+            outboxes = [self._outboxes[url] for url in sorted(self._outboxes)]
+            return PostState(
+                self._received,
+                self._misdirected,
+                self._refused,
+                self._undeliverable,
+                tuple(each.state() for each in outboxes),
+            )
+
+    def stop(self) -> None:
+        """Send nothing more, close every connection, wait for the threads."""
+        with self._lock:
+            self._stopped = True
+            gone, self._outboxes = list(self._outboxes.values()), {}
+        _end(gone)
+
+    def _outbox(self, url: str) -> Outbox:
+        return Outbox(url, seal=self._seal, clock=self._clock, patience_s=self._patience_s)
+
+    def _write(self, letter: Letter, outbox: Outbox) -> None:
+        try:
+            raw = write_letter(letter)
+        except LimitExceeded:
+            self._count(undeliverable=1)
+            return
+        outbox.put(letter, raw)
+
+    def _count(
+        self, *, received: int = 0, misdirected: int = 0, refused: int = 0, undeliverable: int = 0
+    ) -> None:
+        with self._lock:
+            self._received += received
+            self._misdirected += misdirected
+            self._refused += refused
+            self._undeliverable += undeliverable
+
+
+def _end(outboxes: Iterable[Outbox]) -> None:
+    ending = list(outboxes)
+    for each in ending:
+        each.stop()
+    for each in ending:
+        each.join()
