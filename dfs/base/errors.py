@@ -7,7 +7,6 @@ raises the same class again.
     DfsError
       BAD_INPUT        BadRequest  BadPath  BadConfig  LimitExceeded  LengthMismatch
       UNAUTHENTICATED  NotLoggedIn  SessionExpired  WrongPassword  TokenRefused  NodeNotJoined
-                       LettersRefused
       DENIED           PermissionDenied  RegistrationClosed  PasswordExpired  AccountDisabled
       NOT_FOUND        PathNotFound  UserNotFound  GroupNotFound  NodeNotFound  BlockNotFound
                        LocalNotFound
@@ -133,13 +132,6 @@ class NodeNotJoined(DfsError):
 
     kind, code = ErrorKind.UNAUTHENTICATED, "node_not_joined"
     default_hint = "join again with a token from: dfs-admin join-token"
-
-
-class LettersRefused(DfsError):
-    """Letters that no member or voter of this cluster sealed, or that were changed on the way."""
-
-    kind, code = ErrorKind.UNAUTHENTICATED, "letters_refused"
-    default_hint = "the members and voters of a cluster share one secret"
 
 
 class PermissionDenied(DfsError):

@@ -75,6 +75,7 @@ ELSEWHERE = {
     "nn.ha.row.renamed": "tests/unit/failover/test_row_file.py",
     "nn.ha.row.synced": "tests/unit/failover/test_row_file.py",
     "nn.ha.row.written": "tests/unit/failover/test_row_file.py",
+    "nn.ha.voter.answering": "tests/unit/failover/test_voter_host.py",
     "nn.replica.retiring": "tests/e2e/test_repair_crashes.py",
     "nn.init.created": "tests/integration/test_namenode_process.py",
     "nn.init.tables": "tests/integration/test_namenode_process.py",
