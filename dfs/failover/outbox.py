@@ -99,6 +99,10 @@ class Outbox:
         if self._thread.ident is not None:
             self._thread.join(self._patience_s + JOIN_MARGIN_S)
 
+    def is_over(self) -> bool:
+        """Whether it was started, and its thread has ended."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def state(self) -> Correspondence:
         """How it goes."""
         with self._changed:

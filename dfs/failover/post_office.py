@@ -53,6 +53,7 @@ class PostOffice:
         self._lock = threading.Lock()
         self._urls: dict[str, str] = {}
         self._outboxes: dict[str, Outbox] = {}
+        self._leaving: list[Outbox] = []
         self._here: dict[str, Take] = {}
         self._stopped = False
         self._received = self._misdirected = self._refused = self._undeliverable = 0
@@ -64,6 +65,8 @@ class PostOffice:
 
     def book(self, urls: Mapping[str, str]) -> None:
         """From now on these members and voters are at these addresses, and others nowhere.
+
+        Does not wait for what is under way to daemons that are left.
 
         Args:
             urls: `http://host:port` of the daemon, by the name of who lives there.
@@ -79,11 +82,13 @@ class PostOffice:
                 return
             self._urls = dict(urls)
             gone = [self._outboxes.pop(url) for url in set(self._outboxes) - wanted]
+            self._leaving = [each for each in self._leaving if not each.is_over()] + gone
             fresh = {url: self._outbox(url) for url in wanted - set(self._outboxes)}
             self._outboxes |= fresh
             for each in fresh.values():
                 each.start()
-        _end(gone)
+        for each in gone:
+            each.stop()
 
     def send(self, letters: Iterable[Letter]) -> None:
         """Let them go, in order; without waiting."""
@@ -136,8 +141,12 @@ class PostOffice:
         """Send nothing more, close every connection, wait for the threads."""
         with self._lock:
             self._stopped = True
-            gone, self._outboxes = list(self._outboxes.values()), {}
-        _end(gone)
+            ending = [*self._outboxes.values(), *self._leaving]
+            self._outboxes, self._leaving = {}, []
+        for each in ending:
+            each.stop()
+        for each in ending:
+            each.join()
 
     def _outbox(self, url: str) -> Outbox:
         return Outbox(url, seal=self._seal, clock=self._clock, patience_s=self._patience_s)
@@ -158,11 +167,3 @@ class PostOffice:
             self._misdirected += misdirected
             self._refused += refused
             self._undeliverable += undeliverable
-
-
-def _end(outboxes: Iterable[Outbox]) -> None:
-    ending = list(outboxes)
-    for each in ending:
-        each.stop()
-    for each in ending:
-        each.join()

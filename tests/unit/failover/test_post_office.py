@@ -196,7 +196,7 @@ def test_daemon_that_nobody_lives_at_any_more_is_forgotten(here: Daemon, there: 
     here.post.book({"B": there.url, "v9": "http://127.0.0.1:1"})
     here.post.book({"B": there.url})
     assert [each.url for each in here.post.state().daemons] == [there.url]
-    assert [each.name for each in threads_of("letters")] == [f"letters {there.url}"]
+    eventually(lambda: [t.name for t in threads_of("letters")] == [f"letters {there.url}"])
 
 
 def test_post_office_writes_to_no_more_daemons_than_a_cluster_has(here: Daemon) -> None:
