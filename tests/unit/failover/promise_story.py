@@ -1,31 +1,35 @@
-"""A voter that is asked for one epoch after the other, ended at every crash point.
+"""A voter or a member that promises one epoch after the other, ended at every crash point.
 
-Run as a program of its own (`python -m tests.unit.failover.voter_story FOLDER`), as it
+Run as a program of its own (`python -m tests.unit.failover.promise_story voter FOLDER`), as it
 forks.  Prints one JSON object: the points passed, and the promises broken.
 """
 
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from dfs.base import crashpoint
 from dfs.base.clock import SystemClock
+from dfs.failover.member_host import MemberHost, Surroundings
 from dfs.failover.row_file import RowFile
 from dfs.failover.voter_host import VoterHost, open_voter
-from dfs.ha.messages import Letter, Prepare, Promise
-from dfs.ha.rows import VoterRow, first_rows
+from dfs.ha.ground import Conduct
+from dfs.ha.messages import Ack, Beat, Letter, Prepare, Promise
+from dfs.ha.rows import NO_CONFIG, START, MemberRow, VoterRow, first_rows
 from dfs.ha.timers import Timers
 from tests.unit.blockstore.crash_story import in_child, passed
+from tests.unit.failover.member_rig import NameNode, Storage
 
 EPOCHS = 4
 WAIT_S = 20
+MEMBER, (VOTER,) = first_rows(cluster="c", member="A", voters=("v",))
 
 
 class Told:
-    """What was said, kept outside the voter; and the newest epoch promised by it."""
+    """What was said, kept outside; and the newest epoch promised by it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -33,7 +37,7 @@ class Told:
 
     def send(self, letters: Sequence[Letter]) -> None:
         for letter in letters:
-            assert isinstance(letter.body, Promise), letter
+            assert isinstance(letter.body, Promise | Ack), letter
             self._file.write_text(str(letter.body.epoch))
             self.said.set()
 
@@ -41,37 +45,73 @@ class Told:
         return int(self._file.read_text()) if self._file.exists() else 1
 
 
-def live(folder: Path) -> None:
-    told = Told(folder / "told")
-    path = folder / "voter"
+def live_as_voter(folder: Path) -> None:
+    told, path = Told(folder / "told"), folder / "row"
     if not path.exists():
-        RowFile(path, VoterRow).keep(first_rows(cluster="c", member="A", voters=("v",))[1][0])
-    file = open_voter(path, cluster="c")
-    timers, clock = Timers(), SystemClock()
-    failed: list[str] = []
-    host = VoterHost(file, timers=timers, sender=told, clock=clock, on_failure=failed.append)
+        RowFile(path, VoterRow).keep(VOTER)
+    host = VoterHost(
+        open_voter(path, cluster="c"),
+        timers=Timers(),
+        sender=told,
+        clock=SystemClock(),
+        on_failure=_fail,
+    )
+    _promise_on(host, told, lambda epoch: Letter("c", "A", "v", Prepare(epoch, (1, 0))))
+
+
+def live_as_member(folder: Path) -> None:
+    told, path = Told(folder / "told"), folder / "row"
+    if not path.exists():
+        RowFile(path, MemberRow).keep(MEMBER)
+    storage = Storage({}, kept=1)
+    around = Surroundings(
+        journal=storage,
+        service=NameNode(storage),
+        sender=told,
+        clock=SystemClock(),
+        on_failure=_fail,
+    )
+    file = RowFile(path, MemberRow)
+    host = MemberHost(file, around, timers=Timers(), conduct=Conduct())
+    voters = MEMBER.voters
+    _promise_on(
+        host, told, lambda epoch: Letter("c", "B", "A", Beat(epoch, START, NO_CONFIG, voters))
+    )
+
+
+def _promise_on(host: VoterHost | MemberHost, told: Told, ask: Callable[[int], Letter]) -> None:
     host.start()
     for epoch in range(host.row.promised + 1, EPOCHS):
         told.said.clear()
-        host.take(Letter("c", "A", "v", Prepare(epoch, (1, 0))))
+        host.take(ask(epoch))
         assert told.said.wait(WAIT_S)
     host.stop()
-    assert failed == []
 
 
-def judge(folder: Path) -> None:
+def _fail(why: str) -> None:
+    raise AssertionError(why)
+
+
+LIVES: dict[str, tuple[Callable[[Path], None], type]] = {
+    "voter": (live_as_voter, VoterRow),
+    "member": (live_as_member, MemberRow),
+}
+
+
+def judge(role: str, folder: Path) -> None:
     """No promise that was told is forgotten, and it promises on."""
-    row = RowFile(folder / "voter", VoterRow).load()
+    live, kind = LIVES[role]
+    file = RowFile(folder / "row", kind)
+    row = file.load()
     promised = row.promised if row else 1
     told = Told(folder / "told").epoch()
     assert told <= promised <= told + 1, (told, promised)
     live(folder)
-    last = RowFile(folder / "voter", VoterRow).load()
-    assert last is not None
-    assert last.promised == EPOCHS - 1
+    assert file.load().promised == EPOCHS - 1
 
 
-def main(root: Path) -> None:
+def main(role: str, root: Path) -> None:
+    live = LIVES[role][0]
     log, golden, broken = root / "passed", root / "golden", []
     golden.mkdir()
     assert in_child(partial(live, golden), {"DFS_CRASHPOINT_LOG": str(log)}) == 0
@@ -80,10 +120,10 @@ def main(root: Path) -> None:
         folder = root / point
         folder.mkdir()
         died = in_child(partial(live, folder), {"DFS_CRASHPOINT": point})
-        if died != crashpoint.CRASH_EXIT_CODE or in_child(partial(judge, folder), {}) != 0:
+        if died != crashpoint.CRASH_EXIT_CODE or in_child(partial(judge, role, folder), {}) != 0:
             broken.append(point)
     print(json.dumps({"points": points, "broken": broken}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

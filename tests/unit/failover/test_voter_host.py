@@ -1,8 +1,5 @@
 """Voters on real disks, asked over real HTTP by a member that a test plays."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +24,6 @@ from dfs.ha.rows import Hint, VoterRow, config_of, first_rows
 from dfs.ha.timers import Timers
 from tests.unit.failover.post_rig import Daemon, Reader, eventually, threads_of
 
-ROOT = Path(__file__).resolve().parents[3]
 VERSION = (1, 0)
 NAMES = ("v1", "v2", "v3")
 ROWS = first_rows(cluster="c", member="A", voters=NAMES)[1]
@@ -245,20 +241,3 @@ def test_voter_that_was_not_started_can_be_stopped(tmp_path: Path) -> None:
     )
     host.stop()
     daemon.close()
-
-
-def test_voter_forgets_nothing_that_it_said_whichever_crash_point_it_dies_at(
-    tmp_path: Path,
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.failover.voter_story", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    swept = json.loads(done.stdout)
-    assert swept["broken"] == [], done.stderr[-4000:]
-    assert "nn.ha.voter.answering" in {point.partition(":")[0] for point in swept["points"]}
