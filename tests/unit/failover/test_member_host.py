@@ -11,6 +11,9 @@ from dfs.ha.rows import GENESIS
 from tests.unit.failover.member_rig import NAMES, Cluster
 from tests.unit.failover.post_rig import eventually, threads_of
 
+# Elections in earnest, with timers of a fifth: a machine that is fully loaded may be too slow.
+pytestmark = pytest.mark.faults
+
 Make = Callable[..., Cluster]
 
 
