@@ -1,8 +1,7 @@
 """Pure: the one tree of errors.
 
-A *kind* says what sort of refusal it is; each surface (REST, gRPC, command line) maps the eight
-kinds once.  A *code* is stable and names the exact case; it travels on the wire, and the far side
-raises the same class again.
+A *kind* says what sort of refusal it is; each surface (REST, gRPC, command line) maps it once.
+A *code* is stable and names the case; it travels, and the far side raises the same class again.
 
     DfsError
       BAD_INPUT        BadRequest  BadPath  BadConfig  LimitExceeded  LengthMismatch
@@ -14,11 +13,10 @@ raises the same class again.
                        BeingWritten  LeaseLost  UserExists  GroupExists  BlockConflict  FolderInUse
                        ForeignFolder  NotInTrash  NodeInUse  LocalExists  PortInUse  SourceChanged
                        JobConflict
-      FENCED           StaleEpoch  StaleGeneration
+      FENCED           StaleEpoch  StaleGeneration  NotLeader
       UNAVAILABLE      NamenodeUnreachable  PeerUnreachable  PlacementRefused  DiskFull
                        VolumeReadOnly  Overloaded  Throttled  DatabaseUnavailable
-                       SchemaMismatch  Stopping  Starting  DaemonFailed
-                       ProgramFault
+                       SchemaMismatch  Stopping  Starting  DaemonFailed  ProgramFault
                        LocalDiskFull  LocalIoError  WaitTimedOut  SafeMode  Regressed
       CORRUPT          BlockCorrupt  DataUnavailable  MetadataCorrupt
 """
@@ -73,9 +71,7 @@ class BadPath(DfsError):
     """The path is not one DFS can hold."""
 
     kind, code = ErrorKind.BAD_INPUT, "bad_path"
-    default_hint = (
-        "paths are absolute UTF-8; a name is not empty, '.' or '..', and holds no '/' and no NUL"
-    )
+    default_hint = "paths are absolute UTF-8; no name is empty, '.' or '..', or holds '/' or NUL"
 
 
 class BadConfig(DfsError):
@@ -325,17 +321,22 @@ class JobConflict(DfsError):
 
 
 class StaleEpoch(DfsError):
-    """The command comes from a NameNode that leads no more."""
+    """The command comes from a NameNode that leads no more; today's leader repeats what holds."""
 
     kind, code = ErrorKind.FENCED, "stale_epoch"
-    default_hint = "nothing to do: the leader of today will repeat what still holds"
+
+
+class NotLeader(DfsError):
+    """It does not lead; details has the leader's URL ("" if unknown), and all as `namenodes`."""
+
+    kind, code = ErrorKind.FENCED, "not_leader"
+    default_hint = "ask the leader; see: dfs-admin ha status"
 
 
 class StaleGeneration(DfsError):
-    """A newer generation of the block is stored."""
+    """A newer generation of the block is stored, and stays."""
 
     kind, code = ErrorKind.FENCED, "stale_generation"
-    default_hint = "nothing to do: the newer one stays"
 
 
 class NamenodeUnreachable(DfsError):
@@ -384,7 +385,6 @@ class Throttled(DfsError):
     """Too many attempts; details.retry_after_s says how long to wait."""
 
     kind, code = ErrorKind.UNAVAILABLE, "throttled"
-    default_hint = "wait and try again"
 
 
 class DatabaseUnavailable(DfsError):

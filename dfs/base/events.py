@@ -33,6 +33,11 @@ class Event(StrEnum):
     LEASE_EXPIRED = "lease.expired"
     TRASH_PURGED = "trash.purged"
 
+    MEMBER_JOINED = "member.joined"
+    HA_ORDERED = "ha.ordered"
+    HA_NOTED = "ha.noted"
+    STANDBY_FAULT = "standby.fault"
+
     NODE_JOINED = "node.joined"
     NODE_REGISTERED = "node.registered"
     NODE_STALE = "node.stale"
@@ -72,6 +77,9 @@ class Event(StrEnum):
     CANARY_HEALED = "canary.healed"
     DATABASE_FAILED = "database.failed"
     DATABASE_UPGRADED = "database.upgraded"
+    SNAPSHOT_MADE = "snapshot.made"
+    SNAPSHOT_FETCHED = "snapshot.fetched"
+    SNAPSHOT_INSTALLED = "snapshot.installed"
 
     BLOCK_STORED = "block.stored"
     BLOCK_REFUSED = "block.refused"
@@ -91,7 +99,12 @@ class Event(StrEnum):
     CATALOG_REBUILT = "catalog.rebuilt"
     NAMENODE_UNREACHABLE = "namenode.unreachable"
     NAMENODE_REACHED = "namenode.reached"
+    NAMENODES_CHANGED = "namenodes.changed"
     COMMAND_FENCED = "command.fenced"
+    VOTER_FAILED = "voter.failed"
+    CORRESPONDENTS_LEARNT = "correspondents.learnt"
+    CORRESPONDENTS_REFUSED = "correspondents.refused"
+    CORRESPONDENTS_FORGOTTEN = "correspondents.forgotten"
 
 
 class Emitter(Protocol):

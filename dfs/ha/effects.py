@@ -13,7 +13,7 @@ import enum
 
 import msgspec
 
-from dfs.ha.digests import Comparison, Finding
+from dfs.ha.digests import Finding
 from dfs.ha.messages import JournalRecord, Letter, SnapshotOffer
 from dfs.ha.rows import MemberRow, Position, VoterRow
 
@@ -37,9 +37,10 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class CommitFailed(msgspec.Struct, frozen=True):
-    """COMMIT did not; what is on the disk is unknown."""
+    """COMMIT did not; what is on the disk is unknown, unless it was `rolled_back` for sure."""
 
     reason: str
+    rolled_back: bool = False
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -97,11 +98,6 @@ class DigestsCompared(msgspec.Struct, frozen=True):
     member: str
     finding: Finding
 
-    @property
-    def is_different(self) -> bool:
-        """Whether they differ."""
-        return self.finding.comparison is Comparison.DIFFERENT
-
 
 class Fitness(msgspec.Struct, frozen=True):
     """What hinders this NameNode from leading well (a full disk, say); empty: nothing.
@@ -129,7 +125,8 @@ class ForceLead(msgspec.Struct, frozen=True):
 
 
 class Promote(msgspec.Struct, frozen=True):
-    """The operator gives his word that the primary of a two-machine cluster is dead.
+    """The operator gives his word that so many machines are dead that voters elect nobody again:
+    the other one of two, or a majority of more, and the leader among them.
 
     Attributes:
         voter: the voter of this machine; it becomes the only one.
@@ -269,7 +266,6 @@ class NoteKind(enum.StrEnum):
     ELECTED = "ha.elected"
     STOOD_DOWN = "ha.stood_down"
     CANVASSING = "ha.canvassing"
-    ELECTION_LOST = "ha.election_lost"
     NO_ELIGIBLE_LEADER = "ha.no_eligible_leader"
     LOCAL_LOG_REGRESSED = "ha.local_log_regressed"
     STANDBY_JOINED = "ha.standby_joined"

@@ -13,7 +13,7 @@ from dfs.ha.effects import (
     Promote,
     SnapshotFetched,
 )
-from dfs.ha.ground import Follow, Ground, Stand
+from dfs.ha.ground import Ground, Stand
 from dfs.ha.messages import (
     Append,
     Beat,
@@ -45,7 +45,9 @@ class Follower:
         self._tail = Tail(ground, epoch=ground.row.promised)
         self._knocked_s = 0.0
         self._views: dict[str, VoteView] | None = None
+        self._answered: frozenset[str] | None = None  # in the round before; None: there was none
         self._force: ForceLead | None = None
+        self._force_until_s = 0.0
         self._waited = False
         self.handlers = {
             Beat: self._on_beat,
@@ -71,6 +73,8 @@ class Follower:
         silent_s = ground.now_s - self.heard_s
         if silent_s > 3 * ground.timers.beat_s:
             self._knock()
+        if self._force is not None and ground.now_s >= self._force_until_s:
+            self._drop_force("no majority of voters would vote for that: see who is heard")
         if silent_s > self._patience_s:
             self._canvass()
 
@@ -82,7 +86,9 @@ class Follower:
 
     def _canvass(self) -> None:
         ground = self._ground
+        answered = None if self._views is None else frozenset(self._views)
         self._hear()
+        self._answered = answered
         self.leader = ""
         if ground.hindrance and self._force is None:
             ground.note(
@@ -168,6 +174,9 @@ class Follower:
         if epoch != self._tail.epoch:
             self._tail = Tail(ground, epoch=epoch)
         self.leader = sender
+        ground.led_s = ground.now_s
+        if self._force is not None:
+            self._drop_force(f"{sender} leads: use switchover")
         self._hear()
         return True
 
@@ -177,7 +186,7 @@ class Follower:
     def _hear(self) -> None:
         self.heard_s = self._ground.now_s
         self._patience_s = self._ground.patience_s()
-        self._views = None
+        self._views = self._answered = None
 
     def _on_applied(self, _applied: Applied) -> None:
         self._tail.on_disk_done()
@@ -198,10 +207,16 @@ class Follower:
             self._ground.note(NoteKind.REFUSED, reason)
             return
         self._force = force
+        self._force_until_s = self._ground.now_s + self._ground.timers.election_min_s
         self._canvass()
 
+    def _drop_force(self, reason: str) -> None:
+        """Whoever gave the order is told no, so it may not come true when voters come back."""
+        self._force = None
+        self._ground.note(NoteKind.REFUSED, reason)
+
     def _on_promote(self, promote: Promote) -> None:
-        """Begin with a voter of our own where the only other one is dead."""
+        """Begin with a voter of our own where so many are dead that the others cannot elect."""
         ground = self._ground
         reason = self._why_not_alone() or self._why_no_promotion(promote)
         if reason:
@@ -213,7 +228,7 @@ class Follower:
         ground.turn = Stand(epoch, text, loss=0, elsewhere=voters)
 
     def _why_not_alone(self) -> str:
-        silent_s = self._ground.now_s - self.heard_s
+        silent_s = self._ground.now_s - self._ground.led_s
         if self.leader and silent_s < self._ground.timers.stickiness_s:
             return f"{self.leader} leads and was heard {silent_s:.1f} s ago: use switchover"
         return "" if self._ground.job is None else "the disk is busy with an older leader's records"
@@ -223,10 +238,10 @@ class Follower:
         voters = ground.row.voters.voters
         if not ground.row.config.epoch:
             return f"{ground.me} has heard no leader yet: it knows of no cluster"
-        if len(voters) > 1:
-            return f"there are {len(voters)} voters: they elect; else use force-lead"
-        if promote.voter in voters:
+        if promote.voter in voters and len(voters) == 1:
             return "the voter of this machine is the only one: it elects by itself"
+        if reason := self._why_they_elect():
+            return reason
         if promote.txid != ground.head.txid:
             return (
                 f"last contact was at transaction {ground.head.txid}; later changes on "
@@ -234,7 +249,15 @@ class Follower:
             )
         return ""
 
-
-def follow(ground: Ground, turn: Follow) -> Follower:
-    """A follower of whom the turn names."""
-    return Follower(ground, leader=turn.leader)
+    def _why_they_elect(self) -> str:
+        """Where a majority of several voters answers, a promotion would part them for nothing."""
+        voters = self._ground.row.voters
+        count = len(voters.voters)
+        if count < 2:  # with one, and two machines: its silence is what the operator speaks of
+            return ""
+        if self._answered is None or self._views is None:
+            return f"{count} voters are still being asked: repeat it in a few seconds"
+        answer = self._answered | self._views.keys()
+        if voters.carried_by(answer):
+            return f"{len(answer)} of {count} voters answer: they elect; else use force-lead"
+        return ""

@@ -22,7 +22,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     """How the operator wants it.
 
     Attributes:
-        peers: the other NameNodes, as configured; more may knock.
+        peers: the other NameNodes, as they were known at the start; more may knock.
         may_shrink: go on without a standby that is gone; otherwise changes wait for it.
         preferred: the member to lead whenever it can; empty: whoever does.
     """
@@ -71,7 +71,16 @@ Turn = Follow | Stand | Lead
 
 
 class Ground:
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        seen: the highest epoch that anybody told of; who stands goes above it.
+        led_s: when a leader was heard last; where none was, the start.
+        hindrance: why this member does not lead well; empty when nothing hinders it.
+        download: a snapshot that is being fetched, and from whom.
+        waiting: what came for the journal while the disk was at something else, and from whom; the
+            newest alone, as the sender sends again.
+    """
 
     def __init__(
         self,
@@ -91,6 +100,7 @@ class Ground:
         self.now_s = now_s
         self.job: Job | None = None
         self.seen = max(row.promised, head.epoch)
+        self.led_s = now_s
         self.hindrance = ""
         self.turn: Turn | None = None
         self.download: tuple[SnapshotOffer, str] | None = None

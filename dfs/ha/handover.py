@@ -10,6 +10,7 @@ the lease they bring is good because each voter that answers has dropped the per
 """
 
 import enum
+import math
 from collections.abc import Mapping
 
 from dfs.ha.effects import NoteKind
@@ -33,7 +34,7 @@ class Handover:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._until_s = 0.0
-        self._told_s = -1e9
+        self._told_s = -math.inf
         self._tried_s = ground.now_s
         self.stage = Stage.IDLE
         self.to = ""
@@ -50,8 +51,11 @@ class Handover:
             return f"{to} is no member that is known here"
         if to not in config.sync:
             return f"{to} is not in sync: it would lack changes"
-        if ground.now_s - peer.heard_s > 4 * ground.timers.beat_s:
-            return f"{to} was not heard for {ground.now_s - peer.heard_s:.1f} s"
+        silent_s = ground.now_s - peer.heard_s
+        if math.isinf(silent_s):
+            return f"{to} was not heard since {ground.me} leads"
+        if silent_s > 4 * ground.timers.beat_s:
+            return f"{to} was not heard for {silent_s:.1f} s"
         if peer.mistrusted:
             return f"the tables of {to} differ from ours: {peer.mistrusted}"
         return ""

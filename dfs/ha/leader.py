@@ -28,7 +28,6 @@ from dfs.ha.effects import (
     ConfirmReads,
     EpochSeen,
     Exit,
-    MakeSnapshot,
     NoteKind,
     Propose,
     ReadBarrier,
@@ -61,6 +60,7 @@ class Flight(msgspec.Struct):
 
     Attributes:
         acks: members other than us that have it on disk.
+        sent: somebody else may have it.
         committing: COMMIT was given; it cannot be taken back.
         alone: when COMMIT was given nobody but us was required.
     """
@@ -70,6 +70,7 @@ class Flight(msgspec.Struct):
     sent_s: float
     resent_s: float
     acks: set[str]
+    sent: bool = False
     committing: bool = False
     alone: bool = False
 
@@ -143,10 +144,12 @@ class Leader:
 
     def on_tick(self) -> None:
         """Beats, what was not answered, what takes too long."""
+        self.ground.led_s = self.ground.now_s
         self._hand_over()
         # Rounds that confirm changes do not count: under load followers would hear nothing else.
         if self.ground.now_s - self._beat_s >= self.ground.timers.beat_s:
             self._beat_all()
+            self.register.give_up_silent_newcomer()
             self.register.publish()
         self._send_again()
         self._drop_silent()
@@ -184,6 +187,7 @@ class Leader:
     def _send_flight(self, to: str) -> None:
         assert self.flight is not None
         head = self.ground.head
+        self.flight.sent = True
         self.ground.send(to, Append(self.epoch, head, (self.flight.record,), head))
 
     def _try_commit(self) -> None:
@@ -225,6 +229,10 @@ class Leader:
             self.ground.act(Acknowledge(txid))
 
     def _on_commit_failed(self, failed: CommitFailed) -> None:
+        """A record that nobody else has, and that is not here, never was (a full disk)."""
+        if failed.rolled_back and self.flight is not None and not self.flight.sent:
+            self.flight = self.ground.job = None
+            return
         self.ground.act(Exit(f"a record that was sent could not be committed: {failed.reason}"))
 
     # Voters.
@@ -273,7 +281,7 @@ class Leader:
     # Followers.
 
     def _on_ack(self, sender: str, ack: Ack) -> None:
-        if ack.epoch != self.epoch:
+        if ack.epoch != self.epoch or not self.peers.welcome(sender):
             return
         peer = self.peers.hear(sender, ack)
         if self.flight and ack.head == self.flight.position:
@@ -344,10 +352,10 @@ class Leader:
             self.peers.begin_snapshot(ended.to, peer)
 
     def _on_snapshot_lost(self, sender: str, lost: SnapshotLost) -> None:
+        """Not another one at once: where a disk is full it would be lost as well, without end."""
         peer = self.peers.known.get(sender)
         if peer is not None and lost.epoch == self.epoch:
-            peer.snapshot_s = self.ground.now_s
-            self.ground.act(MakeSnapshot(sender, self.epoch))
+            self.peers.begin_snapshot(sender, peer)
 
     def _on_knock(self, sender: str, knock: Knock) -> None:
         """A member that looks for us; one that has promised more than our epoch replaced us."""

@@ -1,7 +1,7 @@
 """Pure: a member, in whichever role; the door of this package for a NameNode.
 
 After any start it is a follower: what it was before does not matter.  Only a NameNode alone, with
-no voters configured, leads from its first tick, in the epoch it has.
+no voters configured, leads from its first tick, in the epoch it has, or above what was seen.
 
 `step` takes a letter, an event or a command and answers with one batch of effects; `effects.py`
 says in which order they are performed.
@@ -14,6 +14,7 @@ from dfs.base.entropy import Random
 from dfs.ha.candidate import Candidate
 from dfs.ha.effects import (
     AbandonRecord,
+    AcknowledgeLoss,
     Applied,
     ApplyFailed,
     BecomeLeader,
@@ -37,14 +38,14 @@ from dfs.ha.effects import (
     Tick,
 )
 from dfs.ha.follower import Follower
-from dfs.ha.ground import Conduct, Follow, Ground, Job, Lead, Stand, Turn
+from dfs.ha.ground import Conduct, Follow, Ground, Lead, Stand, Turn
 from dfs.ha.leader import Leader
 from dfs.ha.messages import Append, Fetch, Letter, SnapshotOffer
 from dfs.ha.rows import MemberRow, Position, config_of
 from dfs.ha.timers import Timers
 
 Role = Follower | Candidate | Leader
-_FOR_THE_LEADER = (Switchover, ReplaceVoter, RemoveMember)
+_FOR_THE_LEADER = (Switchover, ReplaceVoter, RemoveMember, AcknowledgeLoss)
 _FOR_A_FOLLOWER = (ForceLead, Promote)
 
 
@@ -147,7 +148,8 @@ class Member:
         elif isinstance(item, Propose):
             ground.act(AbandonRecord(item.record.txid, "this NameNode does not lead"))
         elif isinstance(item, _FOR_THE_LEADER):
-            ground.note(NoteKind.REFUSED, f"{ground.me} does not lead: ask {self.known_leader}")
+            leader = f"ask {self.known_leader}" if self.known_leader else "nobody is known to"
+            ground.note(NoteKind.REFUSED, f"{ground.me} does not lead: {leader}")
         elif isinstance(item, _FOR_A_FOLLOWER):
             ground.note(NoteKind.REFUSED, f"{ground.me} leads or is about to")
 
@@ -203,9 +205,10 @@ class Member:
     def _begin_alone(self) -> None:
         ground = self.ground
         row = ground.row
-        alone = not row.voters.voters and row.member in row.config.sync
-        if alone and isinstance(self.role, Follower) and ground.job is None:
-            config = config_of(row.member, row.promised, (row.member,))
+        if row.is_alone and isinstance(self.role, Follower) and ground.job is None:
+            if ground.seen > row.promised:
+                ground.promise(ground.seen + 1)
+            config = config_of(row.member, ground.row.promised, (row.member,))
             ground.turn = Lead(config)
 
     def _turn(self, turn: Turn) -> None:
@@ -246,8 +249,3 @@ class Member:
         self.role = role
         self._handlers = role.handlers  # type: ignore[assignment]
         self._events = role.events  # type: ignore[assignment]
-
-
-def job_of(member: Member) -> Job | None:
-    """What is under way on its disk; for status."""
-    return member.ground.job

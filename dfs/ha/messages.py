@@ -216,7 +216,8 @@ Body = (
 class Letter(msgspec.Struct, frozen=True):
     """A message with whose cluster it belongs to, who sent it and whom it is for.
 
-    The shell vouches for `sender` (the connection is authenticated) before the core sees it.
+    Before the core sees it the shell has made sure that a machine of the cluster sent it, not which
+    (`dfs.failover.envelope`).  `sender` is believed: members and voters fail by stopping.
     """
 
     cluster: str

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from dfs.ha.digests import Comparison
 from dfs.ha.effects import (
     AcknowledgeLoss,
     DigestsCompared,
@@ -16,7 +17,7 @@ from dfs.ha.effects import (
 )
 from dfs.ha.ground import Ground
 from dfs.ha.handover import Handover, Stage
-from dfs.ha.outlook import HaView, PeerView
+from dfs.ha.outlook import UNKNOWN_LAG, HaView, PeerView
 from dfs.ha.peers import Peers
 from dfs.ha.register import Register
 from dfs.ha.rounds import Rounds
@@ -106,17 +107,19 @@ class Orders:
             self._leader.register.propose(cleared)
 
     def _on_digests(self, event: DigestsCompared) -> None:
-        """Whose tables differ is not handed the lead; it stays in sync (see `digests.py`)."""
-        peer = self._leader.peers.known.get(event.member)
-        if peer is not None:
-            peer.mistrusted = event.finding.reason if event.is_different else ""
+        """Whose tables differ is not handed the lead until they were found equal; it stays in sync
+        (see `digests.py`).
+        """
+        peer, finding = self._leader.peers.known.get(event.member), event.finding
+        if peer is not None and finding.comparison is not Comparison.NOT_COMPARABLE:
+            peer.mistrusted = finding.reason if finding.comparison is Comparison.DIFFERENT else ""
 
     def view(self, machines: Mapping[str, str]) -> HaView:
         """For people: see `outlook.py`."""
         ground, now_s = self._leader.ground, self._leader.ground.now_s
         peers = {
             name: PeerView(
-                ground.head.txid - (peer.head.txid if peer.head else 0),
+                max(0, ground.head.txid - peer.head.txid) if peer.head else UNKNOWN_LAG,
                 now_s - peer.heard_s,
                 peer.mistrusted,
             )

@@ -11,9 +11,14 @@ import msgspec
 from dfs.ha.rows import SyncConfig, VoterSet
 from dfs.ha.timers import Timers
 
+UNKNOWN_LAG = -1
+
 
 class PeerView(msgspec.Struct, frozen=True):
-    """A follower as the leader sees it: how many records behind, how long silent."""
+    """A follower as the leader sees it: how many records behind, how long silent.
+
+    Until it was heard in this epoch its lag is `UNKNOWN_LAG`, and its silence infinite.
+    """
 
     lag_records: int
     silent_s: float
@@ -105,10 +110,12 @@ def _without_leader(view: HaView, gone: set[str]) -> Outlook:
         others = sorted(set(view.peers) - gone)
         if not others:
             return Outlook(Verdict.STOPS, "there is no standby; its disk has everything")
-        lag = min(view.peers[name].lag_records for name in others)
+        lags = [view.peers[name].lag_records for name in others]
+        known = [lag for lag in lags if lag != UNKNOWN_LAG]
+        nearest = f"the nearest lacks {min(known)} records" if known else "none was heard yet"
         return Outlook(
             Verdict.STOPS,
-            f"no standby is in sync (the nearest lacks {lag} records): "
+            f"no standby is in sync ({nearest}): "
             "it takes this machine's disk, or force-lead with loss",
         )
     upto_s = timers.election_max_s + 1

@@ -5,6 +5,8 @@ has not.  Under steady load it would stay a record behind for ever; so the next 
 for a moment when one has nearly everything (the *gate*).
 """
 
+import math
+
 import msgspec
 
 from dfs.ha.effects import MakeSnapshot, NoteKind, StreamRecords
@@ -22,13 +24,16 @@ class Peer(msgspec.Struct):
 
     Attributes:
         head: where its journal ends; None until it said so in this epoch.
+        heard_s: when it acknowledged last; minus infinity until it did in this epoch.
+        busy: more is on its way to its disk.
+        sent_s: when it was sent the record under way, as it lacks just that one; 0.0: never.
         settled_s: since when it has been in contact and in sync, for the preferred leader.
         streaming_s, snapshot_s: when that was begun; None when nothing is on its way.
-        mistrusted: its tables were found to differ from ours.
+        mistrusted: how its tables were found to differ from ours; empty: they were not, lately.
     """
 
     head: Position | None = None
-    heard_s: float = -1e9
+    heard_s: float = -math.inf
     busy: bool = False
     sent_s: float = 0.0
     streaming_s: float | None = None
@@ -61,7 +66,7 @@ class Peers:
         self._ground.send(name, Beat(self._epoch, self._ground.head, config, voters))
 
     def welcome(self, name: str) -> bool:
-        """Take a member that knocked as a follower; False for one that was removed."""
+        """Take a member that speaks as a follower; False for one that was removed."""
         if name in self._removed:
             return False
         self.known.setdefault(name, Peer())
@@ -71,10 +76,11 @@ class Peers:
         """Never mind it any more."""
         self._removed.add(name)
         self.known.pop(name, None)
+        self._open_gate(name)
 
     def hear(self, name: str, ack: Ack) -> Peer:
-        """Where it is now."""
-        peer = self.known.setdefault(name, Peer())
+        """Where one that is welcome is now."""
+        peer = self.known[name]
         now_s = self._ground.now_s
         if now_s - peer.heard_s > 4 * self._ground.timers.beat_s or peer.settled_s is None:
             peer.settled_s = now_s

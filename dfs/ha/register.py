@@ -6,10 +6,12 @@ G1  one change of the sync set at a time.  Until a majority wrote it down, what 
 G2  voters change by one at a time: any majority of the old set meets any of the new.  While a
     change is under way a majority of both is needed for everything (Raft's thesis, 4.1, for why
     one at a time; replacing one in a single step would not be safe)
-G3  a new voter has written down the sync set before anybody may count on its vote
+G3  a new voter has written down the sync set before anybody may count on its vote; one that
+    does not within `election_min_s` is given up, so that another may come.  What it wrote down
+    all the same counts for nothing: the next set has a higher number
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -17,6 +19,13 @@ from dfs.ha.effects import NoteKind
 from dfs.ha.ground import Ground
 from dfs.ha.messages import Accept, Accepted
 from dfs.ha.rows import SyncConfig, VoterSet
+
+VOTER_SHOWN = 8  # letters of a uuid that tell voters apart, and that orders take
+
+
+def named(voters: Iterable[str]) -> str:
+    """Voters for people to read."""
+    return ", ".join(voter[:VOTER_SHOWN] for voter in voters)
 
 
 class Register:
@@ -34,6 +43,7 @@ class Register:
         self.voters = ground.row.voters
         self._fresh: VoterSet | None = None
         self._joint = False
+        self._awaited_until_s = 0.0
         self._number = 0
         self._later: list[tuple[str, ...]] = []
         self._seqs: dict[str, int] = {}
@@ -77,7 +87,7 @@ class Register:
             return "voters are being changed already"
         voters = self.voters.voters
         if (old and old not in voters) or (fresh and fresh in voters) or not (old or fresh):
-            return f"voters are {', '.join(voters)}: one of them leaves, another comes"
+            return f"voters are {named(voters)}: one of them leaves, another comes"
         if old and not fresh and len(voters) == 1:
             return "the last voter stays: without voters nobody could lead"
         if fresh:
@@ -96,7 +106,17 @@ class Register:
         if set(self._fresh.voters) <= set(self.voters.voters):
             self._join()
         else:
+            self._awaited_until_s = self._ground.now_s + self._ground.timers.election_min_s
             self.publish()  # to the newcomer alone (G3)
+
+    def give_up_silent_newcomer(self) -> None:
+        """Let voters stay as they are where the new one does not answer in time (G3)."""
+        if self._fresh is None or self._joint or self._ground.now_s < self._awaited_until_s:
+            return
+        silent = named(sorted(self._newcomers()))
+        self._fresh = None
+        self._later.clear()
+        self._ground.note(NoteKind.REFUSED, f"voter {silent} does not answer: voters stay")
 
     def _join(self) -> None:
         """From now on both sets are asked, also after a restart of ours."""
@@ -154,7 +174,7 @@ class Register:
             self._join()
         if self._joint and self._is_carried(carriers):
             self.voters, self._fresh, self._joint = fresh, None, False
-            self._ground.note(NoteKind.VOTERS_CHANGED, f"voters are {', '.join(fresh.voters)}")
+            self._ground.note(NoteKind.VOTERS_CHANGED, f"voters are {named(fresh.voters)}")
             self._next_step()
 
     def _is_carried(self, carriers: set[str]) -> bool:

@@ -110,6 +110,11 @@ class MemberRow(msgspec.Struct, frozen=True):
     voters: VoterSet = NO_VOTERS
     config: SyncConfig = NO_CONFIG
 
+    @property
+    def is_alone(self) -> bool:
+        """A NameNode alone, which leads and asks nobody; one that joins is in no sync set yet."""
+        return not self.voters.voters and self.member in self.config.sync
+
 
 def config_of(leader: str, epoch: int, sync: Iterable[str]) -> SyncConfig:
     """The first of an epoch."""

@@ -58,19 +58,24 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
         """How often the shell passes the time in, at least."""
         return self.beat_s / TICKS_PER_BEAT
 
+    @property
+    def times_s(self) -> dict[str, float]:
+        """All but the drift, by name: what the NameNodes of a cluster have to agree on."""
+        return {name: getattr(self, name) for name in DURATIONS}
+
     def scaled(self, factor: float) -> "Timers":
         """The same relations, `factor` times as long; for tests, and for networks that are slow."""
-        values = {name: getattr(self, name) * factor for name in _DURATIONS}
+        values = {name: each_s * factor for name, each_s in self.times_s.items()}
         return Timers(**values, drift_max=self.drift_max)
 
 
-_DURATIONS = tuple(n for n in Timers.__struct_fields__ if n.endswith("_s"))
+DURATIONS = tuple(n for n in Timers.__struct_fields__ if n.endswith("_s"))
 
 
 def why_inconsistent(timers: Timers) -> str:
     """Which relation between them does not hold; empty when all do."""
     slow, fast = 1 - timers.drift_max, 1 + timers.drift_max
-    if not 0 <= timers.drift_max < 1 or any(getattr(timers, n) <= 0 for n in _DURATIONS):
+    if not 0 <= timers.drift_max < 1 or any(getattr(timers, n) <= 0 for n in DURATIONS):
         return "times are above zero, and drift_max is from 0 to below 1"
     # The leader's clock may be the slowest and the voter's the fastest of all.
     if timers.lease_s * fast >= timers.stickiness_s * slow:

@@ -237,6 +237,30 @@ def check_failed_commit_ends_the_process(kind: type[Member]) -> None:
     assert seat.did(fx.Exit)
 
 
+def check_commit_that_was_rolled_back_never_was_where_nobody_else_has_it(
+    kind: type[Member],
+) -> None:
+    seat = Seat(kind)
+    seat.lead()
+    seat.propose()
+    seat.do(fx.CommitFailed("disk full", rolled_back=True))
+    assert not seat.did(fx.Exit)
+    record = seat.propose()
+    assert [a.position for a in seat.did(fx.CommitRecord)] == [record.position]
+
+
+def check_commit_that_was_rolled_back_ends_the_process_where_others_have_it(
+    kind: type[Member],
+) -> None:
+    seat = Seat(kind)
+    seat.lead()
+    seat.grow()
+    record = seat.propose()
+    seat.hear("B", Ack(seat.member.epoch, record.position))
+    seat.do(fx.CommitFailed("disk full", rolled_back=True))
+    assert seat.did(fx.Exit)
+
+
 def check_lease_runs_from_the_beat(kind: type[Member]) -> None:
     seat = Seat(kind)
     seat.lead()

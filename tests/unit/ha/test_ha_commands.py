@@ -1,18 +1,31 @@
 """What operators may ask of a member, what they are answered, and a NameNode that is alone."""
 
-import pytest
+from collections.abc import Mapping
 
-from dfs.base.ids import NodeId
+import pytest
+from msgspec.structs import replace
+
 from dfs.ha import effects as fx
 from dfs.ha.digests import Comparison, Finding, TableDigests, compare
-from dfs.ha.fencing import Fencing
 from dfs.ha.handover import Stage
 from dfs.ha.leader import Leader
-from dfs.ha.messages import Accept, Accepted, Ack, Canvass, Letter, Promise, VoteView
-from dfs.ha.outlook import HaView, PeerView, Verdict, if_died
+from dfs.ha.messages import (
+    Accept,
+    Accepted,
+    Ack,
+    Beat,
+    Canvass,
+    Knock,
+    Letter,
+    Promise,
+    SnapshotLost,
+    VoteView,
+)
+from dfs.ha.outlook import UNKNOWN_LAG, HaView, PeerView, Verdict, if_died
+from dfs.ha.peers import SNAPSHOT_PATIENCE_BEATS
 from dfs.ha.rows import FORCED_LEAP, START, Hint, SyncConfig, VoterSet, first_rows, joining_row
 from dfs.ha.timers import Timers, why_inconsistent
-from tests.unit.ha.member_checks import ALONE, TIMERS, VOTERS, Seat, a_journal
+from tests.unit.ha.member_checks import ALONE, BOTH, TIMERS, VOTERS, Seat, a_journal
 from tests.unit.ha.paper_disk import make_record
 
 THEIRS = SyncConfig(3, 2, "B", ("B",))
@@ -75,9 +88,19 @@ def test_switchover_is_refused_with_a_reason() -> None:
     seat.do(fx.DigestsCompared("B", wrong))
     seat.do(fx.Switchover("B"))
     assert "tables of B differ" in refusals(seat)[0]
+    seat.do(fx.DigestsCompared("B", Finding(Comparison.NOT_COMPARABLE, "it does not answer")))
+    seat.do(fx.Switchover("B"))
+    assert "tables of B differ" in refusals(seat)[0], "nothing was learnt since"
     seat.do(fx.DigestsCompared("B", Finding(Comparison.EQUAL, "equal")))
     seat.do(fx.Switchover("B"))
     assert not refusals(seat)
+
+
+def test_switchover_to_a_member_that_was_not_heard_yet_says_so() -> None:
+    seat = Seat(may_shrink=False)
+    seat.lead(best=BOTH)
+    seat.do(fx.Switchover("B"))
+    assert refusals(seat) == ["B was not heard since A leads"]
 
 
 def test_unfit_leader_hands_over_and_unfit_follower_does_not_stand() -> None:
@@ -105,6 +128,28 @@ def test_preferred_leader_gets_the_lead_once_it_is_settled() -> None:
         seat.hear("B", Ack(epoch, seat.journal.head))
         assert seat.now_s < begun_s + 2 * TIMERS.settled_s
     assert seat.now_s >= begun_s + TIMERS.settled_s
+
+
+# Voters.
+
+
+def test_voter_that_never_answers_is_given_up_so_that_another_may_come() -> None:
+    seat = Seat()
+    epoch = seat.lead()
+    seat.do(fx.ReplaceVoter("v3", "v4"))
+    seat.do(fx.ReplaceVoter("", "v5"))
+    assert "being changed already" in refusals(seat)[0]
+    seat.wait(TIMERS.election_min_s)
+    assert refusals(seat) == ["voter v4 does not answer: voters stay"]
+    seat.answer_beats(VOTERS)
+    seat.do(fx.ReplaceVoter("", "v5"))
+    assert [letter.to for letter in seat.letters] == ["v5"]
+    seat.hear("v4", Accepted(epoch, 0, (epoch, 1)))
+    assert seat.row.voters.voters == VOTERS, "a late word of the one that was given up counts not"
+    seat.hear("v5", Accepted(epoch, 0, (epoch, 2)))
+    for voter in VOTERS[:2]:
+        seat.hear(voter, Accepted(epoch, 0, (epoch, 2)))
+    assert seat.row.voters.voters == (*VOTERS, "v5")
 
 
 # Force.
@@ -156,6 +201,39 @@ def test_forced_lead_is_refused_while_a_leader_is_heard() -> None:
     assert "use switchover" in refusals(seat)[0]
 
 
+def test_asking_to_be_elected_in_vain_does_not_count_as_hearing_a_leader() -> None:
+    seat = Seat()
+    seat.member.role.leader = "B"  # type: ignore[union-attr]
+    heard_s = seat.member.ground.led_s
+    seat.wait(TIMERS.election_max_s)
+    assert seat.said(Canvass), "it asks, and is not answered"
+    assert seat.member.ground.led_s == heard_s
+    seat.do(fx.ForceLead(0))
+    assert refusals(seat) == []
+
+
+def test_order_to_lead_by_force_lapses_when_no_majority_votes_in_time() -> None:
+    seat = Seat()
+    seat.wait(TIMERS.election_min_s / 2)
+    seat.do(fx.ForceLead(5))
+    seat.hear("v1", VoteView(2, THEIRS, Hint(0, 7)))
+    assert refusals(seat) == []
+    seat.wait(TIMERS.election_min_s)
+    assert "no majority of voters" in refusals(seat)[0]
+    asked(seat, THEIRS, Hint(0, 7))
+    seat.wait(TIMERS.election_max_s)
+    assert asked(seat, THEIRS, Hint(0, 7)) < FORCED_LEAP, "it stands as anybody else does"
+    assert not seat.said(Accept), "and looks for the records"
+
+
+def test_order_to_lead_by_force_lapses_when_a_leader_is_heard() -> None:
+    seat = Seat()
+    seat.wait(TIMERS.election_min_s / 2)
+    seat.do(fx.ForceLead(5))
+    seat.hear("B", Beat(3, seat.journal.head, THEIRS, seat.row.voters))
+    assert "B leads" in refusals(seat)[0]
+
+
 # Two machines.
 
 
@@ -183,12 +261,33 @@ def test_standby_of_two_machines_is_promoted_on_the_operators_word() -> None:
     blank = Seat(row=joining_row(cluster="c", member="A"))
     blank.do(fx.Promote("vA", 2))
     assert "knows of no cluster" in refusals(blank)[0]
-    three = Seat()
-    three.do(fx.Promote("vA", 2))
-    assert "there are 3 voters" in refusals(three)[0]
 
 
-# Outlook, digests, fencing, timers.
+def test_member_is_promoted_past_voters_of_whom_too_few_are_left_and_past_no_others() -> None:
+    seat = Seat(journal=a_journal(1, 1))
+    seat.do(fx.Promote("v1", 2))
+    assert "still being asked" in refusals(seat)[0]
+    seat.wait(TIMERS.election_max_s)
+    for voter in VOTERS[:2]:
+        seat.hear(voter, VoteView(1, seat.row.config, Hint(), "a leader may be here"))
+    seat.wait(TIMERS.election_max_s)
+    seat.do(fx.Promote("v1", 2))
+    assert "2 of 3 voters answer" in refusals(seat)[0]
+    seat.wait(TIMERS.election_max_s)
+    seat.hear(VOTERS[0], VoteView(1, seat.row.config, Hint(), ""))
+    seat.wait(TIMERS.election_max_s)
+    seat.do(fx.Promote("v1", 1))
+    assert "last contact was at transaction 2" in refusals(seat)[0]
+    seat.do(fx.Promote("v1", 2))
+    (accept,) = seat.said(Accept)
+    assert accept.voters.voters == ("v1",)
+    assert accept.voters.version > VoterSet(1, 0, VOTERS).version
+    assert accept.config.lossy
+    seat.hear("v1", Accepted(accept.config.epoch, 0, accept.voters.version))
+    assert seat.member.is_leader
+
+
+# Outlook, digests, timers.
 
 
 def a_ha_view(**changes: object) -> HaView:
@@ -217,8 +316,52 @@ def test_outlook_says_what_would_happen() -> None:
     assert if_died(blocked, "m2").verdict is Verdict.STOPS
     alone = a_ha_view(config=SyncConfig(3, 2, "A", ("A",)), peers={"B": PeerView(12, 0.1)})
     assert "lacks 12 records" in if_died(alone, "m1").reason
+    unheard = a_ha_view(
+        config=SyncConfig(3, 2, "A", ("A",)), peers={"B": PeerView(UNKNOWN_LAG, float("inf"))}
+    )
+    assert "none was heard yet" in if_died(unheard, "m1").reason
     short = a_ha_view(voters_silent_s={"v1": 0.1, "v2": 0.1, "v3": 99.0})
     assert "1 of 3 voters" in if_died(short, "m2").reason
+
+
+def peers_of(seat: Seat) -> Mapping[str, PeerView]:
+    role = seat.member.role
+    assert isinstance(role, Leader)
+    return role.orders.view({}).peers
+
+
+def test_lag_of_a_standby_that_was_not_heard_yet_is_not_known() -> None:
+    seat = Seat(journal=a_journal(1, 5))
+    epoch = seat.lead()
+    assert peers_of(seat)["B"].lag_records == UNKNOWN_LAG
+    head = seat.journal.head
+    seat.hear("B", Ack(epoch, replace(head, txid=head.txid - 2, hash=b"x" * 16)))
+    assert peers_of(seat)["B"].lag_records == 2
+
+
+def test_member_that_was_removed_is_not_brought_back_by_what_it_still_says() -> None:
+    seat = Seat()
+    epoch = seat.lead()
+    seat.hear("B", Ack(epoch, START))
+    assert "B" in peers_of(seat)
+    seat.do(fx.RemoveMember("B"))
+    for said in (Ack(epoch, START), Ack(epoch, seat.journal.head), Knock(0, START)):
+        seat.hear("B", said)
+        assert "B" not in peers_of(seat)
+        assert not [letter for letter in seat.letters if letter.to == "B"]
+
+
+def test_snapshots_that_are_lost_as_soon_as_they_are_made_are_not_made_without_end() -> None:
+    seat = Seat(journal=a_journal(1, 5))
+    epoch = seat.lead()
+    seat.hear("B", Ack(epoch, START))
+    seat.do(fx.StreamEnded("B", epoch, found=False))
+    assert seat.did(fx.MakeSnapshot) == [fx.MakeSnapshot("B", epoch)]
+    seat.hear("B", SnapshotLost(epoch, "first"))
+    assert not seat.did(fx.MakeSnapshot)
+    seat.wait(SNAPSHOT_PATIENCE_BEATS * TIMERS.beat_s)
+    seat.hear("B", SnapshotLost(epoch, "first"))
+    assert seat.did(fx.MakeSnapshot) == [fx.MakeSnapshot("B", epoch)]
 
 
 def test_outlook_of_a_leader_is_what_it_knows() -> None:
@@ -239,22 +382,6 @@ def test_digests_are_compared_at_one_transaction_only() -> None:
     assert (wrong.comparison, wrong.tables) == (Comparison.DIFFERENT, ("block",))
     early = compare(ours, TableDigests(at.at(1), {}))
     assert early.comparison is Comparison.NOT_COMPARABLE
-
-
-def test_datanode_counts_after_it_knows_the_epoch_and_reported_in_full() -> None:
-    fencing = Fencing(5)
-    node = NodeId(1)
-    fencing.on_full_report(node, 5)
-    assert "not acknowledged" in fencing.why_not_count(node)
-    assert fencing.on_beat(node, 4) == ""
-    fencing.on_full_report(node, 4)
-    assert "not acknowledged" in fencing.why_not_count(node)
-    fencing.on_beat(node, 5)
-    fencing.on_full_report(node, 4)
-    assert "no full report" in fencing.why_not_count(node)
-    fencing.on_full_report(node, 5)
-    assert fencing.why_not_count(node) == ""
-    assert "has seen epoch 6" in fencing.on_beat(node, 6)
 
 
 @pytest.mark.parametrize(
