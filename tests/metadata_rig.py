@@ -8,27 +8,23 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from dfs.base.clock import Clock, ManualClock
+from dfs.base.clock import Clock, ManualClock, SystemClock
 from dfs.base.events import RecordingEmitter
-from dfs.meta import tables
-from dfs.meta.schema import Base
 from dfs.meta.session import DATABASE_FILE, Reader, reader_engine, writer_engine
 from dfs.meta.txn import Txn
+from dfs.meta.upgrade import upgrade
 from dfs.meta.writer import Writer
 from dfs.settings.sections import Config
 
 T = TypeVar("T")
-assert tables  # its import declares half of the tables
 
 
 @functools.cache
 def _empty_database() -> bytes:
-    """The tables without rows: made once, as each table made waits for the disk."""
+    """What migrations make, without rows: once, as each table made waits for the disk."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / DATABASE_FILE
-        engine = writer_engine(file)
-        Base.metadata.create_all(engine)
-        engine.dispose()
+        upgrade(file, Path(folder), SystemClock())
         return file.read_bytes()
 
 

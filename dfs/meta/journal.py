@@ -10,22 +10,27 @@ by another version of the program, or on another database, gives the same rows.
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.ids import Epoch, TxId
+from dfs.base.units import MiB
 from dfs.meta.cluster_tables import JOURNAL
 from dfs.meta.prepared import Prepared
 
 GENESIS_HASH: Final = bytes(16)
 CHECK_RECORDS: Final = 10_000
 TRIM_RECORDS_MAX: Final = 5_000
+RECORD_BYTES_MAX: Final = 14 * MiB  # of changes: a record has to fit into a letter to a standby
 _INSERT: Final = Prepared(JOURNAL.insert())
+_PLACES: Final = select(JOURNAL.c.txid, JOURNAL.c.epoch, JOURNAL.c.hash)
+_NEWEST: Final = Prepared(_PLACES.order_by(JOURNAL.c.txid.desc()).limit(bindparam("limit", 1)))
+_PLACE: Final = Prepared(_PLACES.where(JOURNAL.c.txid == bindparam("txid")))
 
 Value = int | str | bytes | None
 Group = tuple[str, tuple[str, ...] | None, list[tuple[Value, ...]]]
@@ -42,6 +47,14 @@ class Record:
     hash: bytes
     at_ms: int
     changes: bytes
+
+
+class Place(NamedTuple):
+    """A place in the journal.  The hash covers all before: equal places, equal journals."""
+
+    txid: int
+    epoch: int
+    hash: bytes
 
 
 class ChangeLog:
@@ -86,18 +99,14 @@ def make_record(
     return Record(txid, epoch, prev_hash, digest, at_ms, changes)
 
 
-def write_record(connection: Connection, record: Record) -> None:
-    """Put it down as the newest."""
+def write_records(connection: Connection, records: Sequence[Record]) -> None:
+    """Put them down as the newest, in order."""
     assert _INSERT.names(connection) == Record.__match_args__
-    values = (
-        record.txid,
-        record.epoch,
-        record.prev_hash,
-        record.hash,
-        record.at_ms,
-        record.changes,
-    )
-    _INSERT.write_many(connection, [values])
+    rows = [
+        (each.txid, each.epoch, each.prev_hash, each.hash, each.at_ms, each.changes)
+        for each in records
+    ]
+    _INSERT.write_many(connection, rows)
 
 
 def chain_hash(prev_hash: bytes, epoch: int, txid: int, at_ms: int, changes: bytes) -> bytes:
@@ -119,10 +128,26 @@ def last_record(connection: Connection) -> Record | None:
     return None if row is None else Record(*row)
 
 
-def records_after(connection: Connection, txid: TxId, *, limit: int) -> Iterator[Record]:
-    """Up to `limit` records that follow `txid`, in order."""
+def newest_place(connection: Connection) -> Place | None:
+    """Where the journal ends; None in a database without a record."""
+    rows = _NEWEST.run(connection)
+    return Place(*rows[0]) if rows else None
+
+
+def place_of(connection: Connection, txid: int) -> Place | None:
+    """The place of that record; None where there is none, or none any more."""
+    rows = _PLACE.run(connection, txid=txid)
+    return Place(*rows[0]) if rows else None
+
+
+def records_after(
+    connection: Connection, txid: TxId, *, limit: int
+) -> Generator[Record, None, None]:
+    """Up to `limit` records that follow `txid`, in order.  Close it when not all are read."""
     wanted = select(JOURNAL).where(JOURNAL.c.txid > txid).order_by(JOURNAL.c.txid).limit(limit)
-    return (Record(*row) for row in connection.execute(wanted))
+    with connection.execute(wanted) as rows:
+        for row in rows:
+            yield Record(*row)
 
 
 def check_chain(
@@ -138,16 +163,33 @@ def check_chain(
     after: Record | None = None
     with connection.execute(newest_first) as rows:
         for record in (Record(*row) for row in rows):
-            expected = chain_hash(
-                record.prev_hash, record.epoch, record.txid, record.at_ms, record.changes
-            )
-            if record.hash != expected:
-                raise MetadataCorrupt(f"journal record {record.txid} does not match its hash")
-            if after and (after.prev_hash != record.hash or after.txid != record.txid + 1):
-                raise MetadataCorrupt(f"journal record {after.txid} does not follow {record.txid}")
+            check_hash(record)
+            if after:
+                check_order(after, record.txid, record.hash)
             after = record
             if left is not None and (left := left - len(record.changes)) <= 0:
                 return
+
+
+def check_hash(record: Record) -> None:
+    """Hold a record against its own hash.
+
+    Raises:
+        MetadataCorrupt: it is not what was hashed.
+    """
+    expected = chain_hash(record.prev_hash, record.epoch, record.txid, record.at_ms, record.changes)
+    if record.hash != expected:
+        raise MetadataCorrupt(f"journal record {record.txid} does not match its hash")
+
+
+def check_order(record: Record, txid: int, hash_there: bytes) -> None:
+    """Hold a record against the one before it.
+
+    Raises:
+        MetadataCorrupt: it is not the next, or follows another one of that number.
+    """
+    if record.prev_hash != hash_there or record.txid != txid + 1:
+        raise MetadataCorrupt(f"journal record {record.txid} does not follow {txid}")
 
 
 def trim(connection: Connection, *, older_than_ms: int, records_max: int) -> int:

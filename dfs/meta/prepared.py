@@ -7,7 +7,7 @@ text; everything else is ordinary Core.  A list of keys goes as one parameter, a
 one text serves any number of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +45,22 @@ class Prepared:
         except raw.Error as exc:
             raise _as_core(sql, parameters, exc) from exc
         return rows
+
+    def pages(self, connection: Connection, *, rows_max: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Every row, in pages of so many; for more of them than memory should hold.
+
+        Raises:
+            DBAPIError: as Core would raise it.
+        """
+        sql, names, constants = self._sql(connection)
+        parameters = tuple(constants[name] for name in names)
+        raw: Any = connection.connection.driver_connection
+        try:
+            cursor = raw.execute(sql, parameters)
+            while page := cursor.fetchmany(rows_max):
+                yield page
+        except raw.Error as exc:
+            raise _as_core(sql, parameters, exc) from exc
 
     def write_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run it once for each row of values, which are in the order of `names`.

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from dfs.meta.cluster_tables import RETRY_CACHE
 from dfs.meta.prepared import ByKeys
+from dfs.meta.row_images import delete_keys
 from dfs.meta.txn import Txn
 
 _ANSWERS: Final = ByKeys(select(RETRY_CACHE), RETRY_CACHE.c.caller, RETRY_CACHE.c.request)
@@ -46,6 +47,17 @@ def remembered(connection: Connection, keys: Sequence[RequestKey]) -> dict[Reque
     """What those of the requests were answered that were answered before."""
     rows = _ANSWERS.run(connection, [(key.caller, key.request) for key in keys])
     return {RequestKey(caller, request): bytes(answer) for caller, request, answer, *_ in rows}
+
+
+def forget_answers(connection: Connection, *, before_ms: int, limit: int) -> int:
+    """Forget old answers, the oldest first; how many.  Not journaled: each NameNode does it."""
+    columns = RETRY_CACHE.c
+    wanted = select(columns.caller, columns.request).where(columns.at_ms < before_ms)
+    rows = connection.execute(wanted.order_by(columns.at_ms).limit(limit))
+    keys = [(caller, request) for caller, request in rows]
+    if keys:
+        delete_keys(connection, RETRY_CACHE, keys)
+    return len(keys)
 
 
 def remember(txn: Txn, answers: Mapping[RequestKey, bytes]) -> None:

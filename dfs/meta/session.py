@@ -23,6 +23,7 @@ DATABASE_FILE: Final = "dfs.sqlite"
 WRITER_CACHE_KIB: Final = 64 * 1024
 READER_CACHE_KIB: Final = 4 * 1024  # there are some thirty, and memory stays under 400 MiB
 BUSY_WAIT_MS: Final = 5000  # for a lock of the file that somebody else holds
+COPY_PAGES: Final = 4096  # at once; other threads have their turn in between
 PLACE_WAIT_S: Final = 30.0  # for one of the readers' connections
 
 _NOT_THE_FILE: Final = frozenset(
@@ -37,6 +38,16 @@ _NOT_THE_FILE: Final = frozenset(
 )
 _SPENT: Final = -1  # generation of a connection that is not used again
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK_TROUBLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 _PRAGMAS: Final[dict[str, str | int]] = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL
@@ -215,7 +226,7 @@ class View:
 
 def _raise_translated(exc: BaseException) -> None:
     """Raise what the database raised as ours; a statement of ours that is wrong stays as it is."""
-    if isinstance(exc, (DBAPIError, sqlite3.Error)) and _sqlite_code(exc) in (
+    if isinstance(exc, (DBAPIError, sqlite3.Error)) and sqlite_code(exc) in (
         _NOT_THE_FILE | _DAMAGE
     ):
         raise _translated("reading the metadata", exc) from exc
@@ -236,14 +247,24 @@ def database_errors(doing: str) -> Iterator[None]:
 
 
 def _translated(doing: str, exc: Exception) -> DfsError:
-    error = DatabaseUnavailable if _sqlite_code(exc) in _NOT_THE_FILE else MetadataCorrupt
+    error = DatabaseUnavailable if sqlite_code(exc) in _NOT_THE_FILE else MetadataCorrupt
     return error(f"{doing}: {_first_line(exc)}")
 
 
-def _sqlite_code(exc: Exception) -> int:
+def sqlite_code(exc: BaseException) -> int:
     """SQLite's primary result code; 0 where there is none."""
     code: int = getattr(getattr(exc, "orig", exc), "sqlite_errorcode", 0)
     return code & 0xFF
+
+
+def is_disk_trouble(exc: BaseException) -> bool:
+    """Whether the disk or the file is to blame, and not the statement (which is a bug of ours)."""
+    return sqlite_code(exc) in _DISK_TROUBLE
+
+
+def is_full(exc: BaseException) -> bool:
+    """Whether there was no room: nothing remains of the change, and all is as good as before."""
+    return sqlite_code(exc) == sqlite3.SQLITE_FULL
 
 
 def _first_line(exc: Any) -> str:
@@ -279,7 +300,11 @@ def quick_check(
 def copy_database(source: Path, target: Path) -> None:
     """Copy a database, in use or not, to a new file by SQLite's online backup, and check the copy.
 
+    All of it is of one moment, and nobody who writes meanwhile waits for it: it is read in one
+    transaction.  Without that the backup would begin again after every commit.
+
     Raises:
+        DatabaseUnavailable: the disk or its rights are to blame.
         MetadataCorrupt: the source could not be read or the copy failed its check.
     """
     with (
@@ -287,6 +312,37 @@ def copy_database(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as origin,
         contextlib.closing(sqlite3.connect(target)) as copy,
     ):
-        origin.backup(copy, pages=4096)
+        origin.execute("BEGIN")
+        origin.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the moment
+        origin.backup(copy, pages=COPY_PAGES)
         copy.execute("PRAGMA journal_mode=delete")
     quick_check(target)
+
+
+def be_one_file(file: Path) -> None:
+    """Fold the log of a database and do without one, so that the file alone is all of it.
+
+    Raises:
+        DatabaseUnavailable: somebody else has it open, or the disk did not take it.
+        MetadataCorrupt: it is no database.
+    """
+    _set_journal_mode(file, "delete")
+
+
+def keep_log(file: Path) -> None:
+    """Have a database that is one file written by way of a log again, as all others expect it.
+
+    Raises:
+        DatabaseUnavailable, MetadataCorrupt: as `be_one_file`.
+    """
+    _set_journal_mode(file, "wal")
+
+
+def _set_journal_mode(file: Path, mode: str) -> None:
+    with (
+        database_errors(f"closing {file}"),
+        contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=0)) as raw,
+    ):
+        (got,) = raw.execute(f"PRAGMA journal_mode={mode}").fetchone()
+    if got != mode:
+        raise DatabaseUnavailable(f"{file} is in use")

@@ -30,6 +30,7 @@ from typing import Final
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.durable import sync_folder
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.ids import TxId
 from dfs.base.units import MiB
@@ -37,7 +38,9 @@ from dfs.meta.journal import Record, check_chain, last_record
 from dfs.meta.session import Reader, database_errors, quick_check, reader_engine
 
 CHAIN_BYTES_AT_START: Final = 64 * MiB  # of the newest records; the whole check takes more
-NICENESS: Final = 15  # of the thread that checks while others serve: 3 % of a processor they want
+# Of the thread that checks while others serve: a quarter of a processor that they want.  No less,
+# as the log of the database cannot be folded while it is read.
+NICENESS: Final = 5
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -123,8 +126,12 @@ class Soundness:
         """Whether all of it was checked in this run."""
         return self._proven
 
+    def go_on(self) -> None:
+        """Checks may begin again."""
+        self._stopping.clear()
+
     def break_off(self) -> None:
-        """End a check that is under way: the process stops."""
+        """End a check that is under way, and begin none until `go_on`: the database is closed."""
         self._stopping.set()
         checking = self._checking
         if checking is not None:
@@ -152,7 +159,7 @@ class Soundness:
             out.flush()
             os.fsync(out.fileno())
         new.replace(self._mark_file)
-        _sync_folder(self._file.parent)
+        sync_folder(self._file.parent)
 
     def _take_mark(self) -> _Mark | None:
         """The mark, if it fits the file; it is gone when this returns."""
@@ -162,7 +169,7 @@ class Soundness:
             mark = None
         if self._mark_file.exists():
             self._mark_file.unlink()
-            _sync_folder(self._file.parent)
+            sync_folder(self._file.parent)
         if mark is None or not self._file.is_file():
             return None
         now = self._file.stat()
@@ -188,11 +195,3 @@ def _yield_processor() -> None:
     """Let every other thread go first: this one has until tomorrow."""
     with contextlib.suppress(OSError):  # not allowed here
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

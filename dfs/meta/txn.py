@@ -6,48 +6,16 @@ NameNode learns by itself (locations from stock reports, last-used times).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, Table
 
 from dfs.base.ids import Epoch, TxId
 from dfs.meta.cluster_tables import SEQUENCE
 from dfs.meta.journal import ChangeLog, Value
-from dfs.meta.prepared import Prepared
+from dfs.meta.row_images import Image, Key, columns_of, delete_keys, image_of, write_images
 
 Row = Mapping[str, Any]
-
-
-@cache
-def _columns(table: Table) -> tuple[str, ...]:
-    return tuple(column.key for column in table.columns)
-
-
-@cache
-def _upsert(table: Table) -> Prepared:
-    keys = [column.key for column in table.primary_key]
-    statement = insert(table)
-    rest = {name: statement.excluded[name] for name in _columns(table) if name not in keys}
-    if not rest:  # the key is all there is: being there says everything
-        return Prepared(statement.on_conflict_do_nothing(index_elements=keys))
-    return Prepared(statement.on_conflict_do_update(index_elements=keys, set_=rest))
-
-
-@cache
-def _delete(table: Table) -> Prepared:
-    return Prepared(delete(table).where(_key_is(table)))
-
-
-@cache
-def _get(table: Table) -> Prepared:
-    return Prepared(select(table).where(_key_is(table)))
-
-
-def _key_is(table: Table) -> ColumnElement[bool]:
-    return and_(*(column == bindparam(f"k_{column.key}") for column in table.primary_key))
 
 
 class Sequences:
@@ -60,8 +28,8 @@ class Sequences:
     def take(self, connection: Connection, name: str, count: int) -> int:
         """The first of `count` numbers that nobody had before."""
         if name not in self._next:
-            found = _get(SEQUENCE).run(connection, k_name=name)
-            self._next[name] = found[0][1] if found else 1
+            found: Any = image_of(connection, SEQUENCE, (name,))
+            self._next[name] = found[1] if found else 1
         first = self._next[name]
         self._next[name] += count
         self._touched.add(name)
@@ -107,25 +75,24 @@ class Txn:
 
     def get(self, table: Table, *key: Value) -> Row | None:
         """The row of that primary key, as a mapping."""
-        names = [f"k_{column.key}" for column in table.primary_key]
-        found = _get(table).run(self.connection, **dict(zip(names, key, strict=True)))
-        return dict(zip(_columns(table), found[0], strict=True)) if found else None
+        found = image_of(self.connection, table, key)
+        return dict(zip(columns_of(table), found, strict=True)) if found else None
 
     def put(self, table: Table, *rows: Row) -> None:
         """Insert rows, or replace those of the same key.  Each row names every column."""
         if rows:
-            self.log.rows(str(table.name), _columns(table), self._write(table, rows))
+            self.log.rows(str(table.name), columns_of(table), self._write(table, rows))
 
-    def put_images(self, table: Table, images: Sequence[tuple[Value, ...]]) -> None:
+    def put_images(self, table: Table, images: Sequence[Image]) -> None:
         """As `put`, for thousands of rows: each is its values in the order of the columns."""
         if images:
-            self._upsert(table).write_many(self.connection, images)
-            self.log.rows(str(table.name), _columns(table), images)
+            write_images(self.connection, table, images)
+            self.log.rows(str(table.name), columns_of(table), images)
 
-    def drop(self, table: Table, *keys: tuple[Value, ...]) -> None:
+    def drop(self, table: Table, *keys: Key) -> None:
         """Delete the rows of those primary keys; one that is not there is no error."""
         if keys:
-            _delete(table).write_many(self.connection, keys)
+            delete_keys(self.connection, table, keys)
             self.log.gone(str(table.name), keys)
 
     def put_soft(self, table: Table, *rows: Row) -> None:
@@ -133,10 +100,10 @@ class Txn:
         if rows:
             self._write(table, rows)
 
-    def drop_soft(self, table: Table, *keys: tuple[Value, ...]) -> None:
+    def drop_soft(self, table: Table, *keys: Key) -> None:
         """As `drop`, without the journal."""
         if keys:
-            _delete(table).write_many(self.connection, keys)
+            delete_keys(self.connection, table, keys)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Run `hook` once the batch is on the disk; never if it is not."""
@@ -155,13 +122,8 @@ class Txn:
         """What to run after the commit."""
         return self._after_commit
 
-    def _write(self, table: Table, rows: Sequence[Row]) -> list[tuple[Value, ...]]:
-        columns = _columns(table)
+    def _write(self, table: Table, rows: Sequence[Row]) -> list[Image]:
+        columns = columns_of(table)
         images = [tuple(row[column] for column in columns) for row in rows]
-        self._upsert(table).write_many(self.connection, images)
+        write_images(self.connection, table, images)
         return images
-
-    def _upsert(self, table: Table) -> Prepared:
-        upsert = _upsert(table)
-        assert upsert.names(self.connection) == _columns(table)
-        return upsert

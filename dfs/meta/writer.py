@@ -5,40 +5,61 @@ The order of effects of a batch:
 
     1 BEGIN IMMEDIATE; the epoch in the database is still ours, or nothing happens (StaleEpoch)
     2 every request's rows, then the counters, then the journal record
-    3 COMMIT (synchronous=FULL: on the disk when it returns)
-    4 after-commit hooks, then every caller is told
+    3 the record is shipped to who has to have it first (`Shipping`), or the batch is rolled back
+    4 COMMIT (synchronous=FULL: on the disk when it returns)
+    5 after-commit hooks
+    6 every caller is told, once the record is acknowledged
 
 Requests of one kind that stand side by side in a batch may be run in one step (`Joint`): most of
 what each costs by itself is asking the database.
 
-A crash before 3 leaves no trace of the batch; after 3 the retry cache answers who asks again.  A
-commit that fails is rolled back and refuses its whole batch; when even that fails, or the disk
+What a caller is told rests on every batch up to his: also a refusal, or the answer of a request
+that was done before, waits for the newest record there is.
+
+A crash before 4 leaves no trace of the batch here; after 4 the retry cache answers who asks again.
+A commit that fails is rolled back and refuses its whole batch; when even that fails, or the disk
 reports an error, the writer stops for good and `on_fatal` ends the process: going on with a handle
-that has seen an I/O error is how databases lose data.
+that has seen an I/O error is how databases lose data.  So does a commit that fails after its
+record was shipped: others have it, and nobody knows what is here.
 """
 
 import contextlib
-import itertools
 import queue
-import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
-from dfs.base.errors import DatabaseUnavailable, DfsError, Overloaded, StaleEpoch, Stopping
+from dfs.base.errors import (
+    DatabaseUnavailable,
+    DfsError,
+    LimitExceeded,
+    Overloaded,
+    StaleEpoch,
+    Stopping,
+)
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import FIRST_EPOCH, Epoch, TxId
 from dfs.meta.cluster_tables import SEQUENCE, SETTING
-from dfs.meta.journal import GENESIS_HASH, Record, last_record, make_record, write_record
+from dfs.meta.jobs import Job, Joint, refuse_all, settled, side_by_side
+from dfs.meta.journal import (
+    GENESIS_HASH,
+    RECORD_BYTES_MAX,
+    Record,
+    last_record,
+    make_record,
+    write_records,
+)
 from dfs.meta.prepared import Prepared, execute, is_open
 from dfs.meta.retry_cache import RequestKey, once
+from dfs.meta.session import is_disk_trouble, is_full
+from dfs.meta.shipping import Shipping, Unshipped
 from dfs.meta.txn import Sequences, Txn
 from dfs.meta.wal import WriteAheadLog
 from dfs.settings.sections import LimitsConfig, NamenodeConfig
@@ -46,70 +67,20 @@ from dfs.settings.sections import LimitsConfig, NamenodeConfig
 T = TypeVar("T")
 
 EPOCH_KEY: Final = "epoch"
-_DISK_TROUBLE: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
 _SETTING: Final = Prepared(select(SETTING.c.value).where(SETTING.c.key == bindparam("key")))
 IDLE_WAIT_S: Final = 1.0  # after so long without a request the WAL is folded back whole
 
 
-@dataclass(frozen=True, slots=True)
-class Joint(Generic[T]):
-    """A request that others like it may be run together with.
-
-    Attributes:
-        item: what is asked for.
-        together: runs any number of items in their order; what each returned, or was refused with.
-            Whatever it raises itself undoes all it did, and the items are run one by one.
-    """
-
-    item: Any
-    together: Callable[[Txn, Sequence[Any]], Sequence[T | DfsError]]
-
-    def __call__(self, txn: Txn) -> T:
-        """Run it alone."""
-        (outcome,) = self.together(txn, [self.item])
-        if isinstance(outcome, DfsError):
-            raise outcome
-        return outcome
+class _TooLarge(Exception):  # noqa: N818 - it is answered, or made smaller
+    """The record of a batch would be longer than a record may be."""
 
 
-class _Job(Generic[T]):
-    """A request, what became of it, and who is told."""
+class _Done(NamedTuple):
+    """A batch that was committed."""
 
-    __slots__ = ("_error", "_result", "_tell", "is_done", "work")
-
-    def __init__(self, work: Callable[[Txn], T], tell: Callable[["_Job[T]"], None]) -> None:
-        self.work = work
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self._tell = tell
-        self.is_done = False  # answered or refused; only the writer's thread looks
-
-    def answer(self, result: T) -> None:
-        """It was done, with that result."""
-        self._result, self.is_done = result, True
-
-    def refuse(self, error: BaseException) -> None:
-        """It was not done, for that reason."""
-        self._error, self.is_done = error, True
-
-    def tell(self) -> None:
-        """Let its caller know."""
-        self._tell(self)
-
-    def result(self) -> T:
-        """What it returned, once it is done; raises what it was refused with."""
-        if self._error is not None:
-            raise self._error
-        return cast("T", self._result)
+    answered: list[tuple[Job[Any], object]]
+    hooks: Sequence[Callable[[], None]]
+    record: Record | None
 
 
 class Writer:
@@ -141,19 +112,37 @@ class Writer:
         self._emit = emit
         self._config = config
         self._on_fatal = on_fatal
-        self._queue: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._waiting_max = limits.queue_requests_max
         self._gate = threading.Lock()  # nothing may queue behind the end
         self._sequences = Sequences()
         self._stopping = False
         self._broken = ""
-        self.epoch = Epoch(int(_setting(self._connection, EPOCH_KEY) or FIRST_EPOCH))
+        self._shipping: Shipping = Unshipped()
+        self._is_told_at_once = True
+        # Held by who tells callers or refuses them.  A member takes it in its turn (`acknowledge`,
+        # `depose`), so no word goes to `Shipping`, which waits for that turn, while it is held.
+        self._telling = threading.Lock()
+        self._untold: deque[tuple[TxId, Sequence[Job[Any]]]] = deque()
+        self._deposed: DfsError | None = None
+        self._epoch_there = epoch_of(self._connection)
+        self.epoch = self._epoch_there
         newest = last_record(self._connection)
         self._txid = newest.txid if newest else TxId(0)
         self._hash = newest.hash if newest else GENESIS_HASH
+        self._acknowledged = self._txid
         self.opened_txid = self._txid  # the newest transaction when this run began
         self._thread = threading.Thread(target=self._run, name="meta-writer", daemon=True)
         self._thread.start()
+
+    def lead(self, epoch: Epoch, shipping: Shipping) -> None:
+        """Write in that epoch, which the next transaction says, and ship each record.
+
+        For whoever made this object, before he hands it on.
+        """
+        self.epoch = epoch
+        self._shipping = shipping
+        self._is_told_at_once = False
 
     @property
     def txid(self) -> TxId:
@@ -176,7 +165,7 @@ class Writer:
         """
         told = threading.Lock()  # a future costs ten times that
         told.acquire()
-        job = _Job(work, lambda _job: told.release())
+        job = Job(work, lambda _job: told.release())
         self._put(job)
         told.acquire()
         return job.result()
@@ -196,7 +185,7 @@ class Writer:
         Raises:
             Overloaded, Stopping, DatabaseUnavailable: it was not taken up; `then` is not called.
         """
-        self._put(_Job(work, lambda job: then(job.result)))
+        self._put(Job(work, lambda job: then(job.result)))
 
     def answer(self, key: RequestKey, work: Callable[[Txn], bytes]) -> bytes:
         """As `submit`, but a request already answered under `key` is answered the same, undone.
@@ -206,19 +195,25 @@ class Writer:
         """
         return self.submit(once(key, work))
 
-    def begin_epoch(self, txn: Txn, *, above: int) -> int:
-        """Write from the next transaction on in a new epoch, above ours and that one; its number.
+    def acknowledge(self, txid: int) -> None:
+        """Callers of every transaction up to that one may be told."""
+        with self._telling:
+            self._acknowledged = TxId(max(self._acknowledged, txid))
+            told = self._deposed is None
+            while told and self._untold and self._untold[0][0] <= txid:
+                self._tell(self._untold.popleft()[1])
 
-        The journal stays without a gap: only the epoch leaps.
+    def depose(self, error: DfsError) -> None:
+        """Refuse everything with that from now on, also what is done and not told: nobody knows
+        what becomes of it.
         """
-        fresh = Epoch(max(self.epoch, above) + 1)
-        txn.put(SETTING, {"key": EPOCH_KEY, "value": str(fresh)})
-
-        def take_over() -> None:
-            self.epoch = fresh
-
-        txn.after_commit(take_over)
-        return fresh
+        with self._telling:
+            self._deposed = self._deposed or error
+            while self._untold:
+                _, batch = self._untold.popleft()
+                for job in batch:
+                    job.refuse(error)
+                self._tell(batch)
 
     def give_up(self, reason: str) -> None:
         """Take no further change, and have the process end: the database cannot be trusted."""
@@ -241,9 +236,11 @@ class Writer:
         self._connection.close()
         self._engine.dispose()
 
-    def _put(self, job: _Job[Any]) -> None:
+    def _put(self, job: Job[Any]) -> None:
         if self._broken:
             raise DatabaseUnavailable(self._broken)
+        if self._deposed is not None:
+            raise self._deposed
         with self._gate:
             if self._stopping:
                 raise Stopping("the NameNode is stopping")
@@ -263,13 +260,12 @@ class Writer:
                 return
             batch, stop = self._gather(first)
             self._commit(batch)
-            self._tell(batch)
             if not self._broken:
                 self._log.fold_if_long()
             if stop:
                 return
 
-    def _gather(self, first: _Job[Any]) -> tuple[list[_Job[Any]], bool]:
+    def _gather(self, first: Job[Any]) -> tuple[list[Job[Any]], bool]:
         """What else waits already (or comes within `batch_wait_s`), up to the batch's bound."""
         batch = [first]
         if self._config.batch_wait_s:
@@ -282,26 +278,54 @@ class Writer:
                 batch.append(job)
         return batch, False
 
-    def _commit(self, batch: Sequence[_Job[Any]]) -> None:
+    def _commit(self, batch: Sequence[Job[Any]]) -> None:
+        """Run a batch, and tell its callers once what they are told is sure to stay."""
+        error: Exception | None = self._deposed
         if self._broken:
-            _refuse(batch, DatabaseUnavailable(self._broken))
-            return
-        try:
-            answered, hooks = self._transact(batch)
-        except StaleEpoch as exc:
-            _refuse(batch, exc)
-            return
-        except DBAPIError as exc:
-            self._fail(batch, exc)
-            return
-        except Exception as exc:  # noqa: BLE001 - a bug of ours; the batch's callers raise it
-            _refuse(batch, exc)
-            return
-        self._run_hooks(hooks)
-        for job, result in answered:
-            job.answer(result)
+            error = DatabaseUnavailable(self._broken)
+        done: _Done | None = None
+        if error is None:
+            try:
+                done = self._transact(batch)
+            except _TooLarge as exc:
+                self._commit_in_parts(batch, exc)
+                return
+            except DBAPIError as exc:
+                error = self._failed(exc)
+            except Exception as exc:  # noqa: BLE001 - ours, or a bug; the batch's callers raise it
+                error = exc
+        if done is None:
+            assert error is not None
+            refuse_all(batch, error)
+        else:
+            self._run_hooks(done.hooks)
+            for job, result in done.answered:
+                job.answer(result)
+        self._tell_when_sure(batch)
+        if done is not None and done.record is not None:
+            self._shipping.committed(done.record)
 
-    def _tell(self, batch: Sequence[_Job[Any]]) -> None:
+    def _commit_in_parts(self, batch: Sequence[Job[Any]], exc: Exception) -> None:
+        """A record is bounded: what is too much together may do one by one."""
+        if len(batch) == 1:
+            refuse_all(batch, LimitExceeded(str(exc), hint="ask for less at once"))
+            self._tell_when_sure(batch)
+            return
+        for job in batch:
+            job.renew()
+            self._commit([job])
+
+    def _tell_when_sure(self, batch: Sequence[Job[Any]]) -> None:
+        with self._telling:
+            if self._deposed is not None:
+                for job in batch:
+                    job.refuse(self._deposed)
+            elif not self._is_told_at_once and self._txid > self._acknowledged:
+                self._untold.append((self._txid, batch))
+                return
+            self._tell(batch)
+
+    def _tell(self, batch: Sequence[Job[Any]]) -> None:
         for job in batch:
             try:
                 job.tell()
@@ -316,13 +340,11 @@ class Writer:
         except Exception as exc:  # noqa: BLE001 - it must not end this thread: all would wait for ever
             self.give_up(f"what was committed could not be taken over: {exc!r}")
 
-    def _transact(
-        self, batch: Sequence[_Job[Any]]
-    ) -> tuple[list[tuple[_Job[Any], object]], Sequence[Callable[[], None]]]:
+    def _transact(self, batch: Sequence[Job[Any]]) -> _Done:
         connection = self._connection
         execute(connection, "BEGIN IMMEDIATE")
         try:
-            if int(_setting(connection, EPOCH_KEY) or FIRST_EPOCH) != self.epoch:
+            if epoch_of(connection) != self._epoch_there:
                 raise StaleEpoch(f"epoch {self.epoch} was taken over by another NameNode")
             txn = Txn(
                 connection,
@@ -331,22 +353,43 @@ class Writer:
                 now_ms=self._clock.now_ms(),
                 sequences=self._sequences,
             )
+            if self.epoch != self._epoch_there:
+                txn.put(SETTING, {"key": EPOCH_KEY, "value": str(self.epoch)})
             answered = [
-                pair for alike in _side_by_side(batch) for pair in self._attempt_all(txn, alike)
+                pair for alike in side_by_side(batch) for pair in self._attempt_all(txn, alike)
             ]
             record = self._append(txn)
+            self._ship(record)
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
             crashpoint.reach("nn.commit.before")
             execute(connection, "COMMIT")
-        except BaseException:
-            with contextlib.suppress(DBAPIError):
-                execute(connection, "ROLLBACK")
+        except BaseException as exc:
+            self._roll_back()
+            gone = not is_open(self._connection)
+            if record and not (gone and self._shipping.rolled_back(record, str(exc))):
+                self.give_up(f"a record that others have could not be committed: {exc}")
             raise
         crashpoint.reach("nn.commit.after")
+        self._epoch_there = self.epoch
         if record:
             self._txid, self._hash = record.txid, record.hash
-        return answered, txn.hooks()
+        return _Done(answered, txn.hooks(), record)
 
-    def _attempt_all(self, txn: Txn, jobs: Sequence[_Job[Any]]) -> list[tuple[_Job[Any], object]]:
+    def _ship(self, record: Record | None) -> None:
+        if record is None:
+            return
+        refusal = self._shipping.propose(record)
+        if refusal is not None:
+            raise refusal
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(DBAPIError):
+            execute(self._connection, "ROLLBACK")
+
+    def _attempt_all(self, txn: Txn, jobs: Sequence[Job[Any]]) -> list[tuple[Job[Any], object]]:
         """Run requests that stand together; of those not refused, what they returned."""
         first = jobs[0].work
         if len(jobs) > 1 and isinstance(first, Joint):
@@ -354,19 +397,19 @@ class Writer:
                 with savepoint(txn):
                     outcomes = first.together(txn, [job.work.item for job in jobs])  # type: ignore[attr-defined]
             except BaseException as exc:  # noqa: BLE001 - each by itself says what is wrong with it
-                if isinstance(exc, DBAPIError) and _is_disk_trouble(exc):
+                if isinstance(exc, DBAPIError) and is_disk_trouble(exc):
                     raise
             else:
-                return _settled(jobs, outcomes)
+                return settled(jobs, outcomes)
         return [pair for job in jobs if (pair := self._attempt(txn, job))]
 
-    def _attempt(self, txn: Txn, job: _Job[Any]) -> tuple[_Job[Any], object] | None:
+    def _attempt(self, txn: Txn, job: Job[Any]) -> tuple[Job[Any], object] | None:
         """Run one request under a savepoint; None when it refused (its caller knows already)."""
         try:
             with savepoint(txn):
                 return job, job.work(txn)
         except BaseException as exc:  # noqa: BLE001 - handed to the caller, who raises it
-            if isinstance(exc, DBAPIError) and _is_disk_trouble(exc):
+            if isinstance(exc, DBAPIError) and is_disk_trouble(exc):
                 raise
             job.refuse(exc)
             return None
@@ -384,56 +427,26 @@ class Writer:
             at_ms=txn.now_ms,
             groups=groups,
         )
-        write_record(txn.connection, record)
+        if len(record.changes) > RECORD_BYTES_MAX:
+            raise _TooLarge(f"changes of {len(record.changes)} bytes in one transaction")
+        write_records(txn.connection, [record])
         return record
 
-    def _fail(self, batch: Sequence[_Job[Any]], exc: DBAPIError) -> None:
+    def _failed(self, exc: DBAPIError) -> DfsError:
         """A batch that the database did not take: a full disk is survivable, the rest is not."""
+        if self._broken:
+            return DatabaseUnavailable(self._broken)
         reason = str(exc.orig)
-        if _sqlite_code(exc) == sqlite3.SQLITE_FULL:
+        if is_full(exc):
             self._emit.emit(Event.DATABASE_FAILED, reason=reason, fatal=False)
-            _refuse(batch, DatabaseUnavailable("the metadata disk is full"))
-            return
+            return DatabaseUnavailable("the metadata disk is full")
         self.give_up(reason)
-        _refuse(batch, DatabaseUnavailable(self._broken))
+        return DatabaseUnavailable(self._broken)
 
 
-def _side_by_side(batch: Sequence[_Job[Any]]) -> Iterator[list[_Job[Any]]]:
-    """The batch in its order: neighbours that may be run together, and the others alone."""
-    for together, jobs in itertools.groupby(batch, lambda job: getattr(job.work, "together", None)):
-        if together is None:
-            yield from ([job] for job in jobs)
-        else:
-            yield list(jobs)
-
-
-def _settled(
-    jobs: Sequence[_Job[Any]], outcomes: Sequence[object]
-) -> list[tuple[_Job[Any], object]]:
-    """Those that were not refused, each with what it returned."""
-    answered = []
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if isinstance(outcome, DfsError):
-            job.refuse(outcome)
-        else:
-            answered.append((job, outcome))
-    return answered
-
-
-def _sqlite_code(exc: DBAPIError) -> int:
-    """SQLite's primary result code; 0 for what another database said."""
-    return getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_disk_trouble(exc: DBAPIError) -> bool:
-    """Whether the disk or the file is to blame, and not the statement (which is a bug of ours)."""
-    return _sqlite_code(exc) in _DISK_TROUBLE
-
-
-def _refuse(batch: Sequence[_Job[Any]], exc: Exception) -> None:
-    for job in batch:
-        if not job.is_done:
-            job.refuse(exc)
+def epoch_of(connection: Connection) -> Epoch:
+    """The epoch that the database is written in."""
+    return Epoch(int(_setting(connection, EPOCH_KEY) or FIRST_EPOCH))
 
 
 def _setting(connection: Connection, key: str) -> str | None:

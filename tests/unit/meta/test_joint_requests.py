@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from dfs.base.errors import DfsError, PathNotFound
 from dfs.meta.cluster_tables import SETTING
+from dfs.meta.jobs import Joint
 from dfs.meta.txn import Txn
-from dfs.meta.writer import Joint
 from tests.metadata_rig import MetadataRig
 
 

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from dfs.meta.session import (
     Reader,
     copy_database,
     reader_engine,
+    writer_engine,
 )
 from dfs.meta.txn import Txn
 from dfs.meta.writer import EPOCH_KEY, savepoint
@@ -105,6 +107,17 @@ def test_requests_that_wait_together_share_one_transaction(database: Database) -
         for each in waiting:
             each.result(10)
     assert database.writer.txid == 1
+
+
+def test_commit_that_returned_is_on_the_disk(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "metadata.sqlite")
+    with closing(engine.connect()) as connection:
+        asked = [
+            connection.exec_driver_sql(f"PRAGMA {what}").scalar_one()
+            for what in ("journal_mode", "synchronous")
+        ]
+    engine.dispose()
+    assert asked == ["wal", 2], "the log is synced at each commit (FULL)"
 
 
 def test_journal_tells_every_change_and_chains(database: Database) -> None:
