@@ -1,10 +1,8 @@
 """Pure: letters as bytes, under the seal of a cluster.
 
-An envelope is a few letters from one daemon to another: four letters of ours, a version, an
-HMAC-SHA256 over both and over what follows, and the letters in msgpack.  The seal is made with a
-secret that the members and voters of one cluster share; so it says that a letter comes from one of
-their machines as it was written there, not from which one.  Voters and members fail by stopping,
-not by lying: Paxos and what is built on it here rest on that anyway.
+An envelope is a few letters from one daemon to another, in msgpack, under a seal that says that
+they come from a machine of the cluster (`sealing.py`), not from which one.  Voters and members fail
+by stopping, not by lying: Paxos and what is built on it here rest on that anyway.
 
 An envelope carries neither time nor number, since to open it twice, or years later, does what the
 network may do as well, and each letter is proof against that by itself.  It names its cluster and
@@ -13,15 +11,14 @@ count up, a permit names the voter's run, an acknowledgement names a position wh
 all before it.  Who could send an old envelope again could as well cut the line.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
-from dfs.base.errors import BadRequest, LimitExceeded, TokenRefused
+from dfs.base.errors import BadRequest, LimitExceeded
 from dfs.base.units import MiB
+from dfs.failover.sealing import Kind, Sealing
 from dfs.ha.messages import Letter
 
 LETTERS_PATH: Final = "/v1/ha/letters"
@@ -29,11 +26,9 @@ VERSION: Final = 1
 LETTERS_MAX: Final = 256  # in an envelope
 LETTER_BYTES_MAX: Final = 15 * MiB  # the largest record of the journal has to fit into one
 ENVELOPE_BYTES_MAX: Final = 16 * MiB
-SECRET_BYTES_MIN: Final = 16
-_MARK: Final = b"DFSL"
-_SEAL_BYTES: Final = 32
-_HEAD_BYTES: Final = len(_MARK) + 1 + _SEAL_BYTES
-_PURPOSE: Final = b"letters between members and voters"
+KIND: Final = Kind(
+    b"DFSL", VERSION, b"letters between members and voters", ENVELOPE_BYTES_MAX, "letters"
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_letter = msgspec.msgpack.Decoder(Letter).decode
@@ -65,21 +60,17 @@ class Seal:
     """What the members and voters of one cluster close and open envelopes with.
 
     Args:
-        secret: shared by them; the key is derived from it, so that it may serve other ends too.
+        secret: shared by them.
     """
 
     def __init__(self, secret: bytes) -> None:
-        assert len(secret) >= SECRET_BYTES_MIN
-        self._key = hmac.digest(secret, _PURPOSE, hashlib.sha256)
+        self._sealing = Sealing(secret, KIND)
 
     def close(self, letters: Iterable[bytes]) -> bytes:
         """An envelope with letters from `write_letter`."""
         raws = [msgspec.Raw(each) for each in letters]
         assert 0 < len(raws) <= LETTERS_MAX
-        mark = _MARK + bytes([VERSION])
-        content = _encode(raws)
-        assert _HEAD_BYTES + len(content) <= ENVELOPE_BYTES_MAX
-        return b"".join((mark, self._sum(mark, content), content))
+        return self._sealing.close(_encode(raws))
 
     def open(self, raw: bytes) -> Opened:
         """What is in it.  A letter of a kind that is not known here does not spoil the others.
@@ -89,28 +80,7 @@ class Seal:
             BadRequest: no envelope, or one of another version.
             TokenRefused: not closed by a member or voter of this cluster, or changed since.
         """
-        if len(raw) > ENVELOPE_BYTES_MAX:
-            raise LimitExceeded(f"an envelope has at most {ENVELOPE_BYTES_MAX} bytes")
-        if len(raw) < _HEAD_BYTES or not raw.startswith(_MARK):
-            raise BadRequest("this is no envelope with letters of failover")
-        version = raw[len(_MARK)]
-        if version != VERSION:
-            raise BadRequest(
-                f"letters of version {version}; this program reads version {VERSION}",
-                hint="members and voters of a cluster run versions of DFS that fit each other",
-            )
-        mark, content = raw[: len(_MARK) + 1], raw[_HEAD_BYTES:]
-        if not hmac.compare_digest(raw[len(mark) : _HEAD_BYTES], self._sum(mark, content)):
-            raise TokenRefused(
-                "the seal on these letters does not hold",
-                hint="the members and voters of a cluster share one secret",
-            )
-        return _read_all(content)
-
-    def _sum(self, mark: bytes, content: bytes) -> bytes:
-        made = hmac.new(self._key, mark, hashlib.sha256)
-        made.update(content)
-        return made.digest()
+        return _read_all(self._sealing.open(raw))
 
 
 def _read_all(content: bytes) -> Opened:

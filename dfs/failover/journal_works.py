@@ -66,8 +66,8 @@ class Journal(Protocol):
         """Copy the database; as of when, and the name by which it can be had."""
         ...
 
-    def fetch_snapshot(self, offer: SnapshotOffer, source: str) -> bool:
-        """Get a copy beside our own database; whether it is here, whole and proven."""
+    def fetch_snapshot(self, offer: SnapshotOffer, source: str) -> None:
+        """Get a copy beside our own database: it is here, whole and proven, when this returns."""
         ...
 
     def install_snapshot(self, name: str, *, aside: bool) -> Position:
@@ -157,8 +157,9 @@ class JournalWorks:
         self._tell(SnapshotMade(work.to, work.epoch, position, name))
 
     def _fetch(self, work: FetchSnapshot) -> None:
+        sound = True
         try:
-            sound = self._journal.fetch_snapshot(work.offer, work.source)
+            self._journal.fetch_snapshot(work.offer, work.source)
         except DfsError:
             sound = False
         self._tell(SnapshotFetched(work.offer.name, sound))

@@ -35,6 +35,25 @@ class Lane:
         if self._thread.ident is not None:
             self._thread.join(JOIN_S)
 
+    def finish(self, last: Callable[[], None]) -> None:
+        """Have that done after all that was asked for, and end; waits for both.
+
+        Where the thread never began, or a bug ended it, it is done here: whoever closes something
+        by it would wait for ever.
+        """
+        begun = threading.Event()
+
+        def piece() -> None:
+            begun.set()
+            last()
+
+        self._work.put(piece)
+        self._work.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+        if not begun.is_set():
+            last()
+
     def _run(self) -> None:
         while (piece := self._work.get()) is not None and not self._stopping.is_set():
             piece()

@@ -1,4 +1,4 @@
-"""The thread that owns a member: letters, events, commands and time in, its batches performed.
+"""Owns a member: letters, events, commands and time in, its batches performed one at a time.
 
     for each of these:
         1 the row is on the disk          (before anybody hears of what it says)
@@ -6,14 +6,18 @@
         3 letters go out
 
 What a NameNode does for its clients is behind `Service`; the thread that writes its database holds
-each batch before COMMIT and asks here (`propose`).  When the disk does not take the row, or nobody
-knows what the database has, nothing more is said and `on_failure` ends the process.
+each batch before COMMIT and asks here (`propose`).  Letters and time are taken in by a thread of
+the member's own; what the writer says, in the writer's: where nobody else has to be asked, waking
+another thread would be most of what a change costs.
+
+When the disk does not take the row, or nobody knows what the database has, nothing more is said and
+`on_failure` ends the process.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
@@ -46,6 +50,8 @@ from dfs.ha.member import Member
 from dfs.ha.messages import Append, JournalRecord, Letter
 from dfs.ha.rows import MemberRow, Position
 from dfs.ha.timers import Timers
+
+T = TypeVar("T")
 
 JOIN_S: Final = 5.0
 _STOPS: Final = "this NameNode stops"
@@ -96,7 +102,7 @@ class Surroundings:
     """What a member is put into.
 
     Attributes:
-        on_failure: ends the process; called at most once, in the member's thread.
+        on_failure: ends the process; called at most once.
     """
 
     journal: Journal
@@ -133,7 +139,12 @@ class MemberHost:
         self._timers = timers
         self._inbox: Inbox[Event | Command] = Inbox()
         self._works = JournalWorks(around.journal, tell=self._inbox.put, send=self._send)
-        self._core = threading.Lock()  # `step` and what is asked of the core beside it
+        # A turn is a step and its batch, one after the other.  Within it `_core` is taken for the
+        # step alone, as it is by who asks the core beside it, and `_decided` for a verdict; neither
+        # within the other, and no turn within either.  A service acts within a turn: it may ask
+        # (`known_leader`), and waits for nobody who may want a turn.
+        self._turn = threading.Lock()
+        self._core = threading.Lock()
         self._member = Member(
             row,
             head=around.journal.head(),
@@ -162,6 +173,23 @@ class MemberHost:
         """Whom clients should ask; empty when nobody is known."""
         with self._core:
             return self._member.known_leader
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it leads, serving or not."""
+        with self._core:
+            return self._member.is_leader
+
+    @property
+    def epoch(self) -> int:
+        """The epoch it leads or stands in, or has promised."""
+        with self._core:
+            return self._member.epoch
+
+    def look(self, see: Callable[[Member, float], T]) -> T:
+        """What `see` makes of the core as it is now, and of the time; it changes nothing."""
+        with self._core:
+            return see(self._member, self._around.clock.monotonic_s())
 
     def why_no_service(self) -> str:
         """Why nothing is served at this moment; empty when it is.
@@ -197,19 +225,25 @@ class MemberHost:
             if self._stopping.is_set():
                 return Verdict(commit=False, reason=_STOPS)
             self._proposal = proposal
-            self._inbox.put(Propose(record))
+        self._take_in(Propose(record))
+        with self._decided:
             self._decided.wait_for(lambda: proposal.verdict is not None)
             self._proposal = None
         assert proposal.verdict is not None
         return proposal.verdict
 
     def committed(self, position: Position) -> None:
-        """COMMIT returned."""
-        self._inbox.put(Committed(position))
+        """COMMIT returned.  What it allows to be acknowledged at once, is."""
+        self._take_in(Committed(position))
 
-    def commit_failed(self, reason: str) -> None:
-        """It did not, and what is on the disk is unknown."""
-        self._inbox.put(CommitFailed(reason))
+    def commit_failed(self, reason: str, *, rolled_back: bool = False) -> bool:
+        """It did not, and what is on the disk is unknown, unless it was rolled back for sure.
+
+        Returns:
+            Whether to go on as if the record had never been proposed: nobody has it.
+        """
+        self._take_in(CommitFailed(reason, rolled_back))
+        return not self._stopping.is_set()
 
     def stop(self) -> None:
         """Say nothing more; a batch that waits is not committed."""
@@ -228,20 +262,28 @@ class MemberHost:
 
     def _run(self) -> None:
         clock = self._around.clock
-        tick_s = clock.monotonic_s() + self._timers.tick_s
+        tick_s = clock.monotonic_s()  # the first at once: who is alone leads with it
         try:
             while not self._stopping.is_set():
                 item = self._inbox.take(tick_s - clock.monotonic_s())
                 if item is not None:
-                    self._pass_in(item)
+                    self._take_in(item)
                 if clock.monotonic_s() >= tick_s:
-                    self._pass_in(Tick())
+                    self._take_in(Tick())
                     tick_s = clock.monotonic_s() + self._timers.tick_s
-        except (_Over, DfsError) as err:
-            self._end()
-            self._around.on_failure(str(err))
         finally:
             self._end()
+
+    def _take_in(self, item: Letter | Event | Command) -> None:
+        """One step and its batch; after a fault, and after the end, nothing."""
+        with self._turn:
+            if self._stopping.is_set():
+                return
+            try:
+                self._pass_in(item)
+            except (_Over, DfsError) as err:
+                self._end()
+                self._around.on_failure(str(err))
 
     def _pass_in(self, item: Letter | Event | Command) -> None:
         if isinstance(item, Propose) and not self._is_timely(item.record):

@@ -17,6 +17,7 @@ from dfs.base.units import KiB, MiB
 from dfs.failover.envelope import LETTERS_MAX, LETTERS_PATH, Seal
 from dfs.ha.messages import Beat, Letter, VoterBeat
 from dfs.wire.http_conversation import HttpConversation
+from dfs.wire.http_link import reason_of
 
 WAITING_MAX: Final = 1_024
 WAITING_BYTES_MAX: Final = 32 * MiB
@@ -36,13 +37,15 @@ class _Waiting:
 class Correspondence:
     """How it goes with one daemon.
 
-    `error` says why the last envelope did not get there; empty when it did.
+    `error` says why the last envelope did not get there; empty when it did.  `status` is that of
+    the answer to it, in HTTP; 0 when there was none.
     """
 
     url: str
     sent: int
     dropped: int
     error: str
+    status: int = 0
 
 
 class Outbox:
@@ -64,7 +67,7 @@ class Outbox:
         self._conversation: HttpConversation | None = None
         self._stopping = False
         self._sent = self._dropped = 0
-        self._error = ""
+        self._error, self._status = "", 0
         self._thread = threading.Thread(target=self._run, name=f"letters {url}", daemon=True)
 
     def start(self) -> None:
@@ -106,7 +109,7 @@ class Outbox:
     def state(self) -> Correspondence:
         """How it goes."""
         with self._changed:
-            return Correspondence(self._url, self._sent, self._dropped, self._error)
+            return Correspondence(self._url, self._sent, self._dropped, self._error, self._status)
 
     def _give_way(self, letter: Letter) -> None:
         """Drop an older beat that the new one says all of."""
@@ -125,9 +128,9 @@ class Outbox:
 
     def _run(self) -> None:
         while batch := self._next():
-            error = self._deliver(batch)
+            error, status = self._deliver(batch)
             with self._changed:
-                self._error = error
+                self._error, self._status = error, status
                 if error:
                     self._dropped += len(batch)
                 else:
@@ -159,23 +162,23 @@ class Outbox:
             batch.append(raw)
         return batch
 
-    def _deliver(self, batch: Sequence[bytes]) -> str:
-        """Send them in one envelope; why they did not get there."""
+    def _deliver(self, batch: Sequence[bytes]) -> tuple[str, int]:
+        """Send them in one envelope; why they did not get there, and the status of the answer."""
         body = self._seal.close(batch)
         try:
             conversation = self._connected()
             if conversation is None:
-                return "stopping"
+                return "stopping", 0
             answer = conversation.ask("POST", LETTERS_PATH, body=body, headers=_HEADERS)
         except (OSError, ValueError) as exc:  # no answer, none in HTTP, or no address
             self._hang_up()
-            return f"no answer from {self._url}: {_reason(exc)}"
+            return f"no answer from {self._url}: {reason_of(exc)}", 0
         if not answer.stays:
             self._hang_up()
         if answer.status == 200:
-            return ""
+            return "", 200
         said = answer.body[:200].decode(errors="replace")
-        return f"{self._url} answered {answer.status}: {said}"
+        return f"{self._url} answered {answer.status}: {said}", answer.status
 
     def _connected(self) -> HttpConversation | None:
         """The connection, a new one where the old has ended; None when it is over."""
@@ -204,10 +207,3 @@ def _says_all_of(new: Letter, old: Letter) -> bool:
     if isinstance(fresh, VoterBeat) and isinstance(stale, VoterBeat):
         return fresh.epoch >= stale.epoch and fresh.durable >= stale.durable
     return isinstance(fresh, Beat) and isinstance(stale, Beat) and fresh.epoch >= stale.epoch
-
-
-def _reason(exc: Exception) -> str:
-    if isinstance(exc, TimeoutError):
-        return "timed out"
-    said = exc.strerror if isinstance(exc, OSError) else None
-    return (said or str(exc) or type(exc).__name__).lower()

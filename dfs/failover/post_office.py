@@ -7,7 +7,7 @@ do not get there are dropped and counted, as the protocol allows for.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,8 @@ class PostState:
         misdirected: for nobody here, as those to a voter whose disk was lost.
         refused: envelopes and letters that could not be believed, or read.
         undeliverable: for somebody that nobody knows the address of, or too long.
+        daemons: those that letters go to now.
+        sent, dropped: to these and to those that were left.
     """
 
     received: int
@@ -37,6 +39,18 @@ class PostState:
     refused: int
     undeliverable: int
     daemons: tuple[Correspondence, ...]
+    sent: int = 0
+    dropped: int = 0
+
+
+def check_book(urls: Mapping[str, str]) -> None:
+    """Refuse a book that no post office takes.
+
+    Raises:
+        LimitExceeded: more daemons than a cluster has members and voters.
+    """
+    if len(set(urls.values())) > DAEMONS_MAX:
+        raise LimitExceeded(f"at most {DAEMONS_MAX} daemons host members and voters")
 
 
 class PostOffice:
@@ -54,6 +68,7 @@ class PostOffice:
         self._urls: dict[str, str] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._leaving: list[Outbox] = []
+        self._left_sent = self._left_dropped = 0  # by outboxes that are over
         self._here: dict[str, Take] = {}
         self._stopped = False
         self._received = self._misdirected = self._refused = self._undeliverable = 0
@@ -74,21 +89,41 @@ class PostOffice:
         Raises:
             LimitExceeded: more daemons than a cluster has members and voters.
         """
-        wanted = set(urls.values())
-        if len(wanted) > DAEMONS_MAX:
-            raise LimitExceeded(f"at most {DAEMONS_MAX} daemons host members and voters")
+        check_book(urls)
         with self._lock:
             if self._stopped:
                 return
             self._urls = dict(urls)
-            gone = [self._outboxes.pop(url) for url in set(self._outboxes) - wanted]
-            self._leaving = [each for each in self._leaving if not each.is_over()] + gone
-            fresh = {url: self._outbox(url) for url in wanted - set(self._outboxes)}
-            self._outboxes |= fresh
-            for each in fresh.values():
-                each.start()
+            gone = self._reopen(leave=set(self._outboxes) - set(urls.values()))
         for each in gone:
             each.stop()
+
+    def use(self, seal: Seal, *, patience_s: float) -> None:
+        """From now on letters go out, and come in, under that seal.
+
+        Does not wait for what is under way under the one before; it is dropped.
+        """
+        with self._lock:
+            if self._stopped:
+                return
+            self._seal, self._patience_s = seal, patience_s
+            gone = self._reopen(leave=set(self._outboxes))
+        for each in gone:
+            each.stop()
+
+    def _reopen(self, *, leave: Set[str]) -> list[Outbox]:
+        """Leave these daemons, and have an outbox for each that is wanted; those to be stopped."""
+        gone = [self._outboxes.pop(url) for url in leave]
+        for each in [each for each in self._leaving if each.is_over()]:
+            self._leaving.remove(each)
+            over = each.state()
+            self._left_sent += over.sent
+            self._left_dropped += over.dropped
+        self._leaving += gone
+        for url in set(self._urls.values()) - set(self._outboxes):
+            self._outboxes[url] = self._outbox(url)
+            self._outboxes[url].start()
+        return gone
 
     def send(self, letters: Iterable[Letter]) -> None:
         """Let them go, in order; without waiting."""
@@ -128,13 +163,16 @@ class PostOffice:
     def state(self) -> PostState:
         """What went through so far."""
         with self._lock:
-            outboxes = [self._outboxes[url] for url in sorted(self._outboxes)]
+            daemons = tuple(self._outboxes[url].state() for url in sorted(self._outboxes))
+            each_one = [*daemons, *(each.state() for each in self._leaving)]
             return PostState(
                 self._received,
                 self._misdirected,
                 self._refused,
                 self._undeliverable,
-                tuple(each.state() for each in outboxes),
+                daemons,
+                sent=self._left_sent + sum(each.sent for each in each_one),
+                dropped=self._left_dropped + sum(each.dropped for each in each_one),
             )
 
     def stop(self) -> None:

@@ -5,6 +5,9 @@ that cannot be read back as it was written is never taken for an absent one, and
 is never tried again: what is on the disk then, nobody knows.  That no other process writes the same
 file is up to the lock on the daemon's folder.
 
+Whom a daemon writes letters to is kept the same way, though nothing binds it to that: who finds it
+damaged may forget it (`voter_house`).
+
     dfs-voter 1 <xxh3_128 of this line up to here, and of all that follows>
     {"voter": ..., "cluster": ...}
 """
@@ -18,15 +21,29 @@ import msgspec
 import xxhash
 
 from dfs.base import crashpoint
+from dfs.base.durable import sync_folder
 from dfs.base.errors import LocalIoError, MetadataCorrupt, SchemaMismatch
 from dfs.ha.rows import MemberRow, VoterRow
+from dfs.wire.ha_api import Correspondents
 
 VERSION: Final = 1
 ROW_BYTES_MAX: Final = 1 << 20
-_NAMES: Final[dict[type, str]] = {VoterRow: "dfs-voter", MemberRow: "dfs-member"}
+_NAMES: Final[dict[type, str]] = {
+    VoterRow: "dfs-voter",
+    MemberRow: "dfs-member",
+    Correspondents: "dfs-correspondents",
+}
+_BINDING: Final = "it holds promises that must not be forgotten: keep the file"
+_WHEN_DAMAGED: Final[dict[type, str]] = {
+    VoterRow: f"{_BINDING}, elsewhere; without it this machine is another voter, which takes the"
+    " place of the old one by: dfs-admin ha replace-voter",
+    MemberRow: f"{_BINDING} and do not go on without it; take this machine out of the cluster and"
+    " add it anew",
+    Correspondents: "it holds nothing that the leader does not tell again",
+}
 _HEAD: Final = re.compile(rb"((dfs-[a-z]+) ([0-9]{1,9})) ([0-9a-f]{32})\n")
 
-R = TypeVar("R", bound=VoterRow | MemberRow)
+R = TypeVar("R", bound=VoterRow | MemberRow | Correspondents)
 
 
 class RowFile(Generic[R]):
@@ -91,7 +108,7 @@ class RowFile(Generic[R]):
         crashpoint.reach("nn.ha.row.synced")
         fresh.replace(self.path)
         crashpoint.reach("nn.ha.row.renamed")
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
         crashpoint.reach("nn.ha.row.kept")
 
     def _written(self, row: R) -> bytes:
@@ -122,20 +139,8 @@ class RowFile(Generic[R]):
             raise self._damaged(str(exc)) from exc
 
     def _damaged(self, why: str) -> MetadataCorrupt:
-        return MetadataCorrupt(
-            f"{self.path} is damaged: {why}",
-            hint="it holds promises that must not be forgotten: keep the file and do not go on "
-            "without it; take this machine out of the cluster and add it anew",
-        )
+        return MetadataCorrupt(f"{self.path} is damaged: {why}", hint=_WHEN_DAMAGED[self._kind])
 
 
 def _digest(head: bytes, body: bytes) -> bytes:
     return xxhash.xxh3_128_hexdigest(head + b"\n" + body).encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -51,7 +51,8 @@ def open_voter(path: Path, *, cluster: str) -> RowFile[VoterRow]:
         file.keep(VoterRow(new_id(), cluster))
     elif row.cluster != cluster:
         raise ForeignFolder(
-            f"{path} is of a voter of cluster {row.cluster}, and this is cluster {cluster}"
+            f"{path} is of a voter of cluster {row.cluster}, and this is cluster {cluster}",
+            hint="name the data folder that this daemon has in this cluster, with --data",
         )
     return file
 
@@ -108,12 +109,13 @@ class VoterHost:
         """Take a letter in, without waiting; False when it was dropped."""
         return self._inbox.offer(letter)
 
-    def stop(self) -> None:
-        """Say nothing more, and wait for what is being written."""
+    def stop(self) -> bool:
+        """Say nothing more, and wait for what is being written; False: that is still going on."""
         self._stopping.set()
         self._inbox.close()
         if self._thread.ident is not None:
             self._thread.join(JOIN_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from dfs.base.clock import SystemClock
-from dfs.base.errors import LocalIoError
+from dfs.base.errors import LocalIoError, LocalNotFound
 from dfs.failover.journal_works import Stretch
 from dfs.failover.member_host import MemberHost, Surroundings
 from dfs.failover.row_file import RowFile
@@ -59,9 +59,10 @@ class Storage:
             self.snapshots[name] = list(self.journal.records)
             return self.journal.head, name
 
-    def fetch_snapshot(self, offer: SnapshotOffer, source: str) -> bool:
+    def fetch_snapshot(self, offer: SnapshotOffer, source: str) -> None:
         assert source in NAMES
-        return offer.name in self.snapshots
+        if offer.name not in self.snapshots:
+            raise LocalNotFound(f"there is no snapshot {offer.name}")
 
     def install_snapshot(self, name: str, *, aside: bool) -> Position:
         assert aside == (self.journal.head.txid > 0)

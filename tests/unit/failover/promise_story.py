@@ -4,14 +4,12 @@ Run as a program of its own (`python -m tests.unit.failover.promise_story voter 
 forks.  Prints one JSON object: the points passed, and the promises broken.
 """
 
-import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from dfs.base import crashpoint
 from dfs.base.clock import SystemClock
 from dfs.failover.member_host import MemberHost, Surroundings
 from dfs.failover.row_file import RowFile
@@ -20,7 +18,7 @@ from dfs.ha.ground import Conduct
 from dfs.ha.messages import Ack, Beat, Letter, Prepare, Promise
 from dfs.ha.rows import NO_CONFIG, START, MemberRow, VoterRow, first_rows
 from dfs.ha.timers import Timers
-from tests.unit.blockstore.crash_story import in_child, passed
+from tests.crash_sweep import sweep
 from tests.unit.failover.member_rig import NameNode, Storage
 
 EPOCHS = 4
@@ -110,20 +108,6 @@ def judge(role: str, folder: Path) -> None:
     assert file.load().promised == EPOCHS - 1
 
 
-def main(role: str, root: Path) -> None:
-    live = LIVES[role][0]
-    log, golden, broken = root / "passed", root / "golden", []
-    golden.mkdir()
-    assert in_child(partial(live, golden), {"DFS_CRASHPOINT_LOG": str(log)}) == 0
-    points = passed(log, EPOCHS)
-    for point in points:
-        folder = root / point
-        folder.mkdir()
-        died = in_child(partial(live, folder), {"DFS_CRASHPOINT": point})
-        if died != crashpoint.CRASH_EXIT_CODE or in_child(partial(judge, role, folder), {}) != 0:
-            broken.append(point)
-    print(json.dumps({"points": points, "broken": broken}))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    role, root = sys.argv[1:]
+    print(sweep(Path(root), EPOCHS, LIVES[role][0], partial(judge, role)))

@@ -4,17 +4,14 @@ Run as a program of its own (`python -m tests.unit.failover.row_story FOLDER`), 
 one JSON object: the points passed, and the promises broken.
 """
 
-import json
 import sys
-from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from dfs.base import crashpoint
 from dfs.failover.row_file import RowFile
 from dfs.ha.rows import VoterRow
-from tests.unit.blockstore.crash_story import in_child, passed
+from tests.crash_sweep import sweep
 
 EPOCHS = 4
 
@@ -43,19 +40,5 @@ def judge(folder: Path) -> None:
     assert last.promised == EPOCHS - 1
 
 
-def main(root: Path) -> None:
-    log, golden, broken = root / "passed", root / "golden", []
-    golden.mkdir()
-    assert in_child(partial(live, golden), {"DFS_CRASHPOINT_LOG": str(log)}) == 0
-    points = passed(log, EPOCHS)
-    for point in points:
-        folder = root / point
-        folder.mkdir()
-        died = in_child(partial(live, folder), {"DFS_CRASHPOINT": point})
-        if died != crashpoint.CRASH_EXIT_CODE or in_child(partial(judge, folder), {}) != 0:
-            broken.append(point)
-    print(json.dumps({"points": points, "broken": broken}))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    print(sweep(Path(sys.argv[1]), EPOCHS, live, judge))

@@ -65,9 +65,9 @@ class OneRecord:
         self._try()
         return HEAD, "s"
 
-    def fetch_snapshot(self, offer: SnapshotOffer, source: str) -> bool:
+    def fetch_snapshot(self, offer: SnapshotOffer, source: str) -> None:
         self._try()
-        return (offer, source) == (OFFER, "A")
+        assert (offer, source) == (OFFER, "A")
 
     def install_snapshot(self, name: str, *, aside: bool) -> Position:
         self._try()

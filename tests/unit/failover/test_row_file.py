@@ -1,10 +1,6 @@
 """A row of failover is on the disk as it was written, or it is refused."""
 
-import json
 import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +11,8 @@ from msgspec.structs import replace
 from dfs.base.errors import DfsError, LocalIoError, MetadataCorrupt, SchemaMismatch
 from dfs.failover.row_file import ROW_BYTES_MAX, VERSION, RowFile
 from dfs.ha.rows import Hint, MemberRow, SyncConfig, VoterRow, VoterSet
+from tests.crash_sweep import ROOT, named, swept
 
-ROOT = Path(__file__).resolve().parents[3]
 CONFIG = SyncConfig(7, 3, "A", ("A", "B"), 5, lossy=True)
 VOTER = VoterRow("v1", "c", VoterSet(1, 2, ("v1", "v2", "v3")), 7, "A", CONFIG, Hint(5, 99))
 MEMBER = MemberRow("Ä", "c", 7, VoterSet(1, 0, ("v1",)), CONFIG)
@@ -39,7 +35,7 @@ def test_row_that_never_was_is_none_and_so_is_one_that_got_no_name(tmp_path: Pat
     assert RowFile(tmp_path / "voter", VoterRow).load() == replace(VOTER, promised=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_row_with_any_bit_flipped_is_refused(
     at: int, bit: int, tmp_path_factory: pytest.TempPathFactory
@@ -89,7 +85,7 @@ def test_row_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
         file.load()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(raw=st.binary(max_size=300))
 def test_any_other_file_is_refused_with_an_error_of_ours(
     raw: bytes, tmp_path_factory: pytest.TempPathFactory
@@ -121,17 +117,5 @@ def test_write_that_failed_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_row_survives_every_crash_point(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.failover.row_story", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    swept = json.loads(done.stdout)
-    assert swept["broken"] == [], done.stderr[-4000:]
-    source = (ROOT / "dfs" / "failover" / "row_file.py").read_text()
-    named = set(re.findall(r'crashpoint\.reach\("([^"]+)"\)', source))
-    assert {point.partition(":")[0] for point in swept["points"]} == named
+    points = swept("tests.unit.failover.row_story", str(tmp_path))
+    assert points == named([ROOT / "dfs" / "failover" / "row_file.py"])
