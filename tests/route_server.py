@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,12 +15,20 @@ from dfs.web.errors import error_json, http_status
 Answer = Callable[[str, bytes, Mapping[str, str]], object]
 
 
+class Headed(NamedTuple):
+    """An answer or a refusal with headers of its own."""
+
+    answer: object
+    headers: Mapping[str, str]
+
+
 class RouteServer:
     """Serves when made.
 
     Args:
         answer: what to say to a POST, by its path, body and headers: a shape, or bytes as they
-            are.  What it raises is refused; None leaves the caller without an answer.
+            are, or either `Headed`.  What it raises is refused; None leaves the caller without an
+            answer.
         port: 0 takes a free one.
     """
 
@@ -42,14 +51,19 @@ class RouteServer:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _said(self, path: str, raw: bytes, headers: Mapping[str, str]) -> tuple[int, bytes] | None:
+    def _said(
+        self, path: str, raw: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, Mapping[str, str]] | None:
         try:
             body = self._answer(path, raw, headers)
         except DfsError as refusal:
-            return http_status(refusal), error_json(refusal)
+            return http_status(refusal), error_json(refusal), {}
         if body is None:
             return None
-        return 200, body if isinstance(body, bytes) else msgspec.json.encode(body)
+        shape, more = (body.answer, body.headers) if isinstance(body, Headed) else (body, {})
+        if isinstance(shape, DfsError):
+            return http_status(shape), error_json(shape), more
+        return 200, shape if isinstance(shape, bytes) else msgspec.json.encode(shape), more
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self
         class Handler(BaseHTTPRequestHandler):
@@ -69,8 +83,10 @@ class RouteServer:
                 if said is None:
                     self.close_connection = True
                     return
-                status, body = said
+                status, body, more = said
                 self.send_response(status)
+                for name, value in more.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

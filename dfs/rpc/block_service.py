@@ -109,8 +109,8 @@ class BlockService:
         del context
         with self._traffic.call("delete"):
             name = self._gate.admit_deletion(request.block)
-            self._standing.admit_epoch(request.epoch)
-            deleted = self._disk.delete(name)
+            with self._standing.obeying(request.epoch):
+                deleted = self._disk.delete(name)
             crashpoint.reach("dn.delete.answering")
             return pb.DeleteReply(deleted=deleted)
 

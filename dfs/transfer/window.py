@@ -8,8 +8,10 @@ by `cancel`, after which `put` says that nobody wants more.
 import threading
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 
 from dfs.base.checksum import Buffer
+from dfs.transfer.waiting import awake_until
 
 
 class Window:
@@ -62,7 +64,7 @@ class Window:
         """
         while True:
             with self._moved:
-                self._moved.wait_for(lambda: self._cancelled or self._ended or bool(self._pieces))
+                awake_until(partial(self._moved.wait_for, self._may_take))
                 if not self._pieces:
                     break
                 piece = self._pieces.popleft()
@@ -70,6 +72,9 @@ class Window:
             yield piece
         if self._error is not None:
             raise self._error
+
+    def _may_take(self) -> bool:
+        return self._cancelled or self._ended or bool(self._pieces)
 
 
 class Held:

@@ -17,6 +17,7 @@ class Asking(NamedTuple):
     authorization: str
     request: str  # the id its caller gave it
     body: bytes
+    stale_ok: bool = False  # a standby may answer
 
 
 class Answer(NamedTuple):

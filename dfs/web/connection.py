@@ -21,12 +21,13 @@ from dfs.web.errors import error_json, protocol_error
 from dfs.web.event_loop import Sockets
 from dfs.web.front import STATUS_LINES, Front
 from dfs.web.lean_request import LeanRequest
-from dfs.wire.http_link import REQUEST_ID_HEADER
+from dfs.wire.http_link import REQUEST_ID_HEADER, STALE_OK, STALE_OK_HEADER
 from dfs.wire.streams import is_request
 
 HandOver = Callable[[socket.socket], None]
 _CROWDED: Final = 0.9  # of the connections there may be
 _REQUEST_ID: Final = REQUEST_ID_HEADER.upper().replace("-", "_")
+_STALE_OK: Final = STALE_OK_HEADER.upper().replace("-", "_")
 
 
 class RefusalTask(ErrorTask):
@@ -253,6 +254,7 @@ def _asking(request: Any, address: str) -> Asking:
         headers.get("AUTHORIZATION", ""),
         headers.get(_REQUEST_ID, ""),
         request.body,
+        headers.get(_STALE_OK, "") == STALE_OK,
     )
 
 

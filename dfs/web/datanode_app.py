@@ -3,6 +3,10 @@
 `/health` is what the NameNode's sweep and an operator ask; `/stock` lists every block page by page;
 `/metrics` is for Prometheus.  All are GET and change nothing.  Whoever reaches the port may ask, so
 nothing here names a file: blocks are told by their ids, and who may see names asks the NameNode.
+
+`/beat-now` makes the DataNode beat now what it would beat soon: a NameNode that comes to lead asks
+every DataNode for it.  It needs no credential, as it is harmless: the beats go where they always
+go, and at most ten times a second.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,7 @@ from dfs.observe.logs import current_request
 from dfs.observe.metrics import CONTENT_TYPE
 from dfs.web.errors import bug, http_status, protocol_error
 from dfs.wire.codec import block_file_name
+from dfs.wire.nodes_api import BEAT_NOW_PATH
 from dfs.wire.shapes import ErrorReply, error_body
 
 PAGE_DEFAULT: Final = 1_000
@@ -32,14 +37,28 @@ class NamenodeSeen(msgspec.Struct, frozen=True):
     url: str
     reached: bool
     registered: bool
+    following: bool  # it answers that another one leads
     last_reached_ms: int
     error: str
+
+
+class VoterSeen(msgspec.Struct, frozen=True):
+    """The voter in this process.
+
+    `correspondents` is the version of those it was told; `failed` says why it is silent.
+    """
+
+    uuid: str
+    promised: int
+    correspondents: int
+    failed: str
 
 
 class Health(msgspec.Struct, frozen=True):
     """The body of `/health`.
 
-    `status` is `ok`, `degraded` (a disk failed, or the breaker is open), `joining` or `stopping`.
+    `status` is `ok`, `degraded` (a disk or the voter failed, or the breaker is open), `joining` or
+    `stopping`.
     """
 
     status: str
@@ -55,7 +74,9 @@ class Health(msgspec.Struct, frozen=True):
     in_flight: int
     calls: dict[str, int]
     epoch: int
+    leader: str  # URL of the NameNode that leads, as far as is known
     namenodes: list[NamenodeSeen]
+    voter: VoterSeen
     jobs: list[Any]
     doubtful: bool  # the circuit breaker is open: nothing more is quarantined
     quarantined: int
@@ -101,6 +122,10 @@ class Shown(Protocol):
         """Prometheus' text."""
         ...
 
+    def beat_now(self) -> bool:
+        """Beat every NameNode at once; False when that was done a moment ago, or cannot be."""
+        ...
+
 
 class WebLog(Protocol):
     """What the application writes to."""
@@ -131,6 +156,10 @@ def create_app(shown: Shown, log: WebLog) -> Flask:
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(shown.metrics(), content_type=CONTENT_TYPE)
+
+    @app.get(BEAT_NOW_PATH)
+    def beat_now() -> Response:
+        return _json({"beats": shown.beat_now()})
 
     @app.errorhandler(DfsError)
     def refused(err: DfsError) -> Response:

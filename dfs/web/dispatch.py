@@ -26,10 +26,11 @@ from dfs.base.clock import Clock
 from dfs.base.entropy import new_id
 from dfs.base.errors import BadRequest, DfsError, Overloaded
 from dfs.base.events import Event
+from dfs.meta.jobs import Joint
 from dfs.meta.retry_cache import RequestKey, once, remember, remembered
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
-from dfs.meta.writer import Joint, Writer
+from dfs.meta.writer import Writer
 from dfs.observe.logs import request_context
 from dfs.observe.metrics import Metrics
 from dfs.web.answers import JSON, Answer, Asking, refusal
@@ -37,13 +38,14 @@ from dfs.web.authn import Asked, Gatekeeper, permit
 from dfs.web.bodies import BodyReader
 from dfs.web.errors import bug, protocol_error
 from dfs.web.front import Served
-from dfs.web.handlers import Call, Change, Handler, Handlers, View
+from dfs.web.handlers import Call, Change, Handler, Handlers, JointChange, View
 from dfs.web.trail import AuditLines, Trail
 from dfs.wire.http_link import REQUEST_ID_HEADER
 from dfs.wire.routes import STAT, Route
 
 CallAct = Callable[[Asked, Any], object]
-# What takes less than waking a thread does: a few look-ups by key, and no wait for anything.
+# What takes less than waking a thread does: a few look-ups by key, and no wait for anything (but
+# for voters, where a read asks them).
 _QUICK: Final = frozenset({STAT.path})
 QUICK_BYTES: Final = 512  # of paths
 BEGUN_BYTES: Final = 4096  # of a change: to read it takes less than handing it over
@@ -142,6 +144,8 @@ class Desk:
     metrics: RequestMetrics
     items_max: int
     refusal_of_changes: Callable[[], DfsError | None] = lambda: None
+    refusal_of_reads: Callable[[], DfsError | None] = lambda: None  # asked after they were read
+    reads_wait: bool = False  # for voters
     under_way: UnderWay = field(default_factory=UnderWay)
     number: Callable[[], str] = field(default_factory=lambda: _numbers().__next__)
 
@@ -180,7 +184,7 @@ class Endpoint:
 
     def begin(self, asking: Asking, then: Callable[[Answer], None]) -> None:
         """As a call, but no thread waits for a change: the writer's own hands on its answer."""
-        if not isinstance(self._handler, Change):
+        if not isinstance(self._handler, Change | JointChange):
             then(self(asking))
             return
         visit = self._visit(asking)
@@ -240,19 +244,23 @@ class Endpoint:
             case View(act):
                 with self._desk.reader.view() as connection:
                     reply = act(connection, visit.asked, visit.body)
+                self._require_current()
                 return self._told(visit, reply)
-            case Change():
+            case Change() | JointChange():
                 work = self._work(self._handler, visit)
                 return self._changed(visit, self._desk.writer.submit(work))
+            case Call(act, anywhere=True):
+                return self._told(visit, act(visit.asked, visit.body))
             case Call(act, is_once):
                 kept = is_once and visit.asking.request
                 return self._call(act, visit) if kept else self._served(act, visit)
 
-    def _work(self, change: Change, visit: _Visit) -> Callable[[Txn], bytes]:
+    def _work(self, change: Change | JointChange, visit: _Visit) -> Callable[[Txn], bytes]:
         """What the writer is to run."""
-        visit.refusal = self._desk.refusal_of_changes() if change.guarded else None
-        if change.together is not None:
+        if isinstance(change, JointChange):
+            visit.refusal = self._desk.refusal_of_changes()
             return Joint(visit, self._work_together)
+        visit.refusal = self._desk.refusal_of_changes() if change.guarded else None
 
         def work(txn: Txn) -> bytes:
             if visit.refusal is not None:  # but what was done before is answered as it was then
@@ -264,8 +272,7 @@ class Endpoint:
 
     def _work_together(self, txn: Txn, visits: Sequence[_Visit]) -> list[bytes | DfsError]:
         """As `_work` of each, in one step: its answer, or its refusal."""
-        assert isinstance(self._handler, Change)
-        assert self._handler.together is not None
+        assert isinstance(self._handler, JointChange)
         keys = {each: self._key(each, each.asking.body) for each in visits if each.asking.request}
         if len(set(keys.values())) < len(keys):
             raise Overloaded("a request beside its own repetition")  # each alone is answered well
@@ -279,7 +286,7 @@ class Endpoint:
                 outcomes[visit] = visit.refusal
             else:
                 fresh.append(visit)
-        replies = self._handler.together(txn, [(each.asked, each.body) for each in fresh])
+        replies = self._handler.act_all(txn, [(each.asked, each.body) for each in fresh])
         made: dict[RequestKey, bytes] = {}
         for visit, reply in zip(fresh, replies, strict=True):
             if isinstance(reply, DfsError):
@@ -302,12 +309,21 @@ class Endpoint:
             with self._desk.reader.view() as connection:
                 before = remembered(connection, [key])
             if before:
+                self._require_current()
                 return before[key]
             raw = self._served(act, visit)
             return self._desk.writer.answer(key, lambda _txn: raw)
 
     def _served(self, act: CallAct, visit: _Visit) -> bytes:
-        return self._told(visit, act(visit.asked, visit.body))
+        reply = act(visit.asked, visit.body)
+        self._require_current()
+        return self._told(visit, reply)
+
+    def _require_current(self) -> None:
+        """Refuse what was just read, where another NameNode may lead by now."""
+        refusal = self._desk.refusal_of_reads()
+        if refusal is not None:
+            raise refusal
 
     def _told(self, visit: _Visit, reply: object) -> bytes:
         self._trail.answered(visit.asked, visit.body, reply, visit.asking.request)
@@ -342,17 +358,21 @@ def _raise(exc: Exception) -> bytes:
 def endpoints(handlers: Handlers, desk: Desk) -> dict[str, Served]:
     """Who answers each route of the table, by its address."""
     return {
-        route.path: _served(route, Endpoint(route, handler, desk), handler)
+        route.path: _served(route, Endpoint(route, handler, desk), handler, desk)
         for route, handler in handlers.table.values()
     }
 
 
-def _served(route: Route[Any, Any], endpoint: Endpoint, handler: Handler) -> Served:
-    methods = ("GET", "HEAD", "POST") if route.safe else ("POST",)
-    quick_bytes = QUICK_BYTES if route.path in _QUICK else 0
-    if isinstance(handler, Change):
+def _served(route: Route[Any, Any], endpoint: Endpoint, handler: Handler, desk: Desk) -> Served:
+    quick_bytes = QUICK_BYTES if route.path in _QUICK and not desk.reads_wait else 0
+    if isinstance(handler, Change | JointChange):
         quick_bytes = BEGUN_BYTES
-    return Served(methods, endpoint, endpoint.begin, quick_bytes)
+    return Served(methods_of(route), endpoint, endpoint.begin, quick_bytes)
+
+
+def methods_of(route: Route[Any, Any]) -> tuple[str, ...]:
+    """By which methods a route may be asked."""
+    return ("GET", "HEAD", "POST") if route.safe else ("POST",)
 
 
 def answer_protocol_errors(app: Flask, log: WebLog) -> None:

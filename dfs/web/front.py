@@ -16,9 +16,10 @@ from dfs.base.entropy import new_id
 from dfs.observe.logs import request_context
 from dfs.web.answers import JSON, Answer, Asking, refusal
 from dfs.web.errors import bug, protocol_error
-from dfs.wire.http_link import REQUEST_ID_HEADER
+from dfs.wire.http_link import REQUEST_ID_HEADER, STALE_OK, STALE_OK_HEADER
 
 _REQUEST_ID: Final = "HTTP_" + REQUEST_ID_HEADER.upper().replace("-", "_")
+_STALE_OK: Final = "HTTP_" + STALE_OK_HEADER.upper().replace("-", "_")
 STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _JSON_HEADER: Final = ("Content-Type", JSON)
 
@@ -37,6 +38,17 @@ class Served:
     begin: Callable[[Asking, Callable[[Answer], None]], None]
     quick_bytes: int = 0
 
+    @classmethod
+    def at_once(
+        cls, methods: tuple[str, ...], answer: Callable[[Asking], Answer], *, quick_bytes: int = 0
+    ) -> "Served":
+        """One whose answer is there when it was asked for: nothing is begun that goes on."""
+
+        def begin(asking: Asking, then: Callable[[Answer], None]) -> None:
+            then(answer(asking))
+
+        return cls(methods, answer, begin, quick_bytes)
+
 
 class Front:
     """See the module.
@@ -45,6 +57,8 @@ class Front:
         served: every address of the route table.
         rest: who answers all others.
         log_bug: told where, and with what, an endpoint broke.
+        body_bytes_max: of what is served, where the server lets longer ones in (`always` takes
+            them).
     """
 
     def __init__(
@@ -52,10 +66,24 @@ class Front:
         served: Mapping[str, Served],
         rest: WSGIApplication,
         log_bug: Callable[[str, Exception], None],
+        *,
+        body_bytes_max: int | None = None,
     ) -> None:
         self.served = served
+        self._body_bytes_max = body_bytes_max
+        self._always: dict[str, Served] = {}
         self._rest = rest
         self._log_bug = log_bug
+
+    def become(self, other: "Front") -> None:
+        """Answer as that one does from the next request on; what is being answered, is."""
+        self._rest, self._log_bug = other._rest, other._log_bug
+        self.served = {**other.served, **self._always}
+
+    def always(self, served: Mapping[str, Served]) -> None:
+        """Serve these addresses, too, whatever it becomes."""
+        self._always = dict(served)
+        self.served = {**self.served, **self._always}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -70,9 +98,15 @@ class Front:
 
     def answer(self, path: str, asking: Asking) -> Answer:
         """The answer of an address that is served."""
-        served = self.served[path]
+        served = self.served.get(path)
+        if served is None:  # it was a moment ago
+            return refusal(protocol_error(HTTPStatus.NOT_FOUND, asking.method, path, ""))
         if asking.method not in served.methods:
             return _not_served(path, asking.method, served)
+        if self._is_too_long(path, asking):
+            return refusal(
+                protocol_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "POST", path, ""), 413
+            )
         try:
             return served.answer(asking)
         except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
@@ -80,6 +114,9 @@ class Front:
 
     def begin(self, path: str, asking: Asking, then: Callable[[Answer], None]) -> None:
         """Have a request answered whose method is served; `then` gets the answer, once."""
+        if self._is_too_long(path, asking):
+            then(self.answer(path, asking))
+            return
         try:
             self.served[path].begin(asking, then)
         except Exception as exc:  # noqa: BLE001 - a bug is logged, never shown
@@ -89,6 +126,13 @@ class Front:
         """Whether a request of that length is begun sooner than another thread is woken."""
         served = self.served.get(path)
         return served is not None and body_bytes <= served.quick_bytes and method in served.methods
+
+    def _is_too_long(self, path: str, asking: Asking) -> bool:
+        return (
+            self._body_bytes_max is not None
+            and len(asking.body) > self._body_bytes_max
+            and path not in self._always
+        )
 
     def _broken(self, path: str, exc: Exception) -> Answer:
         number = new_id()
@@ -106,6 +150,7 @@ def _asking(environ: WSGIEnvironment) -> Asking:
         environ.get("HTTP_AUTHORIZATION", ""),
         environ.get(_REQUEST_ID, ""),
         environ["wsgi.input"].read(int(length_bytes)) if length_bytes else b"",
+        environ.get(_STALE_OK, "") == STALE_OK,
     )
 
 

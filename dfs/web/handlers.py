@@ -36,27 +36,36 @@ class Change:
     """Answers from inside the writer's transaction.
 
     `guarded`: it changes the namespace, and is refused while nothing may (in safe mode).
-    `together`: does many such requests in one step; what each is answered, or refused with.
     """
 
     act: Callable[[Txn, Asked, Any], object]
     guarded: bool = False
-    together: Callable[[Txn, Sequence[tuple[Asked, Any]]], Sequence[object]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JointChange:
+    """As a guarded `Change`, of which many are made in one step: what each is answered, or refused
+    with.
+    """
+
+    act_all: Callable[[Txn, Sequence[tuple[Asked, Any]]], Sequence[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """Answers by itself.
 
+    `anywhere`: what it answers is true whoever leads by then.
     `once`: an answer is remembered right after the service gave it, for a caller that lost it.  A
     crash in between forgets it; answers that hold a secret are never remembered.
     """
 
     act: Callable[[Asked, Any], object]
     once: bool
+    anywhere: bool = False
 
 
-Handler = View | Change | Call
+Handler = View | Change | JointChange | Call
 
 
 class Handlers:
@@ -96,13 +105,7 @@ class Handlers:
         def together(txn: Txn, asked: Sequence[tuple[Asked, Any]]) -> Sequence[object]:
             return act_all(txn, [(each.logged_in.principal, body) for each, body in asked])
 
-        def alone(txn: Txn, asked: Asked, body: Any) -> object:
-            (outcome,) = together(txn, [(asked, body)])
-            if isinstance(outcome, DfsError):
-                raise outcome
-            return outcome
-
-        self._add(route, Change(alone, guarded=True, together=together))
+        self._add(route, JointChange(together))
 
     def session_view(self, route: Route[Q, R], act: Callable[[Connection, Session, Q], R]) -> None:
         """As `view`, for what is about the session itself."""
@@ -119,6 +122,10 @@ class Handlers:
     def call(self, route: Route[Q, R], act: Callable[[Asked, Q], R], *, once: bool = False) -> None:
         """Answer a route by a service with transactions of its own."""
         self._add(route, Call(act, once))
+
+    def call_anywhere(self, route: Route[Q, R], act: Callable[[Asked, Q], R]) -> None:
+        """As `call`, for what is true whoever leads."""
+        self._add(route, Call(act, once=False, anywhere=True))
 
     def _add(self, route: Route[Any, Any], handler: Handler) -> None:
         assert route.path not in self.table

@@ -1,8 +1,8 @@
-"""The address at which a daemon takes letters of failover in.
+"""The addresses at which a daemon takes letters of failover in, and gives snapshots.
 
-It is beside the route table, which is for people and clients: a letter is no JSON, who may send it
-says its seal, and it is answered before anybody has read it.  A NameNode adds it to what its
-`Front` serves; before a DataNode's application goes a `Front` that serves nothing else.
+They are beside the route table, which is for people and clients: a letter is no JSON, who may send
+it says its seal, and it is answered before anybody has read it.  A NameNode adds them to what its
+`Front` serves; before a DataNode's application goes a `Front` that serves letters and nothing else.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from dfs.web.answers import Answer, Asking, refusal
 from dfs.web.front import Served
 
 QUICK_BYTES: Final = 4 * KiB  # to check the seal takes less than waking a thread
-_TAKEN: Final = Answer(200, b'{"done":true}')
+_TAKEN: Final = b'{"done":true}'
 
 
 def letters_address(receive: Callable[[bytes], None]) -> Served:
@@ -24,14 +24,29 @@ def letters_address(receive: Callable[[bytes], None]) -> Served:
         receive: takes an envelope in, without waiting; a `DfsError` of it is answered.
     """
 
-    def answer(asking: Asking) -> Answer:
-        try:
-            receive(asking.body)
-        except DfsError as err:
-            return refusal(err)
+    def take(raw: bytes) -> bytes:
+        receive(raw)
         return _TAKEN
 
-    def begin(asking: Asking, then: Callable[[Answer], None]) -> None:
-        then(answer(asking))
+    return _sealed_address(take, QUICK_BYTES)
 
-    return Served(("POST",), answer, begin, QUICK_BYTES)
+
+def sealed_address(answer: Callable[[bytes], bytes]) -> Served:
+    """What answers at an address of sealed questions, in a thread that may wait.
+
+    Those of `dfs.failover.snapshot_wire.SNAPSHOT_PATH`, `dfs.failover.digest_wire.DIGEST_PATH`.
+
+    Args:
+        answer: gives what is asked for; a `DfsError` of it is answered.
+    """
+    return _sealed_address(answer, 0)
+
+
+def _sealed_address(work: Callable[[bytes], bytes], quick_bytes: int) -> Served:
+    def answer(asking: Asking) -> Answer:
+        try:
+            return Answer(200, work(asking.body))
+        except DfsError as err:
+            return refusal(err)
+
+    return Served.at_once(("POST",), answer, quick_bytes=quick_bytes)

@@ -15,6 +15,7 @@ from dfs.base.ids import NodeId
 from dfs.blocks.bad_copies import BadCopies
 from dfs.blocks.intake import StockIntake
 from dfs.blocks.suspects import Suspects
+from dfs.failover.desk import FailoverDesk
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.namespace.invariants import invariants_of
@@ -74,6 +75,7 @@ class Services:
     metrics: Metrics
     log: WebLog
     clock: Clock
+    failover: FailoverDesk
 
 
 def create_app(services: Services) -> Front:
@@ -90,6 +92,8 @@ def create_app(services: Services) -> Front:
         metrics=RequestMetrics(services.metrics),
         items_max=services.config.limits.batch_items_max,
         refusal_of_changes=services.upkeep.caution.refusal_of_changes,
+        refusal_of_reads=services.failover.refusal_of_reads,
+        reads_wait=services.config.ha.reads == "strict",
     )
     mount_status(app, services.standing)
     answer_protocol_errors(app, services.log)
@@ -100,14 +104,27 @@ def bind(services: Services) -> Handlers:
     """Who answers what."""
     handlers = Handlers()
     _bind_accounts(handlers, services.accounts)
-    _bind_names(handlers, services.names)
+    bind_names(handlers, services.names)
     _bind_nodes(handlers, services.nodes)
     _bind_cluster(handlers, services)
+    bind_failover(handlers, services.failover)
+    handlers.call(
+        routes.JOIN_MEMBER, lambda _asked, body: services.failover.admit(services.writer, body)
+    )
     bind_upkeep(handlers, services.upkeep)
     return handlers
 
 
-def _bind_names(handlers: Handlers, names: Namespace) -> None:
+def bind_failover(handlers: Handlers, failover: FailoverDesk) -> None:
+    """What any NameNode answers, whether it leads or follows."""
+    handlers.call_anywhere(routes.HA_STATUS, lambda _asked, _body: failover.status())
+    handlers.call_anywhere(
+        routes.HA_ORDER, lambda asked, body: failover.order(body, by=asked.who.name)
+    )
+
+
+def bind_names(handlers: Handlers, names: Namespace) -> None:
+    """What is asked of names and files."""
     handlers.view(routes.STAT, names.lookup.stat)
     handlers.view(routes.LIST, names.lookup.list)
     handlers.view(routes.FIND, names.lookup.find)
@@ -199,20 +216,29 @@ def _remove_node(registry: NodeRegistry, body: RemoveNodeRequest) -> Done:
 
 
 def _bind_cluster(handlers: Handlers, services: Services) -> None:
-    handlers.call(routes.CLUSTER, lambda _asked, _body: _cluster(services))
+    handlers.call(
+        routes.CLUSTER,
+        lambda _asked, _body: cluster_reply(
+            services.standing, services.failover, services.config, services.clock
+        ),
+    )
     handlers.call(routes.AUDIT, lambda _asked, body: _audit(services.audit, body))
 
 
-def _cluster(services: Services) -> ClusterReply:
-    config, writer = services.config, services.writer
+def cluster_reply(
+    standing: Standing, failover: FailoverDesk, config: Config, clock: Clock
+) -> ClusterReply:
+    """What a client needs to know before it starts, from a leader or a standby."""
+    epoch, txid = standing.reached
     return ClusterReply(
-        cluster=services.standing.cluster,
+        cluster=standing.cluster,
         version=__version__,
-        epoch=writer.epoch,
-        txid=writer.txid,
-        now_ms=services.clock.now_ms(),
-        role="primary",
-        namenodes=list(config.cluster.namenodes),
+        epoch=epoch,
+        txid=txid,
+        now_ms=clock.now_ms(),
+        role=standing.role,
+        leader=failover.leader_url(),
+        namenodes=list(failover.namenodes()),
         default_replication=config.replication.default,
         block_size_bytes=config.client.block_size_bytes,
         batch_items_max=config.limits.batch_items_max,

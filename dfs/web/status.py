@@ -20,6 +20,7 @@ from dfs.meta.writer import Writer
 from dfs.observe.audit import AuditTrail
 from dfs.observe.metrics import CONTENT_TYPE, Metrics
 from dfs.web.openapi import document
+from dfs.wire.ha_api import HaStatus
 
 JSON: Final = "application/json"
 
@@ -72,6 +73,42 @@ class NodeCounts(msgspec.Struct, frozen=True):
     joined: int
 
 
+class FailoverLine(msgspec.Struct, frozen=True):
+    """How failover stands, as far as anybody may know.
+
+    Attributes:
+        mode: single, manual or automatic.
+        leader: its base URL; empty when nobody is known to lead.
+        serves: whether this NameNode leads and may answer now.
+        in_sync: whether it has every change that was acknowledged, as it was told last.
+        lag_records: how many it lacks; below 0 when it does not know.
+        others, others_in_sync: NameNodes beside this one, the leader among them.
+    """
+
+    mode: str
+    leader: str
+    serves: bool
+    in_sync: bool
+    lag_records: int
+    others: int
+    others_in_sync: int
+
+
+def failover_line(status: HaStatus) -> FailoverLine:
+    """What of a status anybody may know."""
+    own = next((each for each in status.members if each.name == status.name), None)
+    others = [each for each in status.members if each.name != status.name]
+    return FailoverLine(
+        mode=status.mode,
+        leader=status.leader_url,
+        serves=status.role == "leader" and not status.why_not_serving,
+        in_sync=own is not None and own.in_sync,
+        lag_records=own.lag_records if own is not None else -1,
+        others=len(others),
+        others_in_sync=sum(each.in_sync for each in others),
+    )
+
+
 class Health(msgspec.Struct, frozen=True):
     """The body of `/health`.  `status` is `ok`, `degraded` (a job failed, a node is not live,
     audit lines were lost, something is held back) or `stopping`.
@@ -93,6 +130,7 @@ class Health(msgspec.Struct, frozen=True):
     safe_mode: bool
     frozen: bool
     regressed: bool
+    failover: FailoverLine
     jobs: list[JobLine]
 
 
@@ -109,10 +147,14 @@ class Standing:
 
     Args:
         views: every DataNode.
+        failover: how failover stands.
         held_back: whether each guard holds something back now.
+
+    Attributes:
+        role: leader or standby.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a page of many parts
         self,
         *,
         cluster: str,
@@ -121,9 +163,11 @@ class Standing:
         clock: Clock,
         metrics: Metrics,
         audit: AuditTrail,
+        failover: Callable[[], HaStatus],
         held_back: Callable[[], HeldBack] = HeldBack,
     ) -> None:
         self.cluster = cluster
+        self.role = "leader"
         self.stopping = False
         self.jobs: Callable[[], Sequence[JobResult]] = tuple
         self._writer = writer
@@ -131,9 +175,15 @@ class Standing:
         self._clock = clock
         self._metrics = metrics
         self._audit = audit
+        self._failover = failover
         self._held_back = held_back
         self._started_s = clock.monotonic_s()
         self._show_gauges()
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """The epoch and the newest transaction here."""
+        return self._writer.epoch, self._writer.txid
 
     def health(self) -> Health:
         """The body of `/health`."""
@@ -143,7 +193,7 @@ class Standing:
         ]
         return Health(
             status=self._status(nodes, jobs, held),
-            role="primary",
+            role=self.role,
             cluster=self.cluster,
             version=__version__,
             epoch=self._writer.epoch,
@@ -155,6 +205,7 @@ class Standing:
             safe_mode=held.safe_mode,
             frozen=held.frozen,
             regressed=held.regressed,
+            failover=failover_line(self._failover()),
             jobs=jobs,
         )
 
@@ -179,17 +230,21 @@ class Standing:
         return "ok" if well and held == HeldBack() else "degraded"
 
     def _show_gauges(self) -> None:
-        gauge, writer, nodes = self._metrics.gauge, self._writer, self.node_counts
-        gauge("dfs_txid", "Newest committed transaction", lambda: writer.txid)
-        gauge("dfs_epoch", "Epoch this NameNode writes in", lambda: writer.epoch)
-        gauge("dfs_changes_waiting", "Changes queued for the metadata writer", writer.waiting)
+        metrics, writer, nodes = self._metrics, self._writer, self.node_counts
+        metrics.gauge("dfs_txid", "Newest committed transaction", lambda: writer.txid)
+        metrics.gauge("dfs_epoch", "Epoch this NameNode writes in", lambda: writer.epoch)
+        metrics.gauge(
+            "dfs_changes_waiting", "Changes queued for the metadata writer", writer.waiting
+        )
         held = self._held_back
-        gauge("dfs_safe_mode", "1 while nothing may be changed", lambda: held().safe_mode)
-        gauge("dfs_storm_frozen", "1 while the storm brake is on", lambda: held().frozen)
-        gauge("dfs_regressed", "1 when DataNodes saw newer metadata", lambda: held().regressed)
-        gauge("dfs_nodes_live", "DataNodes whose beats arrive", lambda: nodes().live)
-        gauge("dfs_nodes_stale", "DataNodes silent for a while", lambda: nodes().stale)
-        gauge("dfs_nodes_dead", "DataNodes that count as lost", lambda: nodes().dead)
+        metrics.gauge("dfs_safe_mode", "1 while nothing may be changed", lambda: held().safe_mode)
+        metrics.gauge("dfs_storm_frozen", "1 while the storm brake is on", lambda: held().frozen)
+        metrics.gauge(
+            "dfs_regressed", "1 when DataNodes saw newer metadata", lambda: held().regressed
+        )
+        metrics.gauge("dfs_nodes_live", "DataNodes whose beats arrive", lambda: nodes().live)
+        metrics.gauge("dfs_nodes_stale", "DataNodes silent for a while", lambda: nodes().stale)
+        metrics.gauge("dfs_nodes_dead", "DataNodes that count as lost", lambda: nodes().dead)
 
 
 def mount_status(app: Flask, standing: Standing) -> None:

@@ -12,11 +12,13 @@ from typing import Any, Final, Protocol
 
 from dfs.base.errors import DfsError, ErrorKind, PermissionDenied
 from dfs.web.authn import Asked
+from dfs.wire.ha_api import HaOrderReply, HaOrderRequest
 from dfs.wire.pack_api import CommitFilesReply, LocateManyReply
 from dfs.wire.routes import BEAT, RENEW, STOCK, STOCK_DIGESTS, Route
 from dfs.wire.shapes import Outcomes
 
 PATHS_SHOWN_MAX: Final = 10
+NOT_DONE: Final = "not_done"
 _SILENT: Final = frozenset({BEAT.path, STOCK.path, STOCK_DIGESTS.path, RENEW.path})
 _RIGHTS: Final = frozenset({ErrorKind.UNAUTHENTICATED, ErrorKind.DENIED})
 
@@ -46,7 +48,7 @@ class Trail:
         denied = PermissionDenied.code in refused
         if (self._safe and not denied) or self._silent:
             return
-        outcome = PermissionDenied.code if self._safe else "ok"
+        outcome = PermissionDenied.code if self._safe else _outcome(reply)
         self._write(asked, body, reply, outcome, request, refused)
 
     def refused(self, asked: Asked, body: object, err: DfsError, request: str) -> None:
@@ -80,6 +82,11 @@ class Trail:
         )
 
 
+def _outcome(reply: object) -> str:
+    """How a request that was not refused ended; an order of failover may come to nothing."""
+    return NOT_DONE if isinstance(reply, HaOrderReply) and not reply.done else "ok"
+
+
 def _refusals(reply: object) -> dict[str, int]:
     """How many items of a batch were refused, by code."""
     match reply:
@@ -93,7 +100,9 @@ def _refusals(reply: object) -> dict[str, int]:
 
 
 def _subjects(body: object, reply: object) -> list[str]:
-    """The paths or names a request is about."""
+    """The paths or names a request is about; of an order of failover, the order itself."""
+    if isinstance(body, HaOrderRequest):
+        return [_order(body)]
     for field, shown in _SUBJECTS.items():
         found = getattr(body, field, None)
         if isinstance(found, list):
@@ -110,6 +119,13 @@ def _items_by_path(reply: object) -> list[str]:
     named = (getattr(one.value, "status", one.value) for one in reply.outcomes)
     found = [getattr(one, "path", None) for one in named]
     return [path for path in found if path] if all(found) else []
+
+
+def _order(body: HaOrderRequest) -> str:
+    """``switchover nn-2``, ``replace-voter OLD -> NEW``, ``promote 12 records``."""
+    whom = f"{body.member} -> {body.fresh}" if body.fresh else body.member
+    typed = f"{body.records} records" if body.records >= 0 else ""
+    return " ".join(filter(None, (body.order, whom, typed)))
 
 
 def _pair(one: Any) -> str:

@@ -28,10 +28,8 @@ def _bind_safety(handlers: Handlers, safety: Safety) -> None:
     handlers.call(routes.ENTER_SAFE_MODE, lambda asked, _body: safety.enter(asked.name))
     handlers.call(routes.LEAVE_SAFE_MODE, lambda asked, body: safety.leave(asked.name, body))
     handlers.call(routes.ACCEPT_LOSS, lambda _asked, _body: safety.accept_loss(), once=True)
-    handlers.call(
-        routes.ACCEPT_REGRESSION,
-        lambda asked, _body: safety.accept_regression(asked.name),
-        once=True,
+    handlers.call_anywhere(  # it ends the reign it is asked in, and tells of the next
+        routes.ACCEPT_REGRESSION, lambda asked, _body: safety.accept_regression(asked.name)
     )
     handlers.call(routes.SET_DUTY, lambda _asked, body: safety.set_duty(body))
     handlers.call(routes.LEAVING, lambda _asked, body: safety.leaving(body.name))

@@ -8,7 +8,7 @@ import contextlib
 import re
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -27,6 +27,7 @@ class HttpAnswer(NamedTuple):
     status: int
     body: bytes
     stays: bool
+    headers: Mapping[bytes, bytes]  # their names in small letters
 
 
 class HttpConversation:
@@ -59,15 +60,27 @@ class HttpConversation:
                 context = ssl.create_default_context()
                 self._socket = context.wrap_socket(self._socket, server_hostname=host)
             self._socket.settimeout(answer_s)
+            self._answer_s = answer_s
             self._stream = cast("BinaryIO", self._socket.makefile("rb", LINE_BYTES_MAX))
         except BaseException:
             self._socket.close()
             raise
 
     def ask(
-        self, method: str, target: str, *, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        waits: Iterable[float] | None = None,
     ) -> HttpAnswer:
         """Ask one thing.  After an error the conversation is over: close it.
+
+        Args:
+            waits: how long to wait for the answer to begin, at a time, in seconds: what is done
+                before the next is named is done while waiting, and may raise to give it up.  None
+                named any more: it is too late.
 
         Raises:
             OSError: no whole answer came in time.
@@ -81,6 +94,8 @@ class HttpConversation:
             raise ValueError("a line of the request has control characters")
         head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         self._socket.sendall(head + (body or b""))
+        if waits is not None:
+            self._await(waits)
         return self._answer()
 
     def has_ended(self) -> bool:
@@ -99,6 +114,18 @@ class HttpConversation:
         self._stream.close()
         self._socket.close()
 
+    def _await(self, waits: Iterable[float]) -> None:
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        left_s = self._answer_s
+        for wait_s in waits:
+            if waiting.poll(1000 * min(wait_s, left_s)):
+                return
+            left_s -= wait_s
+            if left_s <= 0:
+                break
+        raise TimeoutError
+
     def _answer(self) -> HttpAnswer:
         status, newer = self._status()
         headers = self._headers()
@@ -108,13 +135,13 @@ class HttpConversation:
         length = headers.get(b"content-length")
         ends = b"close" in headers.get(b"connection", b"" if newer else b"close").lower()
         if status in _WITHOUT_BODY:
-            return HttpAnswer(status, b"", not ends)
+            return HttpAnswer(status, b"", not ends, headers)
         if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
-            return HttpAnswer(status, self._pieces(), not ends)
+            return HttpAnswer(status, self._pieces(), not ends, headers)
         if length is None:
             rest = self._stream.read(ANSWER_BYTES_MAX + 1)
-            return HttpAnswer(status, _bounded(rest), stays=False)
-        return HttpAnswer(status, self._exactly(_number(length, 10)), not ends)
+            return HttpAnswer(status, _bounded(rest), stays=False, headers=headers)
+        return HttpAnswer(status, self._exactly(_number(length, 10)), not ends, headers)
 
     def _status(self) -> tuple[int, bool]:
         line = self._line()

@@ -30,9 +30,18 @@ class HttpPool:
         self._kept: dict[str, list[HttpConversation]] = {}
 
     def request(
-        self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        waits: Iterable[float] | None = None,
     ) -> HttpAnswer:
         """Ask one thing.
+
+        Args:
+            waits: see `HttpConversation.ask`.
 
         Raises:
             OSError: no connection, or no whole answer in time.
@@ -44,7 +53,7 @@ class HttpPool:
             daemon, connect_s=self._connect_s, answer_s=self._answer_s
         )
         try:
-            answer = conversation.ask(method, f"/{target}", body=body, headers=headers)
+            answer = conversation.ask(method, f"/{target}", body=body, headers=headers, waits=waits)
         except BaseException:
             conversation.close()
             raise

@@ -126,6 +126,9 @@ class LocalSocket:
         self._socket = sock
         self._clock = clock
         self._timeout_s = timeout_s
+        if timeout_s is not None:
+            seconds, micros = int(timeout_s), int(timeout_s % 1 * 1_000_000)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(seconds, micros))
 
     def send(self, kind: Kind, payload: Buffer = b"", *, file: int | None = None) -> None:
         """Send a message, and an open file with it, which stays open here.
@@ -193,12 +196,6 @@ class LocalSocket:
         with self._translated():
             # The kernel ends the wait: a socket with Python's time-out hands over each part alone.
             self._socket.settimeout(None)
-            seconds = self._timeout_s or 0.0
-            self._socket.setsockopt(
-                socket.SOL_SOCKET,
-                socket.SO_RCVTIMEO,
-                _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000)),
-            )
             parts: list[bytes] = []
             while length_bytes:
                 try:

@@ -1,5 +1,7 @@
 """The REST shapes of DataNodes and the cluster: join, register, beat, stock, sweeps."""
 
+from typing import Final
+
 import msgspec
 
 from dfs.base.records import (
@@ -12,7 +14,11 @@ from dfs.base.records import (
     StockEntry,
     VolumeStatus,
 )
+from dfs.wire.ha_api import Correspondents
 from dfs.wire.shapes import Reply, Request
+
+# Of a DataNode's HTTP port: asks it to beat every NameNode now.
+BEAT_NOW_PATH: Final = "/beat-now"
 
 
 class JoinTokenRequest(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +67,8 @@ class NodeRegistration(Request, frozen=True, forbid_unknown_fields=True, kw_only
     usage: NodeUsage
     volumes: list[VolumeStatus]
     local: str = ""  # path of the socket for programs of its computer; "" without
+    voter: str = ""  # uuid of the voter in its process; "" without
+    machine: str = ""  # where it runs; "" for its host
 
 
 class KeyItem(msgspec.Struct, frozen=True):
@@ -85,6 +93,7 @@ class Beat(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
     condition: NodeCondition = NodeCondition()
     quarantine_due: list[BlockName] = []  # files in quarantine that are past their grace
     leaving: bool = False  # stopping in order: the silence that follows is expected
+    correspondents: int = 0  # version of those it knows
 
 
 class BeatReply(Reply, frozen=True, kw_only=True):
@@ -97,7 +106,8 @@ class BeatReply(Reply, frozen=True, kw_only=True):
     block_tokens: bool
     keys: list[KeyItem] = []
     commands: list[NodeCommand] = []
-    namenodes: list[str] = []
+    namenodes: list[str] = []  # all of the cluster, by their base URLs
+    correspondents: Correspondents | None = None  # when it knows older ones
 
 
 class StockReport(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -191,7 +201,8 @@ class ClusterReply(Reply, frozen=True, kw_only=True):
     epoch: int
     txid: int
     now_ms: int
-    role: str
+    role: str  # leader or standby
+    leader: str  # its base URL; empty when nobody is known to lead
     namenodes: list[str]
     default_replication: int
     block_size_bytes: int

@@ -17,6 +17,7 @@ from dfs.wire import check_api as c
 from dfs.wire import compact_api as cp
 from dfs.wire import data_api as d
 from dfs.wire import files_api as f
+from dfs.wire import ha_api as ha
 from dfs.wire import health_api as h
 from dfs.wire import nodes_api as n
 from dfs.wire import pack_api as pk
@@ -403,6 +404,23 @@ ACCEPT_REGRESSION: Final = Route(
     Nothing,
     y.AcceptedReply,
     "Go on from metadata older than what DataNodes have seen",
+    Caller.ADMIN,
+)
+JOIN_MEMBER: Final = Route(
+    "/v1/ha/join",
+    ha.JoinMemberRequest,
+    ha.JoinMemberReply,
+    "A NameNode wants to stand by",
+    Caller.ANYONE,
+)
+HA_STATUS: Final = Route(
+    "/v1/ha/status", Nothing, ha.HaStatus, "How failover stands", Caller.ADMIN, safe=True
+)
+HA_ORDER: Final = Route(
+    "/v1/ha/order",
+    ha.HaOrderRequest,
+    ha.HaOrderReply,
+    "Switch over, promote, force, change voters or members, verify",
     Caller.ADMIN,
 )
 AUDIT: Final = Route(

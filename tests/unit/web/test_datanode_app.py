@@ -15,10 +15,12 @@ from dfs.base.records import BlockName
 from dfs.blockstore.disk_mover import DiskMover
 from dfs.blockstore.scrubber import Scrubber
 from dfs.daemons.datanode_face import DatanodeFace, Upkeep
+from dfs.daemons.datanode_voter import DatanodeVoter
 from dfs.settings.sections import Config, DatanodeConfig, ScrubConfig
 from dfs.web.datanode_app import create_app
 from dfs.web.errors import HTTP_STATUS
 from dfs.web.http_server import HttpLimits, HttpServer
+from dfs.wire.nodes_api import BEAT_NOW_PATH
 from tests.datanode_rig import PATH, RigNode, ref, upload_messages
 
 BLOCKS = 5
@@ -29,6 +31,7 @@ def upkeep_of(node: RigNode) -> Upkeep:
     return Upkeep(
         Scrubber(node.store, config=ScrubConfig(), clock=clock, emit=log),
         DiskMover(node.store, bytes_per_s=1 << 20, clock=clock, emit=log),
+        DatanodeVoter(clock=clock, emit=log),
     )
 
 
@@ -134,7 +137,12 @@ def test_stock_says_what_a_block_is(web: Web) -> None:
     assert first["verified_ms"] >= 0
 
 
-@pytest.mark.parametrize("page", ["/stock", "/health", "/metrics"])
+def test_node_that_has_not_joined_beats_nobody_when_asked_to(web: Web) -> None:
+    assert web.json(BEAT_NOW_PATH) == {"beats": False}
+    assert web.get(BEAT_NOW_PATH, "POST", b"")[0] == 405
+
+
+@pytest.mark.parametrize("page", ["/stock", "/health", "/metrics", BEAT_NOW_PATH])
 def test_page_that_anyone_may_ask_names_no_file(web: Web, page: str) -> None:
     _, body = web.get(page)
     assert PATH.encode() not in body

@@ -71,6 +71,18 @@ def test_unknown_field_is_refused_by_name(namenode: NamenodeRig, admin: str, rou
     assert "surprise" in str(answer.error["message"]) or "missing" in str(answer.error["message"])
 
 
+@pytest.mark.parametrize("field", ["user", "user.name", "owner", "as_user"])
+def test_user_who_is_named_in_a_request_is_refused(
+    namenode: NamenodeRig, ada: str, field: str
+) -> None:
+    made = namenode.post(routes.MKDIR, {"paths": ["/user/ada/x"], field: "admin"}, token=ada)
+    assert (made.status, made.error["code"]) == (400, "bad_request")
+    assert f"`{field}`" in str(made.error["message"])
+    asked = namenode.send("GET", f"{routes.STAT.path}?paths=/&{field}=admin", token=ada)
+    assert asked.status == 400
+    assert f"`{field}`" in str(asked.error["message"])
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
@@ -281,7 +293,7 @@ def test_bug_answers_500_without_a_stack_and_logs_one(tmp_path: Path) -> None:
 def test_database_that_went_away_answers_503(tmp_path: Path) -> None:
     rig = NamenodeRig(tmp_path / "data")
     token = rig.admin()
-    rig.process.database.reader.close()  # so that the next read opens the file anew
+    rig.process.reign.database.reader.close()  # so that the next read opens the file anew
     rig.folder.database.rename(tmp_path / "gone")
     answer = rig.post(routes.USERS, {}, token=token)
     assert (answer.status, answer.error["code"]) == (503, "database_unavailable")

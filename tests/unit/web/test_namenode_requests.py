@@ -18,11 +18,11 @@ def test_same_change_asked_twice_happens_once_and_answers_the_same(
 ) -> None:
     request, body = new_id(), MkdirRequest(paths=["/user/ada/twice"])
     first = namenode.post(routes.MKDIR, body, token=ada, request=request)
-    txid, lines = namenode.process.database.writer.txid, len(namenode.audit_lines())
+    txid, lines = namenode.process.reign.database.writer.txid, len(namenode.audit_lines())
     second = namenode.post(routes.MKDIR, body, token=ada, request=request)
     assert first.status == second.status == 200
     assert first.raw == second.raw
-    assert namenode.process.database.writer.txid == txid
+    assert namenode.process.reign.database.writer.txid == txid
     assert len(namenode.audit_lines()) == lines
 
 
@@ -144,7 +144,7 @@ def test_empty_body_asks_for_nothing(namenode: NamenodeRig, ada: str) -> None:
 def test_cluster_says_what_a_client_needs(namenode: NamenodeRig, ada: str) -> None:
     answer = namenode.post(routes.CLUSTER, {}, token=ada)
     reply = msgspec.json.decode(answer.raw, type=ClusterReply)
-    assert reply.cluster == namenode.process.cluster
+    assert reply.cluster == namenode.process.reign.cluster
     assert reply.version == __version__
     assert reply.txid >= 1
 
@@ -182,8 +182,8 @@ def test_health_is_for_everybody_and_names_what_runs(namenode: NamenodeRig) -> N
     assert answer.status == 200
     health = answer.json
     assert health["status"] == "ok"
-    assert (health["role"], health["version"]) == ("primary", __version__)
-    assert health["cluster"] == namenode.process.cluster
+    assert (health["role"], health["version"]) == ("leader", __version__)
+    assert health["cluster"] == namenode.process.reign.cluster
     assert health["nodes"] == {"live": 0, "stale": 0, "dead": 0, "joined": 0}
 
 

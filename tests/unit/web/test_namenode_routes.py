@@ -27,7 +27,7 @@ def test_every_error_is_answered_with_a_status_that_refuses(code: str) -> None:
 
 
 def test_every_route_has_a_handler_and_every_handler_a_route(namenode: NamenodeRig) -> None:
-    assert set(namenode.process.app.served) == {route.path for route in ROUTES}
+    assert set(namenode.process.reign.front.served) == {route.path for route in ROUTES}
 
 
 @pytest.mark.parametrize("path", sorted(SERVED_BESIDE))

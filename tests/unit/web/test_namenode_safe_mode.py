@@ -8,7 +8,7 @@ import pytest
 from dfs.base.entropy import new_id
 from dfs.base.states import NodeDuty
 from dfs.web.handlers import Change, Handlers
-from dfs.web.namenode_app import _bind_names
+from dfs.web.namenode_app import bind_names
 from dfs.wire import routes
 from dfs.wire.accounts_api import RegisterRequest
 from dfs.wire.files_api import MkdirRequest, PathsRequest, RemoveRequest, SetrepRequest
@@ -33,7 +33,7 @@ def home_of(namenode: NamenodeRig, token: str, name: str, *, request: str = ""):
 
 def test_every_change_of_names_is_guarded_but_keeping_a_write_alive(namenode: NamenodeRig) -> None:
     handlers = Handlers()
-    _bind_names(handlers, namenode.process.names)
+    bind_names(handlers, namenode.process.reign.names)
     unguarded = {
         route.path
         for route, handler in handlers.table.values()

@@ -34,12 +34,12 @@ def test_files_committed_twice_under_one_id_come_to_be_once_and_answer_briefly(
 ) -> None:
     request, body = new_id(), empty_files("/user/ada/packed", 2_000)
     first = namenode.post(routes.COMMIT_FILES, body, token=ada, request=request)
-    txid = namenode.process.database.writer.txid
+    txid = namenode.process.reign.database.writer.txid
     second = namenode.post(routes.COMMIT_FILES, body, token=ada, request=request)
     assert first.status == second.status == 200
     assert first.raw == second.raw
     assert len(first.raw) < 100
-    assert namenode.process.database.writer.txid == txid
+    assert namenode.process.reign.database.writer.txid == txid
     assert msgspec.json.decode(first.raw, type=CommitFilesReply).refused == []
     (line,) = [each for each in namenode.audit_lines() if each["action"] == "packs.commit"]
     assert line["items"] == 2_000
@@ -82,7 +82,7 @@ def test_who_may_not_read_some_of_many_files_leaves_a_line(namenode: NamenodeRig
 def test_commits_that_wait_together_are_each_done_once_and_answered_the_same_when_repeated(
     namenode: NamenodeRig, ada: str
 ) -> None:
-    writer = namenode.process.database.writer
+    writer = namenode.process.reign.database.writer
     lines = len(namenode.audit_lines())
     go, begun = threading.Event(), threading.Event()
 
