@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dfs.base.errors import NodeNotJoined
+from dfs.base.errors import NodeNotJoined, NotLeader
 from dfs.base.records import NodeCommand
 from dfs.wire import routes
+from dfs.wire.ha_api import Correspondents
 from dfs.wire.nodes_api import (
     Beat,
     BeatReply,
@@ -48,6 +49,10 @@ class FakeNamenode:
         self.stock_refusals = 0
         self.full_wanted = False
         self.acknowledged: list[int] = []
+        self.namenodes: list[str] = []
+        self.correspondents: Correspondents | None = None
+        self.leader: str | None = None  # who leads; None: this one, "": it does not know
+        self.asked_in_vain = 0  # while it does not lead
         self._server = RouteServer(self._served, port=port)
         self.port, self.url = self._server.port, self._server.url
         self.close = self._server.close
@@ -65,6 +70,10 @@ class FakeNamenode:
                 self.moved.notify_all()
 
     def _answer(self, path: str, raw: bytes, credential: str) -> object:
+        if self.leader is not None:
+            self.asked_in_vain += 1
+            details = {"leader": self.leader, "namenodes": self.namenodes}
+            raise NotLeader("it does not lead", details=details)
         if path == routes.JOIN.path:
             return self._join(msgspec.json.decode(raw, type=JoinRequest))
         if credential != f"Bearer {SECRET}" or self.forget_nodes:
@@ -77,12 +86,14 @@ class FakeNamenode:
         if path == routes.REGISTER_NODE.path:
             self.registrations.append(msgspec.json.decode(raw, type=NodeRegistration))
             self.registered = True
+            version = 0
         else:
             beat = msgspec.json.decode(raw, type=Beat)
             self.beats.append(beat)
             self.acknowledged += beat.acknowledged
             self.commands = [c for c in self.commands if c.command not in beat.acknowledged]
-            known = beat.keys
+            known, version = beat.keys, beat.correspondents
+        ours = self.correspondents
         return BeatReply(
             epoch=self.epoch,
             now_ms=self.now_ms or 1_800_000_000_000,
@@ -90,6 +101,8 @@ class FakeNamenode:
             block_tokens=self.block_tokens,
             keys=[key for key in self.keys if key.key_id not in known],
             commands=self.commands if self.registered else [],
+            namenodes=self.namenodes,
+            correspondents=ours if ours is not None and ours.version > version else None,
         )
 
     def _join(self, request: JoinRequest) -> JoinReply:

@@ -5,6 +5,7 @@ live in modules of their own.  Those that move bytes are imported when first use
 longer to load than most commands take to run.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.entropy import Random, SystemRandom
-from dfs.base.errors import BadRequest, DfsError
+from dfs.base.errors import BadRequest, DfsError, LocalIoError
 from dfs.base.records import FileStatus
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.credentials import (
@@ -31,6 +32,7 @@ from dfs.client.options import (
     SilentProgress,
     TransferReport,
 )
+from dfs.client.stale_answer import StaleAnswer
 from dfs.settings.read import read_config
 from dfs.settings.sections import Config
 from dfs.wire import accounts_api as a
@@ -72,6 +74,7 @@ class DfsClient(NamespaceCalls):
             NamespaceCalls(link), config=config, clock=self.clock, rng=rng or SystemRandom()
         )
         self._credentials = credentials
+        self._knew = link.by_lead
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -87,9 +90,17 @@ class DfsClient(NamespaceCalls):
         self.close()
 
     def close(self) -> None:
-        """Stop background work and close every connection.  Open files must be closed before."""
+        """Stop background work and close every connection.  Open files must be closed before.
+
+        What was learnt of the cluster's NameNodes is kept with the session, for later clients.
+        """
         self.cluster.drop_plane()
         self.link.close()
+        learnt = self.link.by_lead
+        if self._credentials is not None and self.link.token and learnt != self._knew:
+            self._knew = learnt
+            with contextlib.suppress(LocalIoError):  # the next one learns it again
+                self._credentials.remember(self.link.token, learnt)
 
     # --- accounts -------------------------------------------------------------------------------
 
@@ -108,8 +119,10 @@ class DfsClient(NamespaceCalls):
         reply = self.link.call(routes.LOGIN, body)
         self.link.token = reply.token
         if self._credentials is not None:
-            kept = Credential(reply.user, reply.token, reply.expires_ms)
-            self._credentials.keep(self.link.namenodes, kept)
+            self.link.learn(afresh=True)
+            self._knew = self.link.by_lead
+            kept = Credential(reply.user, reply.token, reply.expires_ms, self._knew)
+            self._credentials.keep(self._knew, kept)
         return reply
 
     def logout(self, *, everywhere: bool = False) -> None:
@@ -273,6 +286,7 @@ def connect(
     token: str | None = None,
     environment: Mapping[str, str] | None = None,
     notice: Notice | None = None,
+    stale_ok: bool = False,
 ) -> DfsClient:
     """A client of the cluster.
 
@@ -284,7 +298,10 @@ def connect(
         namenodes: one base URL, or several in order of preference; None takes the configured.
         environment: where `DFS_*`, `HOME` and the XDG folders are looked up; None looks up none,
             and then logins and interrupted puts are kept nowhere unless `config` says where.
-        notice: told, in words for a person, when a call has to wait and be repeated.
+        notice: told, in words for a person, when a call has to wait and be repeated, and of the
+            first answer that is stale.
+        stale_ok: questions may be answered by a NameNode that follows, from what it has; while
+            none leads this is the only answer.  Changes are made by who leads alone.
 
     Raises:
         BadConfig: the settings are wrong.
@@ -294,15 +311,18 @@ def connect(
     settings = config or read_config(file=None, environment=found)
     urls = _urls(namenodes) or settings.cluster.namenodes
     credentials = _credentials(settings, found)
+    given = found.get("DFS_TOKEN") or None if token is None else token
+    kept = credentials.find(urls) if credentials is not None and given is None else None
+    if kept is not None:
+        given = kept.token
     clock, rng = SystemClock(), SystemRandom()
     link = NamenodeLink(
-        urls,
-        config=settings.client,
-        clock=clock,
-        rng=rng,
-        token=_token(token, found, credentials, urls),
-        notice=notice,
+        urls, config=settings.client, clock=clock, rng=rng, token=given or "", notice=notice
     )
+    if kept is not None:
+        link.remember(kept.namenodes)
+    if stale_ok:
+        link.welcome_stale(_said_once(notice))
     return DfsClient(
         link,
         config=settings,
@@ -326,15 +346,12 @@ def _credentials(config: Config, environment: Mapping[str, str]) -> CredentialsF
     return CredentialsFile(default_file(environment)) if "HOME" in environment else None
 
 
-def _token(
-    token: str | None,
-    environment: Mapping[str, str],
-    credentials: CredentialsFile | None,
-    urls: tuple[str, ...],
-) -> str:
-    if token is not None:
-        return token
-    if environment.get("DFS_TOKEN"):
-        return environment["DFS_TOKEN"]
-    kept = credentials.find(urls) if credentials is not None else None
-    return kept.token if kept is not None else ""
+def _said_once(notice: Notice | None) -> Callable[[StaleAnswer], None]:
+    said: list[StaleAnswer] = []
+
+    def hear(answer: StaleAnswer) -> None:
+        if notice is not None and not said:
+            said.append(answer)
+            notice(answer.words())
+
+    return hear

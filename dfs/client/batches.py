@@ -1,10 +1,18 @@
 """How a transfer of many files is cut into batches, and how they and their blocks run at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    ALL_COMPLETED,
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from typing import Final, TypeVar
 
 from dfs.base.units import MiB
+from dfs.transfer.waiting import awake_until
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,8 +80,9 @@ def all_of(work: Callable[[T], R], items: Sequence[T], *, at_once: int) -> list[
         return [work(item) for item in items]
     with ThreadPoolExecutor(min(at_once, len(items)), "dfs-block") as pool:
         futures = [pool.submit(work, item) for item in items]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        pool.shutdown(wait=True, cancel_futures=True)
+        _wait_for(futures, FIRST_EXCEPTION)
+        pool.shutdown(wait=False, cancel_futures=True)
+        _wait_for([future for future in futures if not future.cancelled()], ALL_COMPLETED)
     failed = (future.exception() for future in futures if not future.cancelled())
     first = next((error for error in failed if error is not None), None)
     if first is not None:
@@ -81,9 +90,33 @@ def all_of(work: Callable[[T], R], items: Sequence[T], *, at_once: int) -> list[
     return [future.result() for future in futures]
 
 
+def result_of(future: Future[R]) -> R:
+    """What comes of it, or is raised in it; waits for that, and hears Ctrl-C meanwhile."""
+    _wait_for([future], ALL_COMPLETED)
+    return future.result()
+
+
 def _drained(under_way: set[Future[None]]) -> set[Future[None]]:
     """Wait for one of them; a bug in one is raised here."""
-    done, left = wait(under_way, return_when=FIRST_COMPLETED)
+    _wait_for(under_way, FIRST_COMPLETED)
+    done = {future for future in under_way if future.done()}
     for future in done:
         future.result()
-    return left
+    return under_way - done
+
+
+def _wait_for(futures: Collection[Future[R]], what: str) -> None:
+    """Wait as `concurrent.futures.wait` does, and hear Ctrl-C meanwhile."""
+
+    def has_come(seconds: float) -> bool:
+        done, left = wait(futures, seconds, what)
+        if what == FIRST_COMPLETED:
+            return bool(done)
+        failed = what == FIRST_EXCEPTION and any(map(_has_failed, done))
+        return failed or not left
+
+    awake_until(has_come)
+
+
+def _has_failed(done: Future[R]) -> bool:
+    return not done.cancelled() and done.exception() is not None

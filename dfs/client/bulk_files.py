@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 from dfs.base.errors import DfsError, LimitExceeded
 from dfs.base.units import MiB
+from dfs.client.batches import result_of
 from dfs.client.bulk_read import FILE_BYTES_MAX
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.file import open_reader
@@ -67,16 +68,21 @@ def _contents(
     names = iter(paths)
     ahead: Future[list[_Content]] | None = None
     taking: Sequence[str] = ()
-    with ThreadPoolExecutor(1, "dfs-ahead") as pool:
+    pool = ThreadPoolExecutor(1, "dfs-ahead")
+    try:
         while some := list(islice(names, GROUP_FILES_MAX)):
             found = _located(cluster, some)
             for group in _groups(found, len(some)):
                 following = pool.submit(_fetch, cluster, found, group)
                 if ahead is not None:
-                    yield from zip(taking, ahead.result(), strict=True)
+                    contents = result_of(ahead)
+                    yield from zip(taking, contents, strict=True)
                 ahead, taking = following, [some[number] for number in group]
         if ahead is not None:
-            yield from zip(taking, ahead.result(), strict=True)
+            contents = result_of(ahead)
+            yield from zip(taking, contents, strict=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a stalled node must not hold us here
 
 
 def _located(cluster: ClusterLink, paths: Sequence[str]) -> LocateManyReply | DfsError:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dfs.base.errors import DfsError, LeaseLost
-from dfs.client.namenode_link import NamenodeLink, error_of, is_passing
+from dfs.client.following import is_passing
+from dfs.client.namenode_link import NamenodeLink, error_of
 from dfs.wire.data_api import LeaseItem, LeasesRequest
 from dfs.wire.routes import ABANDON, RENEW
 

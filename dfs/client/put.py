@@ -25,7 +25,7 @@ from dfs.base.records import FileStatus, WrittenBlock
 from dfs.base.states import InodeKind
 from dfs.base.units import MiB
 from dfs.client.already_there import AlreadyThere
-from dfs.client.batches import BATCH_BYTES_MAX, BATCH_FILES_MAX, batches, run_batches
+from dfs.client.batches import BATCH_BYTES_MAX, BATCH_FILES_MAX, batches, result_of, run_batches
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
 from dfs.client.namenode_link import error_of, value_of
@@ -147,7 +147,7 @@ class _Put:
     ) -> None:
         settings = cluster.settings
         self._cluster = cluster
-        self._names = cluster.names
+        self._names = cluster.names.insisting()
         self._link = cluster.link
         self._plane = cluster.plane
         self._plan = plan
@@ -165,7 +165,7 @@ class _Put:
             cluster, options=options, mode=mode, tally=self._tally, moved=progress.advanced
         )
         self._directories = PutDirectories(
-            cluster.names,
+            self._names,
             plan.directories,
             parents=options.parents,
             tally=self._tally,
@@ -205,7 +205,7 @@ class _Put:
                     at_once=self._jobs,
                     stop=self._stop,
                 )
-                packing.result()
+                result_of(packing)
             except BaseException:
                 self._stop()
                 raise
@@ -261,8 +261,13 @@ class _Put:
         self._give_up([one for one in writing if one.error is not None])
 
     def _without_those_there(self, batch: Sequence[PlannedFile]) -> list[PlannedFile]:
-        there = AlreadyThere(self._names, batch)
         left: list[PlannedFile] = []
+        try:
+            there = AlreadyThere(self._names, batch)
+        except DfsError as exc:
+            for file in batch:
+                self._tally.fail(file.local, exc)
+            return left
         for file in batch:
             if not there.holds(file):
                 left.append(file)

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dfs.base import crashpoint
 from dfs.base.errors import DfsError
 from dfs.base.records import WrittenBlock
+from dfs.client.batches import result_of
 from dfs.client.block_writer import BlockSupply, BlockWriter, Moved
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.leases import Lease
@@ -19,6 +20,7 @@ from dfs.client.namenode_link import NamenodeLink, value_of
 from dfs.client.options import PutOptions
 from dfs.client.piece_sources import Spool
 from dfs.transfer.block_channel import SourceIdle
+from dfs.transfer.waiting import awake_until
 from dfs.transfer.write_pipeline import WriteMode
 from dfs.wire.data_api import (
     Completed,
@@ -90,7 +92,7 @@ class StreamWriter:
             DfsError: a block could not be written, or the NameNode refused; nothing is visible.
         """
         self._seal()
-        blocks = [future.result() for future in self._blocks]
+        blocks = [result_of(future) for future in self._blocks]
         self._lease.check()
         crashpoint.reach("client.file.written")
         item = CompleteItem(inode=self._lease.inode, lease=self._lease.token, blocks=blocks)
@@ -112,7 +114,7 @@ class StreamWriter:
     def _current(self) -> Spool:
         """The spool of the block that is being filled; waits when too many are under way."""
         if self._spool is None:
-            self._slots.acquire()
+            awake_until(lambda seconds: self._slots.acquire(timeout=seconds))
             if self._failure is not None:
                 self._slots.release()
                 raise self._failure

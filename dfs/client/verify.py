@@ -12,6 +12,7 @@ from typing import Final
 from dfs.base.errors import DfsError, ErrorKind
 from dfs.base.ids import NodeId, node_name
 from dfs.base.records import BlockName, Holder, LocatedExtent, LocatedFile
+from dfs.client.batches import result_of
 from dfs.client.cluster_link import ClusterLink
 from dfs.client.names import is_directory
 from dfs.client.options import ReplicaVerdict
@@ -31,12 +32,16 @@ def verify(cluster: ClusterLink, path: str) -> Iterator[ReplicaVerdict]:
         DfsError: the NameNode refuses or does not answer.
     """
     status = cluster.names.stat(path)
-    files = [status] if not is_directory(status) else cluster.names.walk(path)
+    names = cluster.names.insisting()  # what was read again so far would be lost
+    files = [status] if not is_directory(status) else names.walk(path)
     said = _Said(cluster)
-    with ThreadPoolExecutor(PROBES_AT_ONCE, "dfs-verify") as pool:
+    pool = ThreadPoolExecutor(PROBES_AT_ONCE, "dfs-verify")
+    try:
         for file in files:
             if not is_directory(file):
-                yield from _verify_file(said, cluster.names.locate(file.path), pool)
+                yield from _verify_file(said, names.locate(file.path), pool)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a stalled node must not hold us here
 
 
 class _Said:
@@ -77,7 +82,8 @@ def _verify_file(
     )
     path = located.status.path
     while some := list(islice(probes, PROBES_AT_ONCE)):
-        yield from pool.map(lambda probe: _probe(said, path, *probe), some)
+        probed = [pool.submit(_probe, said, path, *probe) for probe in some]
+        yield from map(result_of, probed)
 
 
 def _probe(

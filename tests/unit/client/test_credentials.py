@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,49 @@ def test_forgetting_leaves_other_clusters(tmp_path: Path) -> None:
     file.forget(URLS)
     assert file.find(URLS) is None
     assert file.find(("http://else",)) is not None
+
+
+def test_session_stands_under_each_namenode_that_was_learnt(tmp_path: Path) -> None:
+    file = CredentialsFile(tmp_path / "c.json")
+    file.keep(URLS[:1], Credential("ada", "dfs_a"))
+    file.keep(("http://else",), Credential("bob", "dfs_b"))
+    file.remember("dfs_a", URLS[::-1])
+    for url in URLS:
+        found = file.find((url,))
+        assert found is not None
+        assert (found.token, found.namenodes) == ("dfs_a", URLS[::-1])
+    other = file.find(("http://else",))
+    assert other is not None
+    assert not other.namenodes
+
+
+def test_addresses_of_a_session_that_is_not_kept_are_not_either(tmp_path: Path) -> None:
+    file = CredentialsFile(tmp_path / "deep" / "c.json")
+    file.remember("dfs_a", URLS)
+    file.forget(URLS)
+    assert not list(tmp_path.iterdir()), "and no folder is made for nothing"
+
+
+def test_commands_that_learn_at_once_lose_no_login(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    CredentialsFile(path).keep(URLS, Credential("ada", "dfs_a"))
+
+    def work(number: int) -> None:
+        file = CredentialsFile(path)
+        file.keep((f"http://c{number}",), Credential("bob", f"dfs_{number}"))
+        file.remember("dfs_a", [*URLS, f"http://nn{number}"])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(24)))
+    held = CredentialsFile(path)
+    assert all(held.find((f"http://c{n}",)) for n in range(24))
+    assert all(held.find((f"http://nn{n}",)) for n in range(24))
+
+
+def test_file_of_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"http://one:9870": {"user": "ada", "token": "dfs_a", "expires_ms": 5}}')
+    assert CredentialsFile(path).find(URLS) == Credential("ada", "dfs_a", 5)
 
 
 def test_credential_does_not_show_its_token() -> None:

@@ -36,7 +36,7 @@ def test_call_begins_with_the_namenode_that_answered_last(catalog, connect_to) -
     clock = ManualClock()
     client = connect_to(NOWHERE, catalog, clock=clock)
     client.exists("/data")
-    assert client.link._first == 1
+    assert client.link.by_lead == (catalog.url, NOWHERE)
     client.exists("/data")
     assert clock.monotonic_s() == 0, "a fail-over to a live NameNode waits for nothing"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfs.client.pack_plan import (
@@ -121,7 +121,6 @@ close_stretches = st.lists(
 
 
 @given(close_stretches, st.integers(1, 700))
-@settings(deadline=None)
 def test_slices_are_the_bytes_of_each_part_however_they_come(
     wanted: list[tuple[int, int, int]], piece_bytes: int
 ) -> None:
