@@ -7,9 +7,10 @@ NameNode forgets its own.  A pass is bounded, and its report says whether anythi
 from dataclasses import dataclass
 from typing import Final
 
-from dfs.accounts.session_rows import OpenSession, drop_old_answers
+from dfs.accounts.session_rows import OpenSession
 from dfs.accounts.sessions import Sessions
 from dfs.base.events import Emitter, Event
+from dfs.meta.retry_cache import forget_answers
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 
@@ -53,4 +54,5 @@ class Expiry:
     def _expire(self, txn: Txn) -> tuple[list[OpenSession], int]:
         self._sessions.save_uses(txn, limit=USES_MAX)
         over = self._sessions.end_overdue(txn, limit=SESSIONS_MAX)
-        return over, drop_old_answers(txn, before_ms=txn.now_ms - self._keep_ms, limit=ANSWERS_MAX)
+        before_ms = txn.now_ms - self._keep_ms
+        return over, forget_answers(txn.connection, before_ms=before_ms, limit=ANSWERS_MAX)

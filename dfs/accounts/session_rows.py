@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, or_, select
 
 from dfs.accounts.account_rows import IDS_AT_ONCE
 from dfs.base.ids import UserId
-from dfs.meta.cluster_tables import RETRY_CACHE, SESSION
+from dfs.meta.cluster_tables import SESSION
 from dfs.meta.txn import Txn
 
 ADDRESS_LENGTH_MAX: Final = 64
@@ -84,16 +84,6 @@ def save_last_used(txn: Txn, used_ms: Mapping[int, int]) -> None:
         found = _read(txn.connection, _SESSIONS.where(part))
         rows = (dataclasses.replace(one, last_used_ms=used_ms[one.id]) for one in found)
         txn.put_soft(SESSION, *(_row(one) for one in rows))
-
-
-def drop_old_answers(txn: Txn, *, before_ms: int, limit: int) -> int:
-    """Forget answers of the retry cache, the oldest first; how many.  Not journaled."""
-    columns = RETRY_CACHE.c
-    wanted = select(columns.caller, columns.request).where(columns.at_ms < before_ms)
-    rows = txn.connection.execute(wanted.order_by(columns.at_ms).limit(limit))
-    keys = [(caller, request) for caller, request in rows]
-    txn.drop_soft(RETRY_CACHE, *keys)
-    return len(keys)
 
 
 _SESSIONS: Final = select(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dfs.base.checksum import Buffer
+from dfs.base.durable import sync_folder
 
 # No room: the block is refused and the disk is as good as before.
 FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -82,13 +83,8 @@ class Disk:
 
     def fsync_folder(self, folder: Path) -> None:
         """The names in a folder are on the disk."""
-        if not self.sync:
-            return
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        if self.sync:
+            sync_folder(folder)
 
     def drop_cache(self, fd: int, offset: int = 0, length: int = 0) -> None:
         """Let the next read come from the disk itself; length 0 means to the end."""

@@ -36,6 +36,7 @@ class OpenedFolders:
     restarts: int  # the highest count of starts of any folder, this one included
     clean_stop: bool
     reached: tuple[int, int]  # the highest epoch seen, and the newest transaction of it
+    namenodes: tuple[str, ...]  # that any folder knows of
 
 
 def open_folders(
@@ -82,6 +83,7 @@ def _opened(
         restarts=max(volume.starts for volume in volumes),
         clean_stop=all(volume.identity.was_clean for volume in volumes),
         reached=max(volume.identity.reached for volume in volumes),
+        namenodes=tuple(dict.fromkeys(url for each in volumes for url in each.identity.namenodes)),
     )
 
 

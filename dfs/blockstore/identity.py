@@ -8,6 +8,7 @@ leaves the old one or the new one.
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -64,6 +65,10 @@ class _Starts(msgspec.Struct, frozen=True):
 class _Epoch(msgspec.Struct, frozen=True):
     epoch: int = 0
     txid: int = 0
+
+
+class _Namenodes(msgspec.Struct, frozen=True):
+    urls: tuple[str, ...] = ()
 
 
 def write_small(disk: Disk, path: Path, content: bytes) -> None:
@@ -137,6 +142,15 @@ class FolderIdentity:
     def remember_reached(self, epoch: int, txid: int) -> None:
         """Write an epoch and a transaction of it down, durably."""
         write_small(self._disk, self.layout.epoch, msgspec.json.encode(_Epoch(epoch, txid)))
+
+    @property
+    def namenodes(self) -> tuple[str, ...]:
+        """The NameNodes written down here."""
+        return _read_or(self.layout.namenodes, _Namenodes()).urls
+
+    def remember_namenodes(self, urls: Sequence[str]) -> None:
+        """Write down which NameNodes there are, durably."""
+        write_small(self._disk, self.layout.namenodes, msgspec.json.encode(_Namenodes(tuple(urls))))
 
     def mark_clean(self) -> None:
         """The last thing of an orderly stop: the next start need not doubt the newest blocks."""

@@ -1,6 +1,7 @@
 """Pure: where things lie in a data folder, and what a file's name says.
 
-    VERSION  LOCK  node.json  epoch.json  starts.json  CLEAN  catalog.sqlite
+    VERSION  LOCK  node.json  epoch.json  namenodes.json  starts.json  CLEAN  catalog.sqlite
+    voter.row  correspondents    (in one of the folders: `dfs.failover.voter_house`)
     blocks/<2 hex>/<file id>/<number>.<block id>.<generation>
     tmp/<id>.part
     quarantine/<file id>.<number>.<block id>.<generation>.<when>.<reason>
@@ -56,6 +57,11 @@ class Layout:
     def epoch(self) -> Path:
         """The highest epoch a NameNode was seen to lead with."""
         return self.root / "epoch.json"
+
+    @property
+    def namenodes(self) -> Path:
+        """Which NameNodes there are besides those that are configured, as the leader told."""
+        return self.root / "namenodes.json"
 
     @property
     def starts(self) -> Path:

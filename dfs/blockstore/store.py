@@ -61,6 +61,7 @@ class BlockStore:
         self.restarts = opened.restarts
         self.clean_stop = opened.clean_stop
         self.epoch, self.txid = opened.reached
+        self.namenodes = opened.namenodes
         self.in_flight = 0
         self.verified_bytes = 0
 
@@ -128,6 +129,14 @@ class BlockStore:
             if epoch == self.epoch and txid > self.txid:
                 self._write_reached(epoch, txid)
                 self.txid = txid
+
+    def remember_namenodes(self, urls: Sequence[str]) -> None:
+        """Remember which NameNodes the leader told of; as far as disks take it: it tells again."""
+        with self._epoch_lock:
+            for volume in self._volumes:
+                with contextlib.suppress(VolumeReadOnly, DiskFull), volume.writing("namenodes"):
+                    volume.identity.remember_namenodes(urls)
+            self.namenodes = tuple(urls)
 
     def _write_reached(self, epoch: int, txid: int) -> int:
         """In how many folders it was written down."""

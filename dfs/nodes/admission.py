@@ -97,8 +97,7 @@ class Admission:
 def _admit(
     txn: Txn, request: JoinRequest, *, secret: str, may_rejoin: Callable[[NodeId], bool]
 ) -> NodeRecord:
-    token = node_rows.find_token(txn.connection, node_rows.secret_hash(request.token))
-    if token is None or not token.uses_left or token.expires_ms <= txn.now_ms:
+    if not node_rows.spend_token(txn, request.token):
         raise NodeNotJoined("the join token is unknown, used up or expired")
     before = node_rows.find_by_uuid(txn.connection, request.uuid)
     hashed = node_rows.secret_hash(secret)
@@ -112,6 +111,5 @@ def _admit(
             f"{node_name(before.node)} joined with this uuid already and does not count as dead",
             hint="is this a copy of its data folder? otherwise wait until it counts as dead",
         )
-    node_rows.put_token(txn, dataclasses.replace(token, uses_left=token.uses_left - 1))
     node_rows.put_node(txn, record)
     return record

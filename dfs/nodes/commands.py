@@ -3,7 +3,8 @@
 A command is done once however often it is repeated, acknowledged to the NameNode that gave it, and
 repeated by that NameNode until the acknowledgement arrives; so nothing here needs to outlive the
 process.  One that cannot be done is answered with why, and forgotten: its giver decides whether it
-is worth another try.  A command of an epoch that is over is neither done nor answered.
+is worth another try.  A command of an epoch that is over is neither done nor answered: it is not
+even queued, and what is queued goes when a higher epoch begins.
 """
 
 import threading
@@ -46,7 +47,9 @@ class CommandRunner:
         self._known: set[tuple[str, int]] = set()
         self._done: dict[str, list[int]] = {}
         self._failed: dict[str, list[CommandFailure]] = {}
+        self._fenced: dict[str, int] = {}  # by giver, the epoch whose end the log was told
         self._loop = Loop("commands", self._turn)
+        standing.on_new_epoch(self._fence)
 
     def start(self) -> None:
         """Begin."""
@@ -57,15 +60,27 @@ class CommandRunner:
         self._loop.stop()
         self._loop.join(join_s)
 
-    def take(self, giver: str, commands: Sequence[NodeCommand], report: Callable[[], None]) -> None:
+    def take(
+        self,
+        giver: str,
+        epoch: int,
+        commands: Sequence[NodeCommand],
+        report: Callable[[], None],
+    ) -> None:
         """Queue commands; those known or beyond the bound are left for their giver to repeat.
 
         Args:
             giver: the NameNode's address.
+            epoch: in which it gave them; when that is over they are dropped, whatever they say.
             report: makes this DataNode send that NameNode its full stock.
         """
+        highest = self._standing.epoch
+        valid = [each for each in commands if min(epoch, each.epoch) >= highest]
+        if len(valid) < len(commands):
+            over = min(epoch, *(each.epoch for each in commands))
+            self._note_fenced(giver, over, f"epoch {over} is over: {highest} was seen")
         with self._lock:
-            for command in commands[: COMMANDS_MAX - len(self._orders)]:
+            for command in valid[: COMMANDS_MAX - len(self._orders)]:
                 key = (giver, command.command)
                 if key not in self._known:
                     self._known.add(key)
@@ -97,6 +112,33 @@ class CommandRunner:
             self._failed[giver] = left
             self._known -= {(giver, command) for command in heard}
 
+    def forget(self, giver: str) -> None:
+        """That NameNode is not spoken to any more."""
+        with self._lock:
+            self._done.pop(giver, None)
+            self._failed.pop(giver, None)
+            self._known = {key for key in self._known if key[0] != giver}
+            self._fenced.pop(giver, None)
+            self._orders = deque(order for order in self._orders if order.giver != giver)
+
+    def _fence(self, epoch: int) -> None:
+        """A higher epoch began: drop what older ones ordered."""
+        with self._lock:
+            stale = [order for order in self._orders if order.command.epoch < epoch]
+            self._orders = deque(order for order in self._orders if order.command.epoch >= epoch)
+            self._known -= {(order.giver, order.command.command) for order in stale}
+        for order in stale:
+            over = order.command.epoch
+            self._note_fenced(order.giver, over, f"epoch {over} is over: {epoch} begins")
+
+    def _note_fenced(self, giver: str, epoch: int, why: str) -> None:
+        """Say once that nothing is done any more which a NameNode ordered in that epoch."""
+        with self._lock:
+            said = self._fenced.get(giver, -1) >= epoch
+            self._fenced[giver] = max(epoch, self._fenced.get(giver, -1))
+        if not said:
+            self._emit.emit(Event.COMMAND_FENCED, giver=giver, epoch=epoch, why=why)
+
     def _turn(self) -> float:
         with self._lock:
             order = self._orders.popleft() if self._orders else None
@@ -119,12 +161,10 @@ class CommandRunner:
     def _perform(self, order: _Order) -> CommandFailure | None:
         command = order.command
         try:
-            self._standing.admit_epoch(command.epoch)
-            self._obey(order)
+            with self._standing.obeying(command.epoch):
+                self._obey(order)
         except StaleEpoch as err:
-            self._emit.emit(
-                Event.COMMAND_FENCED, command=command.command, giver=order.giver, why=err.message
-            )
+            self._note_fenced(order.giver, command.epoch, err.message)
             return CommandFailure(command.command, err.code, err.message)
         except DfsError as err:
             self._emit.emit(

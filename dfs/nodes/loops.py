@@ -36,6 +36,10 @@ class Loop:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
+    def is_over(self) -> bool:
+        """Whether it was started, and its thread has ended."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             rest_s = self._turn()

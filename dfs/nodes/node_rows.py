@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, exists, func, select, text
@@ -204,6 +204,15 @@ def find_token(connection: Connection, token_hash: bytes) -> TokenRecord | None:
     wanted = select(JOIN_TOKEN).where(JOIN_TOKEN.c.token_hash == token_hash)
     row = connection.execute(wanted).first()
     return None if row is None else TokenRecord(*row)
+
+
+def spend_token(txn: Txn, token: str) -> bool:
+    """Use a join token once; whether it was good for that."""
+    found = find_token(txn.connection, secret_hash(token))
+    if found is None or not found.uses_left or found.expires_ms <= txn.now_ms:
+        return False
+    put_token(txn, replace(found, uses_left=found.uses_left - 1))
+    return True
 
 
 def drop_expired_tokens(txn: Txn) -> None:

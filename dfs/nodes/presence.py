@@ -8,7 +8,7 @@ import dataclasses
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,19 @@ class LivenessReport:
     states: Mapping[NodeState, int]
 
 
+class VoterSeen(NamedTuple):
+    """The voter in a DataNode's process, as its registration told.
+
+    Attributes:
+        url: of the DataNode, for letters.
+        machine: where it runs; two daemons of one machine die together.
+    """
+
+    node: str
+    url: str
+    machine: str
+
+
 @dataclass(slots=True)
 class _Node:
     """A node in memory.
@@ -56,6 +69,8 @@ class _Node:
         heard_s: when it was last heard; the start of this run before that.
         registration: which registration of this run it is on; 0 before the first and when dead.
         full_report: the registration for which a full stock report is in; 0 for none.
+        voter: the uuid of the voter in its process; "" without one.
+        machine: where that runs.
     """
 
     record: NodeRecord
@@ -68,6 +83,8 @@ class _Node:
     registration: int = 0
     full_report: int = 0
     reachable: bool = True
+    voter: str = ""
+    machine: str = ""
     orders: Orders = field(default_factory=Orders)
 
 
@@ -147,7 +164,13 @@ class Presence:
     # ---- what nodes say
 
     def take_registration(
-        self, record: NodeRecord, usage: NodeUsage, volumes: Sequence[VolumeStatus]
+        self,
+        record: NodeRecord,
+        usage: NodeUsage,
+        volumes: Sequence[VolumeStatus],
+        *,
+        voter: str = "",
+        machine: str = "",
     ) -> None:
         """A node registered; until its full report is in, its stock is unknown."""
         with self._lock:
@@ -158,6 +181,7 @@ class Presence:
             self._registrations += 1
             known.registration, known.full_report = self._registrations, 0
             known.reachable = True  # what a sweep found before this start is over
+            known.voter, known.machine = voter, machine
             was = self._heard(known, NodeEvent.REGISTERED)
             self._take_word(known, usage, volumes)
         self._say_back(record.node, was)
@@ -317,6 +341,15 @@ class Presence:
             if node not in self._nodes:
                 raise NodeNotFound(f"no such DataNode: {node_name(node)}")
             return self._nodes[node].record.address
+
+    def voters(self) -> dict[str, VoterSeen]:
+        """The voters in the processes of nodes that are registered and live, by their uuids."""
+        with self._lock:
+            return {
+                known.voter: VoterSeen(node_name(node), known.record.address.http, known.machine)
+                for node, known in sorted(self._nodes.items())
+                if known.voter and known.registration and known.state is NodeState.LIVE
+            }
 
     def registration(self, node: NodeId) -> int:
         """Which registration of this run the node is on; 0 when it must register first."""

@@ -38,8 +38,9 @@ from dfs.nodes.admission import Admission
 from dfs.nodes.duties import Duties
 from dfs.nodes.newer_history import NewerHistory, Reached
 from dfs.nodes.node_rows import NodeRecord
-from dfs.nodes.presence import VOLUMES_MAX, LivenessReport, Presence
+from dfs.nodes.presence import VOLUMES_MAX, LivenessReport, Presence, VoterSeen
 from dfs.settings.sections import LivenessConfig
+from dfs.wire.ha_api import Correspondents
 from dfs.wire.nodes_api import (
     Beat,
     BeatReply,
@@ -51,6 +52,7 @@ from dfs.wire.nodes_api import (
 )
 
 EPOCHS_AHEAD_MAX: Final = 1 << 20
+VOTER_CHARACTERS_MAX: Final = 64
 _SOCKET = re.compile(r"/[^\0]{1,1023}")
 
 
@@ -67,7 +69,7 @@ class ClusterFacts:
     """What every DataNode is told, and held against."""
 
     cluster: str
-    namenodes: tuple[str, ...]
+    namenodes: tuple[str, ...]  # at the start; `NodeRegistry.namenodes` says which there are now
     block_tokens: bool
     join_token_life_s: float
 
@@ -109,6 +111,11 @@ class NodeRegistry:
         )
         # Asked with every beat, so that what was ordered when it might is not told when it may not.
         self.why_no_deletes: Callable[[], str] = lambda: ""
+        # Asked with every answer: of several NameNodes, some come and go while this one runs.
+        self.namenodes: Callable[[], Sequence[str]] = lambda: facts.namenodes
+        self.correspondents: Callable[[], Correspondents | None] = lambda: None
+        # Told when a DataNode has seen a higher epoch than ours: another NameNode may lead.
+        self.on_epoch_seen: Callable[[int], None] = lambda _epoch: None
         self.newer = NewerHistory(Reached(writer.epoch, writer.opened_txid))
         self.load()
 
@@ -171,7 +178,7 @@ class NodeRegistry:
             BadRequest: no address, more volumes than can be, or an epoch that cannot be.
         """
         self._check(registration)
-        self._check_epoch(registration.epoch)
+        self._heed_epoch(registration.epoch)
         self.newer.note(node, Reached(registration.epoch, registration.txid), now=self._reached())
         self._writer.submit(lambda txn: self._write_registration(txn, node, registration))
         crashpoint.reach("nn.node.registered")
@@ -191,6 +198,8 @@ class NodeRegistry:
             raise BadRequest(f"not a rack: {registration.rack[:80]!r}", hint="racks begin with '/'")
         if registration.local and not _SOCKET.fullmatch(registration.local):
             raise BadRequest(f"not the path of a socket: {registration.local[:80]!r}")
+        if len(registration.voter) > VOTER_CHARACTERS_MAX or len(registration.machine) > 255:
+            raise BadRequest("not a voter of a machine that has a name")
         if len(registration.volumes) > VOLUMES_MAX:
             raise BadRequest(f"a DataNode has at most {VOLUMES_MAX} volumes")
 
@@ -229,7 +238,13 @@ class NodeRegistry:
         )
 
     def _take_registration(self, record: NodeRecord, registration: NodeRegistration) -> None:
-        self.presence.take_registration(record, registration.usage, registration.volumes)
+        self.presence.take_registration(
+            record,
+            registration.usage,
+            registration.volumes,
+            voter=registration.voter,
+            machine=registration.machine or registration.host,
+        )
         self._emit.emit(
             Event.NODE_REGISTERED,
             node=node_name(record.node),
@@ -251,7 +266,7 @@ class NodeRegistry:
             NodeNotJoined: it was removed.
             BadRequest: it speaks of an epoch that cannot be.
         """
-        self._check_epoch(beat.epoch)
+        self._heed_epoch(beat.epoch)
         registered = self.presence.take_beat(
             node,
             beat.usage,
@@ -262,23 +277,44 @@ class NodeRegistry:
         )
         self._duties.heard(node, leaving=beat.leaving)
         self.newer.note(node, Reached(beat.epoch, beat.txid), now=self._reached())
-        return self._reply(node, known_keys=beat.keys, registered=registered)
+        return self._reply(
+            node,
+            known_keys=beat.keys,
+            registered=registered,
+            correspondents=self._newer_correspondents(beat.correspondents),
+        )
 
-    def _check_epoch(self, epoch: int) -> None:
-        """An epoch is a start of a NameNode: nobody saw one that is a million starts ahead.
+    def _heed_epoch(self, epoch: int) -> None:
+        """Tell of a higher one than ours before anything else is made of who has seen it.
 
-        Were it believed, the epochs after it would outgrow the numbers that a database can hold.
+        An epoch is a start of a NameNode, or that one of several came to lead: nobody saw one that
+        is a million ahead.  Were it believed, the epochs after it would outgrow the numbers that a
+        database can hold.
         """
         if epoch > self._writer.epoch + EPOCHS_AHEAD_MAX:
             raise BadRequest(
                 f"no NameNode of this cluster can have reached epoch {epoch}",
                 hint="look at the DataNode that says so: its memory, disk or code is broken",
             )
+        if epoch > self._writer.epoch:
+            self.on_epoch_seen(epoch)
 
     def _reached(self) -> Reached:
         return Reached(self._writer.epoch, self._writer.txid)
 
-    def _reply(self, node: NodeId, *, known_keys: Sequence[int], registered: bool) -> BeatReply:
+    def _newer_correspondents(self, version: int) -> Correspondents | None:
+        """What a DataNode that knows those of that version is to be told."""
+        ours = self.correspondents()
+        return ours if ours is not None and ours.version > version else None
+
+    def _reply(
+        self,
+        node: NodeId,
+        *,
+        known_keys: Sequence[int],
+        registered: bool,
+        correspondents: Correspondents | None = None,
+    ) -> BeatReply:
         return BeatReply(
             epoch=self._writer.epoch,
             txid=self._writer.txid,
@@ -287,7 +323,8 @@ class NodeRegistry:
             block_tokens=self._facts.block_tokens,
             keys=[_key_item(key) for key in self._keys.keys_missing_from(known_keys)],
             commands=self._commands(node) if registered else [],
-            namenodes=list(self._facts.namenodes),
+            namenodes=list(self.namenodes()),
+            correspondents=correspondents,
         )
 
     def _commands(self, node: NodeId) -> list[NodeCommand]:
@@ -340,6 +377,10 @@ class NodeRegistry:
             NodeNotFound: no such node.
         """
         return self.presence.address(node)
+
+    def voters(self) -> dict[str, VoterSeen]:
+        """The voters in the processes of DataNodes that are registered and live, by their uuids."""
+        return self.presence.voters()
 
     def enqueue(
         self,

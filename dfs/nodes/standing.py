@@ -6,8 +6,9 @@ the process (it is kept with the blocks), and so does the newest transaction of 
 minute before a crash; the keys do not.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from dfs.base.clock import Clock
@@ -52,6 +53,9 @@ class Standing:
         self._memory = memory
         self._clock = clock
         self._changed = threading.Condition()
+        self._obeying = threading.RLock()  # taken before `_changed`, where both are
+        self._coming = 0  # an epoch that waits for the command under way
+        self._on_epoch: list[Callable[[int], None]] = []
         self._waiters = threading.BoundedSemaphore(KEY_WAITERS_MAX)
         self._offset_ms = 0
         self._txid = memory.txid
@@ -92,20 +96,50 @@ class Standing:
         return self._clock.now_ms() + self._offset_ms
 
     def admit_epoch(self, epoch: int) -> None:
-        """Let a command of that epoch pass, and fence all lower ones from now on.
+        """Let a word of that epoch pass, and fence all lower ones from now on.
 
         Raises:
             StaleEpoch: a higher one was seen.
+            VolumeReadOnly: it is a higher one, and no disk keeps it.
         """
-        with (
-            self._changed
-        ):  # held while a new epoch reaches the disk: rare, and nothing may overtake
-            highest = self._memory.epoch
-            if epoch < highest:
-                raise StaleEpoch(f"epoch {epoch} is over: {self.name} has seen epoch {highest}")
-            if epoch > highest:
-                self._memory.remember_epoch(epoch)
-                self._txid = 0
+        if epoch > self._memory.epoch:
+            self._begin_epoch(epoch)
+        highest = self._memory.epoch
+        if epoch < highest:
+            raise StaleEpoch(f"epoch {epoch} is over: {self.name} has seen epoch {highest}")
+
+    @contextlib.contextmanager
+    def obeying(self, epoch: int) -> Iterator[None]:
+        """Do inside what a command of that epoch wants; no later epoch begins meanwhile.
+
+        So whoever hears from us that an epoch is known hears as well that nothing is done any more
+        that an older one ordered: what is reported from then on stays, but for its own commands.
+
+        Raises:
+            StaleEpoch: a higher one was seen, or is about to begin.
+        """
+        with self._obeying:
+            self.admit_epoch(epoch)
+            if epoch < self._coming:
+                raise StaleEpoch(f"epoch {epoch} is over: {self.name} hears of {self._coming}")
+            yield
+
+    def on_new_epoch(self, hear: Callable[[int], None]) -> None:
+        """Have `hear` called with each higher epoch, once it is on the disk."""
+        self._on_epoch.append(hear)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        with self._changed:
+            self._coming = max(self._coming, epoch)  # so that it waits for no other command
+        with self._obeying:
+            with self._changed:  # held while it reaches the disk: rare, and nothing may overtake
+                begins = epoch > self._memory.epoch
+                if begins:
+                    self._memory.remember_epoch(epoch)
+                    self._txid = 0
+            if begins:
+                for hear in self._on_epoch:
+                    hear(epoch)
 
     def learn(self, reply: BeatReply, *, sent_ms: int, received_ms: int) -> bool:
         """Take over what a NameNode said; False when its epoch is over and nothing was taken."""

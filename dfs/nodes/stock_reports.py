@@ -7,6 +7,9 @@ nothing is ever lost and nothing grows without end.
 A full report begins with sums over everything held (`dfs.wire.stock_sums`); the NameNode answers
 which buckets it knows otherwise, and only those are listed.  It is read from the disk page by page
 while changes go on: what changes meanwhile follows as a change, later in the sequence.
+
+It says throughout which epoch was known when it began, and is given up when another begins: a new
+leader counts on what was read after nobody obeyed its predecessor any more.
 """
 
 import threading
@@ -19,6 +22,7 @@ from msgspec.structs import replace
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
 from dfs.base.entropy import Random
+from dfs.base.errors import StaleEpoch
 from dfs.base.records import BlockName, StockEntry
 from dfs.nodes.standing import Standing
 from dfs.wire.nodes_api import StockBuckets, StockDigests, StockReply, StockReport
@@ -126,8 +130,14 @@ class StockFeed:
     def subscribe(self) -> PendingStock:
         """A list for one more NameNode."""
         pending = PendingStock()
-        self._lists.append(pending)
+        with self._lock:
+            self._lists.append(pending)
         return pending
+
+    def unsubscribe(self, pending: PendingStock) -> None:
+        """That NameNode is not told any more."""
+        with self._lock:
+            self._lists = [each for each in self._lists if each is not pending]
 
     def page(
         self, after: BlockName | None, limit: int, buckets: frozenset[int] = EVERY_BUCKET
@@ -193,6 +203,10 @@ class StockReporter:
         """Send everything with the next step: registered again, or asked to."""
         self._pending.want_full()
 
+    def close(self) -> None:
+        """Nothing is to be told any more."""
+        self._feed.unsubscribe(self._pending)
+
     def run_once(self) -> int:
         """Tell what there is to tell; how many entries were accepted.
 
@@ -205,10 +219,11 @@ class StockReporter:
         return self._tell_changes()
 
     def _tell_all(self) -> int:
+        epoch = self._standing.epoch
         self._pending.begin_full()
         try:
-            buckets = self._compare()
-            told = self._send_pages(buckets) if buckets else 0
+            buckets = self._compare(epoch)
+            told = self._send_pages(buckets, epoch) if buckets else 0
         except BaseException:
             self._pending.want_full()
             raise
@@ -221,11 +236,11 @@ class StockReporter:
         self._sequence += 1
         return told
 
-    def _compare(self) -> frozenset[int] | None:
+    def _compare(self, epoch: int) -> frozenset[int] | None:
         """The buckets to tell block by block; None when we must register first."""
         held = self._feed.sums()
         digests = StockDigests(
-            epoch=self._standing.epoch,
+            epoch=epoch,
             sequence=self._sequence,
             counts=held.counts,
             sums=held.sums,
@@ -234,13 +249,15 @@ class StockReporter:
         crashpoint.reach("dn.stock.compared")
         return None if reply.full_wanted else frozenset(reply.buckets)
 
-    def _send_pages(self, buckets: frozenset[int]) -> int:
+    def _send_pages(self, buckets: frozenset[int], epoch: int) -> int:
         after: BlockName | None = None
         told, page = 0, 0
         while True:
             entries = self._feed.page(after, self._page_max, buckets)
             last = len(entries) < self._page_max
-            reply = self._report(entries, (), buckets=buckets, page=page, last_page=last)
+            if self._standing.epoch != epoch:
+                raise StaleEpoch(f"epoch {epoch} ended while its full report was under way")
+            reply = self._report(entries, (), epoch, buckets=buckets, page=page, last_page=last)
             told, page = told + reply.accepted, page + 1
             if last:
                 return told
@@ -251,7 +268,7 @@ class StockReporter:
         while changes := self._pending.peek(self._page_max):
             held = [entry for still_held, entry in changes if still_held]
             gone = [entry for still_held, entry in changes if not still_held]
-            reply = self._report(held, gone)
+            reply = self._report(held, gone, self._standing.epoch)
             self._pending.drop(changes)
             self._sequence += 1
             told += reply.accepted
@@ -264,13 +281,14 @@ class StockReporter:
         self,
         entries: Sequence[StockEntry],
         gone: Sequence[StockEntry],
+        epoch: int,
         *,
         buckets: frozenset[int] = EVERY_BUCKET,
         page: int = 0,
         last_page: bool = True,
     ) -> StockReply:
         report = StockReport(
-            epoch=self._standing.epoch,
+            epoch=epoch,
             sequence=self._sequence,
             full=bool(buckets),
             page=page,

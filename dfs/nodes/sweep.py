@@ -22,7 +22,7 @@ from dfs.meta.writer import Writer
 from dfs.nodes import node_rows
 from dfs.nodes.presence import Presence
 from dfs.settings.sections import LivenessConfig
-from dfs.wire.nodes_api import SweepInfo
+from dfs.wire.nodes_api import BEAT_NOW_PATH, SweepInfo
 
 THREADS_MAX: Final = 16
 DETAIL_CHARACTERS_MAX: Final = 8_192
@@ -93,6 +93,21 @@ class HealthSweep:
         return SweepReport(
             len(found), sum(each.reachable for each in found), sum(each.ok for each in found)
         )
+
+    def call_all(self) -> int:
+        """Have every node beat now, as nobody knows yet that we lead; how many heard it."""
+        views = [view for view in self._presence.views() if view.registered_ms]
+        if not views:
+            return 0
+        with ThreadPoolExecutor(min(THREADS_MAX, len(views)), "calling") as threads:
+            return sum(threads.map(lambda view: self._call(view.address), views))
+
+    def _call(self, address: NodeAddress) -> bool:
+        try:
+            self._link.fetch(f"{address.http}{BEAT_NOW_PATH}")
+        except DfsError:
+            return False
+        return True
 
     def reports(self, *, node: int | None, limit: int) -> list[SweepInfo]:
         """Stored reports, newest first, of one node or of all."""

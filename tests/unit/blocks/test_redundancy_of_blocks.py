@@ -227,7 +227,7 @@ NODES = st.builds(
     states=st.lists(st.sampled_from(ReplicaState), max_size=5),
     wanted=st.integers(1, 4),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_every_block_gets_a_verdict_that_agrees_with_itself(
     nodes: list[NodeView], states: list[ReplicaState], wanted: int
 ) -> None:

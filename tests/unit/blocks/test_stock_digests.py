@@ -87,7 +87,6 @@ _AGREES = {
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(held=HELD, known=KNOWN)
@@ -216,7 +215,6 @@ def test_node_is_asked_again_about_a_young_copy_its_report_lacked(
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(held=HELD, known=st.dictionaries(st.integers(1, 600), st.sampled_from(ReplicaState)))

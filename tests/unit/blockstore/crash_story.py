@@ -10,8 +10,6 @@ import json
 import os
 import shutil
 import sys
-import traceback
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +27,7 @@ from dfs.blockstore.identity import NodeIdentity
 from dfs.blockstore.layout import Layout
 from dfs.blockstore.store import BlockStore
 from dfs.settings.sections import DatanodeConfig
+from tests.crash_sweep import in_child, passed
 
 CONFIG = DatanodeConfig(reserve_bytes=0, reserve_percent=0, sync=False)
 READABLE = (StoredState.FINAL, StoredState.FOUND)
@@ -163,32 +162,6 @@ def _flaw(store: BlockStore, name: BlockName) -> str:
     except BlockCorrupt:
         return "corrupt"
     return "" if data == content(name) else "wrong bytes"
-
-
-def in_child(act: Callable[[], None], environment: dict[str, str]) -> int:
-    """Do it in a forked process; returns its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            crashpoint.arm(environment)
-            act()
-        except BaseException:  # noqa: BLE001 - a child has nobody to raise to
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def passed(log: Path, hits: int) -> list[str]:
-    """The points passed, as `name:nth`: of each the first so many times and the last."""
-    names = log.read_text().split()
-    total, seen = Counter(names), Counter[str]()
-    points = []
-    for name in names:
-        seen[name] += 1
-        if seen[name] <= hits or seen[name] == total[name]:
-            points.append(f"{name}:{seen[name]}")
-    return points
 
 
 def sweep(

@@ -81,7 +81,7 @@ def quarantined(rig: DiskRig) -> list[str]:
     return rig.names_in("quarantine")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ranges=st.lists(st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)), max_size=4))
 def test_ranges_come_back_exactly(rig: DiskRig, ranges: list[tuple[int, int]]) -> None:
     data = bytes(range(256)) * (SIZE // 256 + 1)

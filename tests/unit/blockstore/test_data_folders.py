@@ -133,6 +133,21 @@ def test_identity_epoch_and_count_of_starts_outlive_the_process(rig: DiskRig) ->
     assert (rig.store.uuid, rig.store.epoch, rig.store.restarts) == (uuid, 7, 2)
 
 
+def test_namenodes_that_were_told_of_outlive_the_process_and_all_folders_but_one(
+    rig: DiskRig, tmp_path: Path
+) -> None:
+    rig.folders.append(tmp_path / "second")
+    rig.reopen()
+    assert rig.store.namenodes == ()
+    rig.store.remember_namenodes(["http://a:1", "http://b:1"])
+    (rig.folder / "namenodes.json").write_bytes(b"{")
+    rig.reopen(clean=False)
+    assert rig.store.namenodes == ("http://a:1", "http://b:1")
+    rig.store.remember_namenodes([])
+    rig.reopen()
+    assert rig.store.namenodes == ()
+
+
 def test_identity_does_not_show_its_secret() -> None:
     assert "hush" not in repr(NodeIdentity("c", "u", 1, "hush"))
 
