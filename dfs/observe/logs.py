@@ -34,10 +34,13 @@ _WARNINGS: Final = frozenset(
         Event.BLOCK_REFUSED,
         Event.NAMENODE_UNREACHABLE,
         Event.COMMAND_FENCED,
+        Event.CORRESPONDENTS_REFUSED,
+        Event.CORRESPONDENTS_FORGOTTEN,
         Event.CATALOG_REBUILT,
         Event.VOLUME_WALKED,
         Event.LOCAL_SOCKET_MISSING,
         Event.SAFE_MODE_ENTERED,
+        Event.STANDBY_FAULT,
         Event.METADATA_ACCEPTED,
     }
 )
@@ -52,6 +55,7 @@ _ERRORS: Final = frozenset(
         Event.BLOCK_CORRUPT,
         Event.BLOCK_QUARANTINED,
         Event.VOLUME_FAILED,
+        Event.VOTER_FAILED,
         Event.STORM_FROZEN,
         Event.METADATA_REGRESSED,
     }

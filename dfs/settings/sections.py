@@ -35,6 +35,11 @@ def _need_port(section: str, **values: int) -> None:
         _need(0 <= value <= PORT_MAX, f"[{section}] needs {key} between 0 and {PORT_MAX}")
 
 
+def is_base_url(text: str) -> bool:
+    """Whether a daemon could be asked there: a scheme, a host, perhaps a port, and no path."""
+    return bool(_BASE_URL.fullmatch(text))
+
+
 def check_namenodes(urls: Sequence[str]) -> None:
     """Refuse a list that no request could be sent to.
 
@@ -43,7 +48,7 @@ def check_namenodes(urls: Sequence[str]) -> None:
     """
     _need(bool(urls), "no NameNode is named: [cluster] namenodes is empty")
     for url in urls:
-        if not _BASE_URL.fullmatch(url):
+        if not is_base_url(url):
             raise BadConfig(
                 f"not the address of a NameNode: {url!r}",
                 hint="write it like http://host:9870 ([cluster] namenodes, DFS_NAMENODE, "
@@ -104,6 +109,46 @@ class NamenodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             self.block_token_life_s < self.block_key_life_s,
             "[namenode] needs block_token_life_s < block_key_life_s",
         )
+
+
+class HaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """[ha]: several NameNodes, of which one leads.  The times are those of `dfs.ha.timers`."""
+
+    role: str = "auto"
+    peers: tuple[str, ...] = ()
+    advertise: str = ""
+    machine: str = ""
+    two_machines: str = "shrink"
+    preferred: str = ""
+    reads: str = "lease"
+    voters: str = "auto"
+    verify_interval_s: float = DAY_S
+    beat_s: float = 0.5
+    stickiness_s: float = 5.0
+    lease_s: float = 4.0
+    election_min_s: float = 6.0
+    election_max_s: float = 10.0
+    ack_s: float = 2.0
+    handover_s: float = 2.0
+    gate_s: float = 0.5
+    gate_rest_s: float = 5.0
+    hint_s: float = 1.0
+    settled_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        """Refuse words that mean nothing; how the times relate is checked where they are used."""
+        for key, value, words in (
+            ("role", self.role, ("auto", "primary", "standby")),
+            ("two_machines", self.two_machines, ("shrink", "block")),
+            ("reads", self.reads, ("lease", "strict")),
+            ("voters", self.voters, ("auto", "manual")),
+        ):
+            _need(value in words, f"[ha] needs {key} = {' or '.join(words)}")
+        for url in (*self.peers, *filter(None, (self.advertise,))):
+            _need(is_base_url(url), f"[ha] {url!r} is no base URL of a NameNode")
+        _need(self.role != "standby" or bool(self.peers), "[ha] role = standby needs peers")
+        times_s = {key: getattr(self, key) for key in self.__struct_fields__ if key.endswith("_s")}
+        _need_positive("ha", **times_s)
 
 
 class DatanodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -431,6 +476,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     cluster: ClusterConfig = msgspec.field(default_factory=ClusterConfig)
     namenode: NamenodeConfig = msgspec.field(default_factory=NamenodeConfig)
+    ha: HaConfig = msgspec.field(default_factory=HaConfig)
     datanode: DatanodeConfig = msgspec.field(default_factory=DatanodeConfig)
     client: ClientConfig = msgspec.field(default_factory=ClientConfig)
     liveness: LivenessConfig = msgspec.field(default_factory=LivenessConfig)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dfs.upkeep import health_blocks as blocks
+from dfs.upkeep import health_failover as failover
 from dfs.upkeep import health_nodes as nodes
 from dfs.upkeep.health_facts import CheckRule, HealthFacts
 from dfs.wire.health_api import HealthReport, HealthStatus
@@ -40,6 +41,15 @@ CHECKS: Final[Mapping[str, CheckRule]] = {
     "jobs_failing": blocks.jobs_failing,
     "compaction_failing": blocks.compaction_failing,
     "strays": blocks.strays,
+    "lossy": failover.lossy,
+    "standby_differs": failover.standby_differs,
+    "standby_missing": failover.standby_missing,
+    "standby_lagging": failover.standby_lagging,
+    "voters_short": failover.voters_short,
+    "lease_slow": failover.lease_slow,
+    "letters_refused": failover.letters_refused,
+    "namenode_version_skew": failover.namenode_version_skew,
+    "failover_mode": failover.failover_mode,
 }
 _BADNESS: Final[Mapping[HealthStatus, int]] = {
     HealthStatus.OK: 0,

@@ -12,6 +12,7 @@ from dfs.base.records import NodeView
 from dfs.base.states import NodeDuty, NodeState
 from dfs.blocks.redundancy import BlockHealth, RepairClass
 from dfs.settings.sections import Config
+from dfs.upkeep.failover_facts import FailoverFacts
 from dfs.wire.health_api import Check, HealthStatus
 from dfs.wire.scrub_api import CanaryStatus
 
@@ -94,6 +95,7 @@ class HealthFacts:
     strays: StrayFacts = StrayFacts()
     failed_jobs: Sequence[JobFacts] = ()
     last_backup_ms: int = 0  # 0: none was ever made
+    failover: FailoverFacts = FailoverFacts()
     probed: bool = False  # whether reachability is of this moment
 
     @property

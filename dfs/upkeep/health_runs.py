@@ -25,6 +25,7 @@ from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
 from dfs.meta.writer import Writer
 from dfs.settings.sections import Config
+from dfs.upkeep.failover_facts import FailoverFacts
 from dfs.upkeep.health import judge
 from dfs.upkeep.health_facts import (
     HealthFacts,
@@ -62,6 +63,7 @@ class Known:
     safety: Callable[[], SafetyFacts] = SafetyFacts
     canaries: Callable[[], Sequence[CanaryStatus]] = tuple
     compaction: Callable[[], str] = str  # how its last round ended, where it ended badly
+    failover: Callable[[], FailoverFacts] = FailoverFacts
 
 
 @dataclass(slots=True)
@@ -154,6 +156,7 @@ class HealthRuns:
             safety=known.safety(),
             canaries=known.canaries(),
             compaction=known.compaction(),
+            failover=known.failover(),
             strays=strays,
             failed_jobs=self.late.failed_jobs(),
             last_backup_ms=last_backup_ms,

@@ -5,9 +5,10 @@ NameNode would take newer blocks for rubbish and give their numbers to others.  
 refuses every change, and deletes and repairs nothing, until it is started with its newest database
 or an administrator accepts the loss.  The verdict is journaled: it outlives a restart.
 
-Accepting, in one transaction: every number that the lost history may have given is skipped for
-good (`lost_ids.py`), and a new epoch begins above all that DataNodes saw.  Then every DataNode
-registers and reports anew, and safe mode waits for them as after a start.
+Accepting: in one transaction every number that the lost history may have given is skipped for good
+(`lost_ids.py`); then this NameNode leads anew, in an epoch above all that DataNodes saw.  As after
+any beginning of a reign every DataNode registers and reports, and safe mode waits for them.  Should
+it die in between, it is regressed again, and accepted again.
 """
 
 import threading
@@ -42,18 +43,16 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class AfterAccepting:
-    """What is done once a loss was accepted and a new epoch began.
+class Anew:
+    """How a NameNode goes on that lost transactions.
 
     Attributes:
-        new_key: make a block key: the newest may carry a number that DataNodes know another key by.
-        must_register: every DataNode registers and reports anew.
-        start_over: safe mode, as after a start.
+        new_key: makes a block key: DataNodes may know another key by the newest number.
+        lead_above: ends this reign, and begins one in an epoch above that one; which.
     """
 
     new_key: Callable[[], None]
-    must_register: Callable[[], None]
-    start_over: Callable[[], None]
+    lead_above: Callable[[int], int]
 
 
 class RegressionGuard:
@@ -68,7 +67,7 @@ class RegressionGuard:
         remembered: Remembered,
         clock: Clock,
         emit: Emitter,
-        afterwards: AfterAccepting,
+        anew: Anew,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -76,7 +75,7 @@ class RegressionGuard:
         self._remembered = remembered
         self._clock = clock
         self._emit = emit
-        self._afterwards = afterwards
+        self._anew = anew
         self._lock = threading.Lock()
         self._verdict = remembered.read(Key.REGRESSED, Verdict)
 
@@ -141,7 +140,7 @@ class RegressionGuard:
             epoch=self._writer.epoch,
             txid=self._writer.txid,
         )
-        self._afterwards.new_key()
+        self._anew.new_key()
 
     def accept(self, by: str) -> int:
         """Go on from what there is: what only the lost transactions knew stays lost, its block
@@ -155,21 +154,20 @@ class RegressionGuard:
             verdict = self._verdict
             if verdict is None:
                 raise JobConflict("the metadata is as new as what DataNodes have seen")
-            epoch = self._writer.submit(lambda txn: self._write_acceptance(txn, verdict))
-            self._newer.accept(Reached(epoch, 0))
+            seen = self._writer.submit(lambda txn: self._write_acceptance(txn, verdict))
+            self._newer.accept(Reached(seen + 1, 0))
             self._verdict = None
+        self._anew.new_key()
+        epoch = self._anew.lead_above(seen)
         self._emit.emit(Event.METADATA_ACCEPTED, by=by, was=verdict.why, epoch=epoch)
-        self._afterwards.new_key()
-        self._afterwards.must_register()
-        self._afterwards.start_over()
         return epoch
 
     def _write_acceptance(self, txn: Txn, verdict: Verdict) -> int:
+        """The highest epoch that DataNodes saw."""
         skip_lost_ids(txn)
         txn.drop(SETTING, (Key.REGRESSED.value,))
         newest = self._newer.newest()
-        seen = max(verdict.epoch, newest.seen.epoch if newest else 0)
-        return self._writer.begin_epoch(txn, above=seen)
+        return max(verdict.epoch, newest.seen.epoch if newest else 0, self._writer.epoch)
 
 
 def _words(newer: Newer) -> str:

@@ -5,6 +5,9 @@ where enough blocks are, and whenever an administrator says so (that outlives a 
 is on, changes of the namespace are refused, no lease expires, nothing is repaired, deleted or
 purged; reads, logins and what DataNodes say go on.
 
+A NameNode that takes over from another has the journal of all that was acknowledged: it changes
+names from the first moment, and deletes and repairs nothing until DataNodes have reported to it.
+
 Left by force, before enough was known, it forbids deletions for a while more: what is not known
 yet may be the copies that a deletion would count on.
 """
@@ -75,12 +78,17 @@ class SafeModeStatus:
 
 
 class SafeModeGuard:
-    """See the module.  Safe to share between threads."""
+    """See the module.  Safe to share between threads.
+
+    Args:
+        takes_over: another NameNode led until now, with the same journal.
+    """
 
     def __init__(
         self,
         reader: Reader,
         *,
+        takes_over: bool,
         known: NodeKnowledge,
         remembered: Remembered,
         clock: Clock,
@@ -89,6 +97,7 @@ class SafeModeGuard:
     ) -> None:
         self._reader = reader
         self._known = known
+        self._takes_over = takes_over
         self._remembered = remembered
         self._clock = clock
         self._emit = emit
@@ -144,7 +153,7 @@ class SafeModeGuard:
     def refusal(self) -> DfsError | None:
         """What a change is refused with now; None when it is welcome."""
         why = self.why()
-        if not why:
+        if not why or (self._takes_over and self._by_hand is None):
             return None
         hint = "dfs-admin safemode leave" if self._by_hand else None
         return SafeMode(

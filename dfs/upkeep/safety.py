@@ -21,7 +21,7 @@ from dfs.nodes.orders import Order
 from dfs.nodes.registry import NodeRegistry
 from dfs.settings.sections import Config
 from dfs.upkeep.caution import Caution
-from dfs.upkeep.regression import AfterAccepting, RegressionGuard
+from dfs.upkeep.regression import Anew, RegressionGuard
 from dfs.upkeep.remembered import Remembered
 from dfs.upkeep.safe_mode import NodeKnowledge, SafeModeGuard
 from dfs.upkeep.storm_brake import StormBrake, StormLimits
@@ -48,6 +48,8 @@ class SafetyParts:
     keys: BlockKeys
     clock: Clock
     emit: Emitter
+    takes_over: bool = False
+    lead_above: Callable[[int], int] = lambda epoch: epoch
 
 
 class Safety:
@@ -59,7 +61,7 @@ class Safety:
         self.storm = _build_storm(parts, remembered)
         self.safe_mode = _build_safe_mode(parts, remembered, self.storm)
         self.storm.is_starting = self.safe_mode.is_starting
-        self.regression = _build_regression(parts, remembered, self.safe_mode)
+        self.regression = _build_regression(parts, remembered)
         self.caution = Caution(
             changes=(self.regression.refusal, self.safe_mode.refusal),
             deletes=(
@@ -229,6 +231,7 @@ def _build_safe_mode(
     views: Callable[[], Sequence[NodeView]] = parts.registry.views
     return SafeModeGuard(
         parts.reader,
+        takes_over=parts.takes_over,
         known=NodeKnowledge(views, parts.registry.presence.fresh, storm.lost_before),
         remembered=remembered,
         clock=parts.clock,
@@ -237,9 +240,7 @@ def _build_safe_mode(
     )
 
 
-def _build_regression(
-    parts: SafetyParts, remembered: Remembered, safe_mode: SafeModeGuard
-) -> RegressionGuard:
+def _build_regression(parts: SafetyParts, remembered: Remembered) -> RegressionGuard:
     return RegressionGuard(
         parts.reader,
         parts.writer,
@@ -247,9 +248,5 @@ def _build_regression(
         remembered=remembered,
         clock=parts.clock,
         emit=parts.emit,
-        afterwards=AfterAccepting(
-            new_key=parts.keys.renew,
-            must_register=parts.registry.presence.must_register,
-            start_over=safe_mode.begin,
-        ),
+        anew=Anew(parts.keys.renew, parts.lead_above),
     )

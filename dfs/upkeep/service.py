@@ -1,6 +1,6 @@
 """Every service of upkeep, built and wired together; the daemon runs its jobs, REST asks it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dfs.accounts.block_keys import BlockKeys
@@ -26,6 +26,7 @@ from dfs.upkeep.compaction import CompactionParts, Compactor
 from dfs.upkeep.compaction_pack import OwnPacks, PathsOf, Rewriter, RewriterParts
 from dfs.upkeep.compaction_reads import StretchReader
 from dfs.upkeep.disk_levelling import DiskLevelling
+from dfs.upkeep.failover_watch import FailoverSeen, FailoverWatch
 from dfs.upkeep.health_facts import RepairFacts, SafetyFacts
 from dfs.upkeep.health_runs import HealthRuns, Known
 from dfs.upkeep.repair_answers import repair_states
@@ -38,7 +39,13 @@ from dfs.upkeep.scrubbing import Scrubbing, ScrubParts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What upkeep is built from."""
+    """What upkeep is built from.
+
+    Attributes:
+        failover: how it stands, as the leader sees it.
+        takes_over: another NameNode led until now, with the same journal.
+        lead_above: has this NameNode lead in an epoch above that one; which.
+    """
 
     cluster: str
     config: Config
@@ -52,6 +59,9 @@ class Surroundings:
     clock: Clock
     rng: Random
     emit: Emitter
+    failover: FailoverSeen
+    takes_over: bool
+    lead_above: Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,7 @@ class Upkeep:
     safety: Safety
     canaries: Canaries
     scrubbing: Scrubbing
+    failover: FailoverWatch
     health: HealthRuns
     repair: Repair
     repair_desk: RepairDesk
@@ -87,12 +98,14 @@ def build_upkeep(around: Surroundings) -> Upkeep:
     canaries = _build_canaries(around, safety.caution)
     repair = _build_repair(around, safety.caution)
     compaction = _build_compaction(around, safety.caution, repair)
+    watch = _build_watch(around)
     return Upkeep(
         caution=safety.caution,
         safety=safety,
         canaries=canaries,
         scrubbing=_build_scrubbing(around, canaries),
-        health=_build_health(around, safety, repair, canaries, compaction),
+        failover=watch,
+        health=_build_health(around, safety, repair, canaries, compaction, watch),
         repair=repair,
         repair_desk=RepairDesk(repair, around.reader, why_no_deletes=safety.caution.why_no_deletes),
         balance=_build_balance(around, safety.caution, repair),
@@ -198,6 +211,8 @@ def _build_safety(around: Surroundings) -> Safety:
             keys=around.keys,
             clock=around.clock,
             emit=around.emit,
+            takes_over=around.takes_over,
+            lead_above=around.lead_above,
         )
     )
 
@@ -209,12 +224,22 @@ def _safety_facts(safety: Safety) -> SafetyFacts:
     )
 
 
-def _build_health(
+def _build_watch(around: Surroundings) -> FailoverWatch:
+    return FailoverWatch(
+        around.failover,
+        node_machines=lambda: {seen.machine for seen in around.registry.voters().values()},
+        lease_s=around.config.ha.lease_s,
+        clock=around.clock,
+    )
+
+
+def _build_health(  # noqa: PLR0913 - whoever knows something
     around: Surroundings,
     safety: Safety,
     repair: Repair,
     canaries: Canaries,
     compaction: Compactor,
+    watch: FailoverWatch,
 ) -> HealthRuns:
     return HealthRuns(
         around.reader,
@@ -226,6 +251,7 @@ def _build_health(
             safety=lambda: _safety_facts(safety),
             canaries=canaries.statuses,
             compaction=compaction.why_failing,
+            failover=watch.facts,
         ),
         clock=around.clock,
         emit=around.emit,

@@ -84,6 +84,7 @@ class Surveyor:
         self._interval_s = interval_s
         self._news = threading.Event()
         self._ended_s = -1e9
+        self._worked_s = 0.0  # of the last survey, without its rests
         self.latest = Survey()
 
     def soon(self) -> None:
@@ -104,6 +105,7 @@ class Surveyor:
         at = at or self._source.standings()
         made = _Sheet(at, self.latest).fill(self._reader, self._clock)
         self._ended_s = self._clock.monotonic_s()
+        self._worked_s = made.worked_s
         self.latest = made.survey(
             at_ms=self._clock.now_ms(),
             began_s=began_s,
@@ -114,7 +116,7 @@ class Surveyor:
 
     def _is_due(self, at: Standings) -> bool:
         idle_s = self._clock.monotonic_s() - self._ended_s
-        took_s = self.latest.took_s
+        took_s = self._worked_s
         if self._news.is_set() or at != self.latest.at:
             return idle_s >= rest_after(took_s, busy_share=HURRIED_SHARE)
         return idle_s >= max(self._interval_s, rest_after(took_s, busy_share=BUSY_SHARE))
@@ -144,6 +146,7 @@ class _Sheet:
     def __init__(self, at: Standings, before: Survey) -> None:
         self._at = at
         self._before = before
+        self.worked_s = 0.0
         self._known: dict[tuple[int, str], _Verdict] = {}
         self._blocks = self._bytes = 0
         self._health: dict[BlockHealth, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
@@ -173,6 +176,7 @@ class _Sheet:
                     self._list(kept[block], verdict)
             after = page.upto
             took_s = clock.monotonic_s() - began_s
+            self.worked_s += took_s
             clock.sleep(rest_after(took_s, busy_share=PAGES_SHARE))
 
     def _sizes_of_canaries(

@@ -156,7 +156,7 @@ SEEDS = st.integers(0, 1 << 40)
 THRESHOLDS = st.sampled_from((0.5, 2.0, 10.0, 25.0))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(SEEDS, THRESHOLDS)
 def test_it_comes_to_an_end_level_or_with_a_reason_for_each_node_that_is_not(
     seed: int, threshold: float
@@ -178,7 +178,7 @@ def test_it_comes_to_an_end_level_or_with_a_reason_for_each_node_that_is_not(
     assert all(plan.whys.values())
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(SEEDS, THRESHOLDS)
 def test_interrupted_anywhere_no_block_is_worse_off_than_before(
     seed: int, threshold: float
@@ -202,7 +202,7 @@ def test_interrupted_anywhere_no_block_is_worse_off_than_before(
         assert cluster.span() <= span + 1e-9
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SEEDS)
 def test_only_healthy_blocks_move_and_only_between_nodes_in_service(seed: int) -> None:
     cluster = a_random_cluster(seed)
@@ -214,7 +214,7 @@ def test_only_healthy_blocks_move_and_only_between_nodes_in_service(seed: int) -
         assert not {move.source, move.target} & out
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SEEDS, st.integers(1, 5))
 def test_a_plan_is_no_longer_than_asked(seed: int, moves_max: int) -> None:
     assert len(a_random_cluster(seed).plan(1, moves_max=moves_max).moves) <= moves_max

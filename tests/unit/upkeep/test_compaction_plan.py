@@ -35,7 +35,7 @@ from dfs.upkeep.compaction_plan import (
 from dfs.upkeep.compaction_round import Round
 from dfs.wire.packs import PACK_FILES_MAX, decode_table, encode_table
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=300)
 TERMS = Terms(now_ms=10**6, dead_percent=50, small_bytes_max=100, pack_bytes=1000, age_s=10)
 OLD = 0
 

@@ -255,12 +255,12 @@ def test_job_goes_on_as_copies_end_while_blocks_wait_for_room(rig: CopyRig) -> N
         rig.put(block, [one, two])
     rig.die(two)
     rig.surveyor.soon()
-    passes = 1
-    while rig.job.goes_on(rig.job.run_once()):
-        passes += 1
+    went_on = 0
+    while (report := rig.job.run_once()).crowded:
+        went_on += rig.job.goes_on(report)  # a wait in vain for a slow copy is no failure
     while rig.pending.snapshot().copies:
         rig.clock.sleep(0.01)
-    assert passes >= 2
+    assert went_on >= 1
     assert all(rig.rows(block)[three] == "live" for block in blocks)
     assert not rig.job.goes_on(rig.job.run_once())
 

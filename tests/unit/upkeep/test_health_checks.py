@@ -24,6 +24,7 @@ from dfs.upkeep.health_facts import (
 from dfs.wire.health_api import Check, HealthStatus
 from dfs.wire.scrub_api import CanaryStatus
 from tests.builders import a_node, a_usage, a_volume
+from tests.unit.upkeep.failover_cases import FAILOVER_FIRES, FAILOVER_QUIET
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -298,6 +299,10 @@ FIRES: list[tuple[str, HealthFacts, HealthStatus, str]] = [
         WARNING,
         "holes in packs stay: 10 packs in a row",
     ),
+    *(
+        (check, some_facts(failover=failover, config=config), status, words)
+        for check, failover, config, status, words in FAILOVER_FIRES
+    ),
 ]
 
 QUIET: list[tuple[str, HealthFacts]] = [
@@ -325,6 +330,10 @@ QUIET: list[tuple[str, HealthFacts]] = [
     ("version_skew", with_node(a_dn(3, version=""))),
     ("repair_frozen", some_facts(repair=RepairFacts(paused_until_ms=NOW_MS - 1))),
     ("strays", some_facts(strays=StrayFacts(count=3, size_bytes=9, future=1))),
+    *(
+        (check, some_facts(failover=failover, config=config))
+        for check, failover, config in FAILOVER_QUIET
+    ),
 ]
 
 
@@ -353,7 +362,7 @@ def test_all_is_well_when_it_is() -> None:
 
 
 def test_every_check_has_a_test_that_makes_it_fire() -> None:
-    informing = {"strays"}
+    informing = {"strays", "failover_mode"}
     assert {check for check, *_ in FIRES} | informing == set(CHECKS)
 
 

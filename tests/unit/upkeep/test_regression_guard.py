@@ -5,7 +5,7 @@ import pytest
 from dfs.base.clock import ManualClock
 from dfs.base.errors import JobConflict, Regressed
 from dfs.base.events import Event, RecordingEmitter
-from dfs.base.ids import NodeId
+from dfs.base.ids import Epoch, NodeId
 from dfs.blocks.lost_ids import AHEAD_MAX, LEAP, read_lost_ids
 from dfs.meta.cluster_tables import NODE as NODES
 from dfs.meta.session import Reader
@@ -13,7 +13,7 @@ from dfs.meta.tables import STRAY
 from dfs.meta.writer import Writer
 from dfs.nodes.newer_history import NewerHistory, Reached
 from dfs.nodes.node_rows import NodeRecord, put_node
-from dfs.upkeep.regression import AfterAccepting, RegressionGuard
+from dfs.upkeep.regression import Anew, RegressionGuard
 from dfs.upkeep.remembered import Remembered
 from tests.metadata_checks import check_metadata
 
@@ -39,12 +39,14 @@ class Rig:
             remembered=Remembered(self.reader, self.writer),
             clock=self.clock,
             emit=self.emit,
-            afterwards=AfterAccepting(
-                new_key=lambda: self.asked.append("new key"),
-                must_register=lambda: self.asked.append("must register"),
-                start_over=lambda: self.asked.append("start over"),
-            ),
+            anew=Anew(lambda: self.asked.append("new key"), self.lead_above),
         )
+
+    def lead_above(self, epoch: int) -> int:
+        """Within the same run, where the product begins another."""
+        self.asked.append(f"lead above {epoch}")
+        self.writer.epoch = Epoch(epoch + 1)
+        return epoch + 1
 
     def hear(self, epoch: int, txid: int, *, node: NodeId = NODE) -> None:
         now = Reached(self.writer.epoch, self.writer.txid)
@@ -158,7 +160,7 @@ def test_accepting_skips_every_number_and_begins_an_epoch_above_all(rig: Rig) ->
     assert lost.has(1, 2)
     assert not lost.has(1, 1)
     assert not lost.has(rig.take("block"), rig.take("generation"))
-    assert rig.asked[-3:] == ["new key", "must register", "start over"]
+    assert rig.asked[-2:] == ["new key", "lead above 7"]
     rig.hear(7, 1000)  # a node that was away all the time
     rig.start()
     rig.hear(8, int(rig.writer.txid))

@@ -98,6 +98,7 @@ def start(
     def make() -> SafeModeGuard:
         return SafeModeGuard(
             reader,
+            takes_over=False,
             known=NodeKnowledge(lambda: nodes.views, lambda: nodes.fresh, nodes.lost),
             remembered=Remembered(reader, writer),
             clock=clock,
@@ -303,6 +304,7 @@ def forced(reader: Reader, writer: Writer, clock: ManualClock, nodes: Nodes) -> 
     nodes.joined(1)
     guard = SafeModeGuard(
         reader,
+        takes_over=False,
         known=NodeKnowledge(lambda: nodes.views, lambda: nodes.fresh, nodes.lost),
         remembered=Remembered(reader, writer),
         clock=clock,
@@ -340,6 +342,7 @@ def test_look_under_way_does_not_take_back_that_somebody_left_by_force(
 
     guard = SafeModeGuard(
         reader,
+        takes_over=False,
         known=NodeKnowledge(views, lambda: nodes.fresh, nodes.lost),
         remembered=Remembered(reader, writer),
         clock=clock,

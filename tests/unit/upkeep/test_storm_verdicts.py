@@ -147,7 +147,7 @@ def drawn(facts: list[tuple[NodeState, NodeDuty, float, bool, str]]) -> list[Nod
     ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(NODES)
 def test_storm_names_only_nodes_that_are_away_without_an_excuse_and_together(
     facts: list[tuple[NodeState, NodeDuty, float, bool, str]],
@@ -164,7 +164,7 @@ def test_storm_names_only_nodes_that_are_away_without_an_excuse_and_together(
         assert max(silences) - min(silences) <= LIVENESS.dead_after_s
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(NODES)
 def test_accepting_every_loss_always_ends_the_storm(
     facts: list[tuple[NodeState, NodeDuty, float, bool, str]],
@@ -179,7 +179,7 @@ def test_accepting_every_loss_always_ends_the_storm(
     raise AssertionError("it goes on")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(NODES)
 def test_storm_is_over_when_its_nodes_return(
     facts: list[tuple[NodeState, NodeDuty, float, bool, str]],
