@@ -13,13 +13,15 @@ from dfs.base.states import VolumeState
 from dfs.blockstore.disk_mover import DiskMover
 from dfs.blockstore.scrubber import Scrubber
 from dfs.blockstore.store import BlockStore
+from dfs.daemons.datanode_voter import DatanodeVoter
 from dfs.daemons.schedule import JobResult
-from dfs.nodes.beat import Reachability
+from dfs.daemons.voter_gauges import add_voter_gauges
+from dfs.nodes.namenode_beats import NamenodeBeats
 from dfs.nodes.standing import Standing
 from dfs.observe.metrics import Metrics
 from dfs.rpc.traffic import Traffic
 from dfs.settings.sections import Config
-from dfs.web.datanode_app import Health, NamenodeSeen
+from dfs.web.datanode_app import Health, NamenodeSeen, VoterSeen
 
 DURABLE = "fsync"
 UNDURABLE = "UNSAFE: [datanode] sync = no, a power cut loses acknowledged blocks"
@@ -27,10 +29,11 @@ UNDURABLE = "UNSAFE: [datanode] sync = no, a power cut loses acknowledged blocks
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What looks after the blocks in the background."""
+    """What works in the background: after the blocks, and on whom NameNodes elect."""
 
     scrubber: Scrubber
     mover: DiskMover
+    voter: DatanodeVoter
 
 
 class DatanodeFace:
@@ -48,7 +51,7 @@ class DatanodeFace:
         config: Config,
     ) -> None:
         self._store = store
-        self._scrubber, self._mover = upkeep.scrubber, upkeep.mover
+        self._scrubber, self._mover, self._voter = upkeep.scrubber, upkeep.mover, upkeep.voter
         self._standing = standing
         self._traffic = traffic
         self._metrics = metrics
@@ -57,7 +60,7 @@ class DatanodeFace:
         self._quarantine_keep_s = config.repair.quarantine_keep_s
         self._started_s = clock.monotonic_s()
         self.stage = "joining"  # then "serving", then "stopping"
-        self.reachability: Callable[[], Sequence[Reachability]] = tuple
+        self.beats: NamenodeBeats | None = None  # none before it has joined
         self.jobs: Callable[[], Sequence[JobResult]] = tuple
         self._add_gauges()
 
@@ -105,10 +108,11 @@ class DatanodeFace:
             in_flight=usage.in_flight,
             calls=self._traffic.under_way(),
             epoch=standing.epoch,
-            namenodes=[
-                NamenodeSeen(n.url, n.reached, n.registered, n.last_reached_ms, n.error)
-                for n in self.reachability()
-            ],
+            leader=self.beats.leader() if self.beats is not None else "",
+            namenodes=self._namenodes(),
+            voter=VoterSeen(
+                self._voter.voter, self._voter.promised, self._voter.version, self._voter.failed
+            ),
             jobs=list(self.jobs()),
             doubtful=self._store.is_doubtful,
             quarantined=self._store.quarantined,
@@ -125,11 +129,22 @@ class DatanodeFace:
         """See `dfs.web.datanode_app`."""
         return self._metrics.exposition()
 
+    def beat_now(self) -> bool:
+        """See `dfs.web.datanode_app`."""
+        return self.beats is not None and self.beats.beat_now()
+
+    def _namenodes(self) -> list[NamenodeSeen]:
+        return [
+            NamenodeSeen(n.url, n.reached, n.registered, n.following, n.last_reached_ms, n.error)
+            for n in (self.beats.reachability() if self.beats is not None else ())
+        ]
+
     def _status(self, volumes: Sequence[VolumeStatus]) -> str:
         if self.stage != "serving":
             return self.stage
         healthy = all(volume.state is VolumeState.ONLINE for volume in volumes)
-        return "ok" if healthy and not self._store.is_doubtful else "degraded"
+        troubled = self._store.is_doubtful or bool(self._voter.failed)
+        return "ok" if healthy and not troubled else "degraded"
 
     def _usage_of(self, volumes: Sequence[VolumeStatus]) -> NodeUsage:
         return NodeUsage(
@@ -158,6 +173,7 @@ class DatanodeFace:
         self._add_scrub_gauges()
         gauge("dfs_datanode_uptime_seconds", "Since the start of the process", self._uptime_s)
         gauge("dfs_datanode_namenodes_reached", "NameNodes that answer", self._reached)
+        add_voter_gauges(self._metrics, self._voter)
 
     def _add_scrub_gauges(self) -> None:
         status, gauge = self._scrubber.status, self._metrics.gauge
@@ -194,4 +210,4 @@ class DatanodeFace:
         return sum(volume.state is not VolumeState.ONLINE for volume in self.volumes())
 
     def _reached(self) -> float:
-        return sum(each.reached for each in self.reachability())
+        return sum(each.reached for each in self._namenodes())

@@ -1,7 +1,8 @@
 """`dfs-namenode`: its command line, and the first start of a cluster.
 
 What runs is built by `namenode_process.py`; this module says what each command does before and
-around that.  A first start, whether by `serve` or `init`, goes in this order:
+around that.  A first start that is to join a cluster does that (`namenode_joining.py`).  One that
+makes a cluster, whether by `serve` or `init`, goes in this order:
 
     1 the database file has its tables           (one transaction of the migrations)
     2 the admin's one-time password is on disk   (0600, in the data folder)
@@ -16,7 +17,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from dfs.base import crashpoint
 from dfs.base.clock import Clock, SystemClock
 from dfs.base.entropy import new_id, new_password
 from dfs.base.events import Event
+from dfs.daemons.join_arguments import add_join_token, add_machine, join_token, urls_argument
 from dfs.daemons.lifecycle import (
     StopRequest,
     announce,
@@ -37,11 +39,23 @@ from dfs.daemons.lifecycle import (
     tune_interpreter,
     watch_threads,
 )
+from dfs.daemons.namenode_ballot import (
+    Ballot,
+    ballot_alone,
+    copies_remembered,
+    found_ballot,
+    timers_of,
+    wants_to_join,
+)
 from dfs.daemons.namenode_folder import NamenodeFolder
-from dfs.daemons.namenode_process import PROGRAM, NamenodeProcess, cluster_id, open_database
+from dfs.daemons.namenode_joining import join_cluster
+from dfs.daemons.namenode_process import PROGRAM, NamenodeProcess
+from dfs.daemons.namenode_reign import cluster_id, open_database
+from dfs.failover.member_rows import read_roll
 from dfs.meta import upgrade as schema
+from dfs.meta.session import Reader, reader_engine
 from dfs.meta.soundness import Soundness
-from dfs.meta.writer import Writer
+from dfs.meta.writer import Writer, epoch_of
 from dfs.namespace.genesis import create_cluster
 from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED
 from dfs.observe.logs import Log
@@ -49,7 +63,7 @@ from dfs.settings.read import Overrides, read_config
 from dfs.settings.sections import Config
 
 PRIVATE_UMASK: Final = 0o077
-VITAL_THREADS: Final = ("meta-writer", "http")
+VITAL_THREADS: Final = ("meta-writer", "http", "member", "voter", "letters ", "helm", "roll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +93,22 @@ def _run(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
         case "upgrade":
             body = functools.partial(upgrade, outside, check=asked.check)
         case _:
-            body = functools.partial(serve, outside)
+            body = functools.partial(
+                serve, outside, functools.partial(join_token, asked, environment)
+            )
     return run_guarded(PROGRAM, body, bugs=outside.log)
 
 
-def serve(outside: Outside) -> int:
+def serve(outside: Outside, token: Callable[[], str]) -> int:
     """Run the daemon; the exit code when it has stopped.
+
+    Args:
+        token: asked for where it joins a cluster, and only then.
 
     Raises:
         DfsError: it cannot start, or its database failed.
     """
+    timers_of(outside.config.ha)  # those that contradict each other, before anything is made
     tune_interpreter()
     stop = StopRequest()
     stop.install()
@@ -96,12 +116,67 @@ def serve(outside: Outside) -> int:
     with contextlib.closing(_folder(outside.config)) as folder:
         require_listenable(outside.config.namenode.host, outside.config.namenode.port)
         soundness = Soundness(folder.database, clock=outside.clock)
-        _make_ready(folder, outside)
-        soundness.prove_for_start()
-        NamenodeProcess(
-            outside.config, folder, log=outside.log, clock=outside.clock, soundness=soundness
-        ).run(stop)
+        ballot = _ballot(folder, outside, token, stop)
+        if ballot is None:
+            return EXIT_DONE
+        with copies_remembered(folder, ballot.row):
+            if folder.database.exists():
+                soundness.prove_for_start()
+            process = NamenodeProcess(
+                outside.config,
+                folder,
+                log=outside.log,
+                clock=outside.clock,
+                soundness=soundness,
+                ballot=ballot,
+            )
+        process.run(stop)
     return EXIT_FAILED if bugs else EXIT_DONE
+
+
+def _ballot(
+    folder: NamenodeFolder, outside: Outside, token: Callable[[], str], stop: StopRequest
+) -> Ballot | None:
+    """As which member this NameNode runs; None when it was told to stop before it knew.
+
+    Raises:
+        DfsError: it is not let in, or its folder cannot be used.
+    """
+    config = outside.config
+    found = found_ballot(folder, config)
+    if found is not None:
+        with copies_remembered(folder, found.row):
+            if folder.database.exists():
+                schema.require_current(folder.database)
+        return found
+    if wants_to_join(config) and not folder.database.exists():
+        return join_cluster(
+            folder,
+            config,
+            token=token(),
+            clock=outside.clock,
+            emit=outside.log,
+            stopped=lambda: stop.asked,
+        )
+    _make_ready(folder, outside)
+    return make_ballot(folder, outside)
+
+
+def make_ballot(folder: NamenodeFolder, outside: Outside) -> Ballot:
+    """The first row of a NameNode alone, from its database.
+
+    Raises:
+        MetadataCorrupt: it is not alone.
+    """
+    reader = Reader(reader_engine(folder.database, connections=1))
+    with contextlib.closing(reader), reader.view() as connection:
+        return ballot_alone(
+            folder,
+            outside.config,
+            cluster=cluster_id(connection),
+            epoch=epoch_of(connection),
+            roll=read_roll(connection),
+        )
 
 
 def init(outside: Outside) -> int:
@@ -234,6 +309,9 @@ def _overrides(asked: argparse.Namespace) -> Overrides:
         ("namenode", "data"): None if asked.data is None else str(asked.data),
         ("namenode", "host"): getattr(asked, "host", None),
         ("namenode", "port"): getattr(asked, "port", None),
+        ("ha", "role"): getattr(asked, "role", None),
+        ("ha", "machine"): getattr(asked, "machine", None),
+        ("ha", "peers"): urls_argument(getattr(asked, "peers", None)),
         ("logging", "level"): "debug" if verbose else "warning" if quiet else None,
     }
     return {key: value for key, value in flags.items() if value is not None}
@@ -251,6 +329,14 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--port", type=port_argument, metavar="P", help="of the REST interface; 0: any"
     )
+    serving.add_argument(
+        "--role",
+        choices=("auto", "primary", "standby"),
+        help="at the very first start: make a cluster (primary), or join that of the peers",
+    )
+    serving.add_argument("--peers", metavar="URL[,URL]", help="the other NameNodes, to join them")
+    add_machine(serving)
+    add_join_token(serving)
     loud = serving.add_mutually_exclusive_group()
     loud.add_argument("--verbose", action="store_true", help="log every request")
     loud.add_argument("--quiet", action="store_true", help="log warnings and errors only")

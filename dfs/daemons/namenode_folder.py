@@ -5,6 +5,12 @@
 <data>/audit.jsonl     the audit trail, unless configured elsewhere
 <data>/admin-password  the first admin's one-time password, until it is replaced
 <data>/backup/         what upgrades left
+<data>/member.row      what this NameNode promised as a member, and
+<data>/voter.row       what the voter beside it did
+<data>/correspondents  who else is of the cluster, where, and what they share
+<data>/joining         under which uuid it asked to be let in, while it does
+<data>/snapshots/      copies of the metadata for other NameNodes, or from them
+<data>/diverged-*      databases that such a copy took the place of
 """
 
 import fcntl
@@ -13,15 +19,27 @@ from pathlib import Path
 from typing import Final
 
 from dfs.base import crashpoint
+from dfs.base.durable import sync_folder
+from dfs.base.entropy import new_id
 from dfs.base.errors import FolderInUse, ForeignFolder, LocalIoError
+from dfs.failover.diverged import DIVERGED_PREFIX
+from dfs.failover.snapshots import SNAPSHOTS_FOLDER
+from dfs.failover.voter_house import CORRESPONDENTS_FILE, VOTER_FILE
 from dfs.meta.session import DATABASE_FILE
 
 LOCK_FILE: Final = "LOCK"
 AUDIT_FILE: Final = "audit.jsonl"
 PASSWORD_FILE: Final = "admin-password"
 BACKUP_FOLDER: Final = "backup"
-# What a first start that was cut off may leave, and what a new file system holds.
-_OURS: Final = (LOCK_FILE, AUDIT_FILE, PASSWORD_FILE, BACKUP_FOLDER, DATABASE_FILE, "lost+found")
+MEMBER_FILE: Final = "member.row"
+UUID_FILE: Final = "joining"
+# What a first start that was cut off may leave, or a member without a database yet; and what a new
+# file system holds.
+_OURS: Final = (
+    *(LOCK_FILE, AUDIT_FILE, PASSWORD_FILE, BACKUP_FOLDER, DATABASE_FILE, "lost+found"),
+    *(MEMBER_FILE, VOTER_FILE, CORRESPONDENTS_FILE, UUID_FILE),
+    *(SNAPSHOTS_FOLDER, DIVERGED_PREFIX),
+)
 _FOUND_SHOWN: Final = 3
 
 
@@ -73,6 +91,16 @@ class NamenodeFolder:
         """Where upgrades leave copies."""
         return self.root / BACKUP_FOLDER
 
+    @property
+    def member_row(self) -> Path:
+        """What this NameNode promised as a member."""
+        return self.root / MEMBER_FILE
+
+    @property
+    def joining(self) -> Path:
+        """The uuid under which it asks to be let in."""
+        return self.root / UUID_FILE
+
     def keep_password(self, password: str) -> None:
         """Have the one-time password on the disk, for this user's eyes, when this returns.
 
@@ -84,6 +112,21 @@ class NamenodeFolder:
         except OSError as exc:
             raise LocalIoError(f"cannot write {self.password}: {exc.strerror}") from exc
         crashpoint.reach("nn.password.kept")
+
+    def joining_uuid(self) -> str:
+        """The uuid under which it asks to be let in: made once, on the disk when this returns.
+
+        Raises:
+            LocalIoError: it cannot be read, or written.
+        """
+        try:
+            if self.joining.exists():
+                return self.joining.read_text(encoding="ascii").strip()
+            uuid = new_id()
+            self._write_private(self.joining, f"{uuid}\n".encode())
+        except OSError as exc:
+            raise LocalIoError(f"cannot keep {self.joining}: {exc.strerror}") from exc
+        return uuid
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -98,11 +141,7 @@ class NamenodeFolder:
         finally:
             os.close(fd)
         new.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(file.parent)
 
 
 def _require_ours(root: Path) -> None:

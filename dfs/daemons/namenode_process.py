@@ -1,123 +1,70 @@
-"""The composition root of a NameNode: every object it is made of, built by hand, top to bottom.
+"""The composition root of a NameNode: what lives as long as its process, built by hand.
 
-The order of a start: open the database (already checked), make the first block key, build the
-services, take the port, run the jobs, serve.  The order of a stop: accept nothing more, answer what
-runs, end the jobs, commit what is queued, fold the database's log back, close.
+    port       one front, which answers as a reign or as what follows (`namenode_helm.py`)
+    member     decides whether this NameNode leads (`dfs.failover.member_host`)
+    voter      of this machine, and the post office of both (`dfs.failover.voter_house`)
+    helm       reigns begin and end; what a reign consists of: `namenode_reign.py`
+
+The order of a start: take the port, open what follows, let the voter and the member speak.  A
+NameNode alone leads with the member's first tick, and takes requests once it does.  The order of a
+stop: answer what runs and accept nothing more, close the reign (what is queued is still committed,
+which takes the member), let the member and the voter fall silent, leave the mark of a clean stop.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, select
-
-from dfs.accounts.block_keys import BlockKeys
-from dfs.accounts.expiry import Expiry
-from dfs.accounts.passwords import Passwords
-from dfs.accounts.service import Accounts
 from dfs.base.clock import Clock
-from dfs.base.entropy import Random
-from dfs.base.errors import DatabaseUnavailable, MetadataCorrupt
+from dfs.base.errors import DatabaseUnavailable, DfsError, NotLeader, Starting
 from dfs.base.events import Event
-from dfs.base.ids import node_name
-from dfs.blocks.intake import StockIntake
-from dfs.blocks.judging import Bench
-from dfs.blocks.suspects import Suspects
+from dfs.base.ids import Epoch, TxId
 from dfs.daemons.lifecycle import StopRequest, allow_open_files, announce
+from dfs.daemons.namenode_ballot import Ballot
 from dfs.daemons.namenode_folder import NamenodeFolder
-from dfs.daemons.namenode_stock import StockKeeping, add_stock_jobs, build_stock_keeping
-from dfs.daemons.schedule import JobResult, Schedule
-from dfs.meta.cluster_tables import SETTING
-from dfs.meta.journal import TRIM_RECORDS_MAX, trim
-from dfs.meta.session import Reader, reader_engine, writer_engine
+from dfs.daemons.namenode_following import Company, Following
+from dfs.daemons.namenode_helm import Helm
+from dfs.daemons.namenode_journal import HeldJournal
+from dfs.daemons.namenode_looks import Looks
+from dfs.daemons.namenode_reign import Premises, Reign
+from dfs.failover.desk import FailoverDesk, Lead
+from dfs.failover.digest_wire import DIGEST_PATH, DigestDesk
+from dfs.failover.envelope import ENVELOPE_BYTES_MAX, LETTERS_PATH
+from dfs.failover.journal_store import JournalStore, StoreSurroundings
+from dfs.failover.member_host import MemberHost, Surroundings
+from dfs.failover.notes import Notes
+from dfs.failover.roll import is_member_name
+from dfs.failover.shipping import MemberShipping
+from dfs.failover.snapshot_wire import SNAPSHOT_PATH, SnapshotDesk, SnapshotFetcher, SnapshotSeal
+from dfs.failover.snapshots import Shelf
+from dfs.failover.steward import Steward
+from dfs.failover.verifier import Verifier
+from dfs.ha.effects import EpochSeen, ReadBarrier
+from dfs.ha.ground import Conduct
+from dfs.ha.messages import Letter
 from dfs.meta.soundness import Soundness
-from dfs.meta.txn import Txn
-from dfs.meta.writer import Writer
-from dfs.namespace.block_paths import paths_of_blocks, paths_of_inodes
-from dfs.namespace.genesis import CLUSTER_KEY, make_home
-from dfs.namespace.leases import LeaseExpiry
-from dfs.namespace.purge import Purge
-from dfs.namespace.service import build_namespace
-from dfs.nodes.orders import Order
-from dfs.nodes.registry import ClusterFacts, NodeRegistry
-from dfs.nodes.sweep import HealthSweep
 from dfs.observe.audit import AuditTrail
 from dfs.observe.logs import Log
-from dfs.observe.metrics import Metrics
 from dfs.settings.sections import Config
-from dfs.upkeep.canary import check_every_s
-from dfs.upkeep.cluster_view import NodeStandings
-from dfs.upkeep.health_facts import JobFacts
-from dfs.upkeep.service import Surroundings, build_upkeep
+from dfs.web.front import Front
 from dfs.web.http_server import HttpLimits, HttpServer
-from dfs.web.namenode_app import Nodes, Services, create_app
-from dfs.web.status import HeldBack, Standing
-from dfs.wire.http_link import HttpLink
+from dfs.web.letters import letters_address, sealed_address
 
 PROGRAM: Final = "dfs-namenode"
 DRAIN_S: Final = 10.0
-MINUTE_S: Final = 60.0
-DAY_S: Final = 86_400.0
 FILES_BESIDE: Final = 200  # the database's, by every reader, and connections to DataNodes
-SOUNDNESS_JOB: Final = "soundness"
-GUARDS_S: Final = 1.0  # how often safe mode, storms and regression are looked for
-JOB_THREADS: Final = 8  # repair, balance and surveys may each hold one for seconds
-# Beside one a request: jobs, the thread of the loop, and a health page while all are busy.
-SPARE_READERS: Final = JOB_THREADS + 5
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """The open database of a NameNode."""
-
-    reader: Reader
-    writer: Writer
-
-    def close(self) -> None:
-        """Commit what is queued and close; the last connection, which may write, tidies up."""
-        self.reader.close()
-        self.writer.close()
-
-
-def open_database(
-    file: Path, *, config: Config, clock: Clock, log: Log, on_fatal: Callable[[str], None]
-) -> Database:
-    """The writer and the readers of a database that has been checked."""
-    reader = Reader(reader_engine(file, connections=config.namenode.threads + SPARE_READERS))
-    writer = Writer(
-        writer_engine(file),
-        file,
-        clock=clock,
-        emit=log,
-        config=config.namenode,
-        limits=config.limits,
-        on_fatal=on_fatal,
-    )
-    return Database(reader, writer)
-
-
-def failed_jobs(results: Sequence[JobResult]) -> list[JobFacts]:
-    """The background jobs whose last pass failed, as health has them."""
-    return [
-        JobFacts(result.job, result.started_ms, str(result.report))
-        for result in results
-        if not result.ok
-    ]
-
-
-def cluster_id(connection: Connection) -> str:
-    """The cluster a database belongs to; empty before its first transaction."""
-    found = select(SETTING.c.value).where(SETTING.c.key == CLUSTER_KEY)
-    return connection.execute(found).scalar() or ""
+READY_S: Final = 30.0  # a NameNode alone is waited for so long before it says that it is ready
+RAISE_S: Final = 30.0
 
 
 class NamenodeProcess:
-    """One NameNode, from its database to its port.
+    """One NameNode, from its folder to its port.
+
+    Args:
+        ballot: its member's row and its voter, from `namenode_ballot`.
 
     Raises:
         PortInUse, BadConfig: it cannot listen.
-        MetadataCorrupt: the database belongs to no cluster.
+        DfsError: its database or its rows cannot be opened.
     """
 
     def __init__(
@@ -128,294 +75,242 @@ class NamenodeProcess:
         log: Log,
         clock: Clock,
         soundness: Soundness,
+        ballot: Ballot,
     ) -> None:
         self._config = config
-        self._soundness = soundness
+        self._folder = folder
         self._log = log
         self._clock = clock
+        self._soundness = soundness
+        self._ballot = ballot
         self._fatal = ""
         self._stop: StopRequest | None = None
-        self.database = open_database(
-            folder.database, config=config, clock=clock, log=log, on_fatal=self._on_fatal
-        )
-        try:
-            self._build(folder)
-        except BaseException:
-            self.database.close()
-            raise
-
-    def _build(self, folder: NamenodeFolder) -> None:
-        config, clock = self._config, self._clock
-        metrics = Metrics()
-        self.cluster = self._cluster_of(folder)
-        self.keys = self._block_keys()
-        self.registry = self._registry()
-        self.accounts = self._accounts()
-        self.names = build_namespace(
-            clock=clock,
-            config=config,
-            nodes=self.registry.views,
-            keys=self.keys,
-            rng=Random(),
-            fresh=self.registry.presence.fresh,
-        )
-        self.upkeep = build_upkeep(self._surroundings())
-        self.upkeep.compaction.show(metrics)
-        self._soundness.on_damage = self.database.writer.give_up
-        self.upkeep.caution.hold_deletes(self._soundness.why_no_deletes)
-        self.names.explaining.refusal_of_changes = self.upkeep.caution.refusal_of_changes
-        self.names.explaining.repairs = self.upkeep.repair_states
-        self.stock = self._stock_keeping()
-        self.nodes = self._nodes()
         audit = config.logging.audit_file
         self._audit = AuditTrail(Path(audit) if audit else folder.audit, clock=clock)
-        self.standing = self._standing(metrics)
-        self.http = self._http(metrics)
-        self._schedule = self._jobs()
-        self.standing.jobs = self._schedule.results
-
-    def _cluster_of(self, folder: NamenodeFolder) -> str:
-        with self.database.reader.view() as connection:
-            cluster = cluster_id(connection)
-        if not cluster:
-            raise MetadataCorrupt(f"{folder.database} belongs to no cluster")
-        return cluster
-
-    def _block_keys(self) -> BlockKeys:
-        keys = BlockKeys(
-            self.database.writer,
-            self.database.reader,
-            self._clock,
-            self._config.namenode,
-            self.cluster,
-            emit=self._log,
+        company = Company(config=config, folder=folder, log=log, clock=clock, audit=self._audit)
+        self.following = Following(company)
+        self.front = Front(
+            {}, self.following.front, log.exception, body_bytes_max=config.limits.body_bytes_max
         )
-        keys.rotate_once()
-        return keys
+        self.http = self._http()
+        try:
+            self._build(company)
+        except BaseException:
+            self.http.stop(0)
+            raise
 
-    def _registry(self) -> NodeRegistry:
+    def _http(self) -> HttpServer:
         config = self._config
-        return NodeRegistry(
-            self.database.writer,
-            self.database.reader,
-            clock=self._clock,
-            emit=self._log,
-            config=config.liveness,
-            keys=self.keys,
-            facts=ClusterFacts(
-                cluster=self.cluster,
-                namenodes=config.cluster.namenodes,
-                block_tokens=config.namenode.block_tokens,
-                join_token_life_s=config.accounts.join_token_life_s,
-            ),
-        )
-
-    def _surroundings(self) -> Surroundings:
-        return Surroundings(
-            cluster=self.cluster,
-            config=self._config,
-            reader=self.database.reader,
-            writer=self.database.writer,
-            registry=self.registry,
-            keys=self.keys,
-            canary_files=self.names.canaries,
-            own_packs=self.names.packing,
-            paths_of_inodes=paths_of_inodes,
-            clock=self._clock,
-            rng=Random(),
-            emit=self._log,
-        )
-
-    def _standing(self, metrics: Metrics) -> Standing:
-        return Standing(
-            cluster=self.cluster,
-            writer=self.database.writer,
-            views=self.registry.views,
-            clock=self._clock,
-            metrics=metrics,
-            audit=self._audit,
-            held_back=self._held_back,
-        )
-
-    def _accounts(self) -> Accounts:
-        return Accounts(
-            self.database.writer,
-            self.database.reader,
-            self._clock,
-            self._config.accounts,
-            self._log,
-            passwords=Passwords(hashes_at_once=self._config.accounts.hashes_at_once),
-            on_register=make_home,
-        )
-
-    def _nodes(self) -> Nodes:
-        liveness = self._config.liveness
-        self._sweeper = HttpLink(timeout_s=liveness.sweep_timeout_s, connections=1)
-        sweep = HealthSweep(
-            self.database.writer,
-            self.database.reader,
-            presence=self.registry.presence,
-            link=self._sweeper,
-            clock=self._clock,
-            emit=self._log,
-            config=liveness,
-        )
-        intake = StockIntake(
-            self.database.writer,
-            self.database.reader,
-            registrations=self.registry.presence,
-            orders=self.registry,
-            clock=self._clock,
-            emit=self._log,
-        )
-        suspects = Suspects(emit=self._log)
-        return Nodes(
-            registry=self.registry,
-            sweep=sweep,
-            intake=intake,
-            suspects=suspects,
-            bad=self.stock.bad,
-        )
-
-    def _stock_keeping(self) -> StockKeeping:
-        presence = self.registry.presence
-        standings = NodeStandings(presence, urgent_after_s=self._config.repair.urgent_after_s)
-        bench = Bench(
-            writer=self.database.writer,
-            reader=self.database.reader,
-            standings=standings.standings,
-            orders=self.registry,
-            why_no_deletes=self.upkeep.caution.why_no_deletes,
-            clock=self._clock,
-            emit=self._log,
-        )
-        return build_stock_keeping(bench, presence=presence, config=self._config)
-
-    def _http(self, metrics: Metrics) -> HttpServer:
-        config = self._config
-        services = Services(
-            config=config,
-            reader=self.database.reader,
-            writer=self.database.writer,
-            accounts=self.accounts,
-            names=self.names,
-            nodes=self.nodes,
-            upkeep=self.upkeep,
-            standing=self.standing,
-            audit=self._audit,
-            metrics=metrics,
-            log=self._log,
-            clock=self._clock,
-        )
         limits = HttpLimits(
             threads=config.namenode.threads,
             connections_max=self._connections_max(),
-            body_bytes_max=config.limits.body_bytes_max,
+            body_bytes_max=max(config.limits.body_bytes_max, ENVELOPE_BYTES_MAX),
             header_bytes_max=config.limits.header_bytes_max,
         )
         host, port = config.namenode.host, config.namenode.port
-        self.app = create_app(services)
-        return HttpServer(self.app, host=host, port=port, limits=limits, clock=self._clock)
+        return HttpServer(self.front, host=host, port=port, limits=limits, clock=self._clock)
 
     def _connections_max(self) -> int:
         """As many as the settings allow, and the system lets this process have open."""
         wanted = self._config.limits.connections_max
         return min(wanted, max(1, allow_open_files(wanted + FILES_BESIDE) - FILES_BESIDE))
 
-    def _jobs(self) -> Schedule:
-        """What runs in the background, and how often."""
-        config, writer, log = self._config, self.database.writer, self._log
-        liveness, namenode = config.liveness, config.namenode
-        leases = LeaseExpiry(
-            writer, self.database.reader, self.names.heard, config=namenode, emit=log
-        )
-        purge = Purge(writer, clock=self._clock, config=namenode, emit=log)
-        expiry = Expiry(
-            writer,
-            self.accounts.open_sessions,
+    def _build(self, company: Company) -> None:
+        config, clock, log, ballot = self._config, self._clock, self._log, self._ballot
+        self.house = ballot.open_house(clock=clock, emit=log, on_failure=self._on_fatal)
+        self.place = ballot.place(config, port=self.http.port, voter=self.house.voter)
+        notes = Notes()
+        self.helm = Helm(
+            self.front,
+            self.following,
+            notes=notes,
+            clock=clock,
             emit=log,
-            retry_cache_keep_s=namenode.retry_cache_keep_s,
+            on_failure=self._on_fatal,
         )
-        schedule = Schedule(clock=self._clock, log=log, threads_max=JOB_THREADS)
-        schedule.every("liveness", liveness.heartbeat_interval_s, self._tick)
-        schedule.every("expiry", MINUTE_S, expiry.expire_once, has_more=lambda r: r.more)
-        schedule.every("sweep", liveness.sweep_interval_s, self.nodes.sweep.run_once)
-        add_stock_jobs(schedule, self.stock, self.nodes.intake, config=config)
-        schedule.every("keys", MINUTE_S, self.keys.rotate_once)
-        lease_s = min(MINUTE_S, namenode.lease_soft_s)
-        caution = self.upkeep.caution
-        schedule.every(
-            "leases",
-            lease_s,
-            lambda: leases.run_once() if caution.refusal_of_changes() is None else None,
-            has_more=lambda report: report is not None and report.more,
+        shelf, seal = Shelf(self._folder.root), SnapshotSeal(self._secret)
+        self.store = JournalStore(
+            self._folder.root,
+            self._folder.database,
+            shelf=shelf,
+            around=StoreSurroundings(
+                fetcher=SnapshotFetcher(self._url_of, seal=seal, clock=clock),
+                clock=clock,
+                emit=log,
+                fold_bytes=config.namenode.checkpoint_bytes,
+                let_go=self.following.close,
+                on_fatal=self._on_fatal,
+            ),
         )
-        schedule.every(
-            "purge",
-            namenode.purge_interval_s,
-            lambda: purge.run_once() if not caution.why_no_deletes() else None,
-            has_more=lambda report: report is not None and report.more,
+        self.host = MemberHost(
+            ballot.member,
+            Surroundings(
+                journal=HeldJournal(self.store, self.helm, self.following),
+                service=self.helm,
+                sender=self.house.sender,
+                clock=clock,
+                on_failure=self._on_fatal,
+            ),
+            timers=ballot.timers,
+            conduct=self._conduct(),
         )
-        schedule.every(
-            "journal", MINUTE_S, self._trim_journal, has_more=lambda n: n >= TRIM_RECORDS_MAX
+        self.house.house(self.place.name, self._take)
+        automatic = config.ha.voters == "auto"
+        self.steward = Steward(self.place, self.host, self.house, automatic=automatic)
+        self.desk = FailoverDesk(
+            self.place,
+            self.host,
+            notes,
+            roll=lambda: self.steward.roll,
+            lead=Lead(self.helm.writer, self._refusal_of_reads, self.steward.learn),
+            clock=clock,
+            emit=log,
         )
-        schedule.every(SOUNDNESS_JOB, DAY_S, self._soundness.run_once)
-        self._add_upkeep_jobs(schedule)
-        return schedule
+        self.digests = DigestDesk(self.store, self._secret)
+        self.desk.verifier = Verifier(
+            self.host,
+            self.digests,
+            writer=self.helm.writer,
+            standbys=self._standbys,
+            secret=self._secret,
+            clock=clock,
+        )
+        self.desk.post_state = self.house.state
+        self._shipping = MemberShipping(self.host, self._not_committed)
+        self.following.host, self.following.desk = self.host, self.desk
+        self.following.steward = self.steward
+        self.helm.premises = self._premises
+        self._looks = Looks(
+            company, self.host, helm=self.helm, following=self.following, store=self.store
+        )
+        self._listen(SnapshotDesk(shelf, seal))
 
-    def _add_upkeep_jobs(self, schedule: Schedule) -> None:
-        """What keeps blocks as they should be."""
-        config, health = self._config, self.upkeep.health
-        guards_s = min(GUARDS_S, config.liveness.heartbeat_interval_s)
-        schedule.every("safety", guards_s, self.upkeep.safety.run_once)
-        schedule.every("health", config.health.interval_s, health.run_once)
-        repair = self.upkeep.repair.job
-        schedule.every("repair", config.repair.interval_s, repair.run_once, has_more=repair.goes_on)
-        canaries = self.upkeep.canaries
-        schedule.every("canary", check_every_s(config), canaries.run_once)
-        self.stock.acknowledged.listen(Order.SPOIL_CANARY, canaries.heard)
-        schedule.every(
-            "balance",
-            config.repair.interval_s,
-            self.upkeep.balance.run_once,
-            has_more=lambda report: report.more,
-        )
-        schedule.every(
-            "compaction",
-            config.repair.interval_s,
-            self.upkeep.compaction.run_once,
-            has_more=lambda report: report.more,
-        )
-        health.late.block_paths = paths_of_blocks
-        self.upkeep.balance.block_paths = paths_of_blocks
-        health.late.probe = self.nodes.sweep.run_once
-        health.late.failed_jobs = lambda: failed_jobs(schedule.results())
-
-    def _held_back(self) -> HeldBack:
-        safety = self.upkeep.safety
-        return HeldBack(
-            safe_mode=safety.safe_mode.is_on(),
-            frozen=safety.storm.storm().frozen,
-            regressed=bool(safety.regression.why()),
+    def _listen(self, snapshots: SnapshotDesk) -> None:
+        """What this port answers, whoever leads."""
+        self.front.always(
+            {
+                LETTERS_PATH: letters_address(self.house.receive),
+                SNAPSHOT_PATH: sealed_address(snapshots.answer),
+                DIGEST_PATH: sealed_address(self.digests.answer),
+            }
         )
 
-    def _tick(self) -> list[str]:
-        """Who fell silent: a line in the log when somebody did."""
-        report = self.registry.tick_once()
-        return [node_name(node) for node in (*report.stale, *report.dead)]
+    def _conduct(self) -> Conduct:
+        told = self.house.correspondents
+        ha = self._config.ha
+        others = tuple(
+            name
+            for name in (told.urls if told else ())
+            if is_member_name(name) and name != self._ballot.name
+        )
+        return Conduct(peers=others, may_shrink=ha.two_machines == "shrink", preferred=ha.preferred)
 
-    def _trim_journal(self) -> int:
-        namenode = self._config.namenode
-        keep_ms = int(namenode.journal_keep_s * 1000)
-
-        def work(txn: Txn) -> int:
-            return trim(
-                txn.connection,
-                older_than_ms=txn.now_ms - keep_ms,
-                records_max=namenode.journal_records_max,
+    def _secret(self) -> bytes:
+        told = self.house.correspondents
+        if told is None:
+            raise Starting(
+                "this NameNode was not told yet under which seal the cluster writes",
+                hint="the leader tells it with its next word; see: dfs-admin ha status",
             )
+        return told.secret
 
-        return self.database.writer.submit(work)
+    def _take(self, letter: Letter) -> bool:
+        """A letter for the member; one from somebody whom nobody knows any more is not read."""
+        told = self.house.correspondents
+        if told is not None and letter.sender not in told.urls:
+            return False
+        return self.host.take(letter)
+
+    def _standbys(self) -> dict[str, str]:
+        members = self.steward.roll.members
+        return {name: each.url for name, each in members.items() if name != self.place.name}
+
+    def _url_of(self, member: str) -> str:
+        told = self.house.correspondents
+        return told.urls.get(member, "") if told else ""
+
+    # ---- what reigns are built on
+
+    def _premises(self, epoch: int) -> Premises:
+        self.store.release()
+        row = self.host.row
+        return Premises(
+            config=self._config,
+            folder=self._folder,
+            cluster=self.place.cluster,
+            log=self._log,
+            clock=self._clock,
+            soundness=self._soundness,
+            audit=self._audit,
+            failover=self.desk,
+            epoch=Epoch(epoch),
+            takes_over=bool(row.voters.voters) and not row.config.lossy,
+            shipping=self._shipping,
+            on_fatal=self._on_fatal,
+            steward=self.steward,
+            lead_above=self._lead_above,
+            on_epoch_seen=self._on_epoch_seen,
+            correspondents=lambda: self.house.correspondents,
+        )
+
+    def _lead_above(self, seen: int) -> int:
+        """Begin anew in an epoch above that one; which."""
+        self.host.tell(EpochSeen(seen + 1))  # as if somebody had seen the next: it gives up ours
+        end_s = self._clock.monotonic_s() + RAISE_S
+        while self._clock.monotonic_s() < end_s:
+            reign = self.helm.reign
+            if reign is not None and reign.database.writer.epoch > seen:
+                return int(reign.database.writer.epoch)
+            self._clock.sleep(0.02)
+        raise NotLeader("another NameNode leads now", details=self.following.whom_to_ask())
+
+    def _on_epoch_seen(self, epoch: int) -> None:
+        """A DataNode has seen a higher epoch: of another leader, where there are voters to elect
+        one; else of a history that this database does not have, which the regression guard knows.
+        """
+        if self.host.row.voters.voters:
+            self.host.tell(EpochSeen(epoch))
+
+    def _refusal_of_reads(self) -> DfsError | None:
+        why = self.host.why_no_service()
+        if not why and self._config.ha.reads == "strict" and self.host.row.voters.voters:
+            confirmed = self.helm.await_confirmation(
+                lambda number: self.host.tell(ReadBarrier(number))
+            )
+            why = "" if confirmed else "voters did not confirm that this NameNode leads"
+        return NotLeader(why, details=self.following.whom_to_ask()) if why else None
+
+    def _not_committed(self, reason: str) -> DfsError:
+        return NotLeader(reason, details=self.following.whom_to_ask())
+
+    # ---- running
+
+    @property
+    def reign(self) -> Reign:
+        """The one that serves, for who knows that one does."""
+        reign = self.helm.reign
+        assert reign is not None
+        return reign
+
+    def start(self) -> None:
+        """Follow or lead.  Where nobody else could lead, nobody is answered before it does."""
+        alone = self.host.row.is_alone
+        if not alone:
+            self.http.start()  # others may need the vote of this machine, or its journal
+        self.helm.start()
+        self.house.start()
+        self.host.start()
+        self._looks.start()
+        self.digests.start()
+        if alone:
+            self._await_reign()
+            self.http.start()
+
+    def _await_reign(self) -> None:
+        end_s = self._clock.monotonic_s() + READY_S
+        while not self.helm.served.wait(0.05) and not self._fatal:
+            if self._clock.monotonic_s() > end_s:
+                return
 
     def run(self, stop: StopRequest) -> None:
         """Serve until asked to stop, then drain.
@@ -424,16 +319,16 @@ class NamenodeProcess:
             DatabaseUnavailable: the database failed; the next start recovers what was committed.
         """
         self._stop = stop
-        if self._fatal:
-            stop.ask(self._fatal)
         try:
-            self._schedule.start()
-            if not self._soundness.is_proven:
-                self._schedule.soon(SOUNDNESS_JOB)
-            self.http.start()
-            self._say_ready()
+            self.start()
+            if self._fatal:
+                stop.ask(self._fatal)
+            else:
+                self._say_ready()
             stop.wait()
-            self.standing.stopping = True
+            reign = self.helm.reign
+            if reign is not None:
+                reign.standing.stopping = True
             self._log.emit(Event.DAEMON_STOPPING, why=stop.signal_name)
         finally:
             self.close()
@@ -443,30 +338,28 @@ class NamenodeProcess:
     def close(self) -> None:
         """Let what runs be answered, then commit and close."""
         self.http.stop(DRAIN_S)
-        self._schedule.hold()
+        self._looks.stop()
+        self.digests.stop()
         self._soundness.break_off()
-        self.upkeep.close()  # a pass that waits for a DataNode ends with it
-        self._schedule.stop()
-        self.database.close()
-        if not self._fatal:
-            self._soundness.leave_mark(*self.database.writer.head)
+        self.helm.stop(self.host.stop)
+        self.house.stop()
+        if not self._fatal and self._folder.database.exists():
+            head = self.store.head()
+            self.store.release()
+            self._soundness.leave_mark(TxId(head.txid), head.hash)
         self._audit.close()
-        self._sweeper.close()
         self._log.emit(Event.DAEMON_STOPPED, clean=not self._fatal)
 
     def _say_ready(self) -> None:
         http = f"{self._config.namenode.host}:{self.http.port}"
+        epoch, txid = self.following.head()
         self._log.emit(
-            Event.DAEMON_STARTED,
-            http=http,
-            cluster=self.cluster,
-            epoch=self.database.writer.epoch,
-            txid=self.database.writer.txid,
+            Event.DAEMON_STARTED, http=http, cluster=self.place.cluster, epoch=epoch, txid=txid
         )
-        announce(f"{PROGRAM} ready: http {http} cluster {self.cluster}")
+        announce(f"{PROGRAM} ready: http {http} cluster {self.place.cluster}")
 
     def _on_fatal(self, reason: str) -> None:
-        """The writer cannot trust its database any more: end, and let the next start recover."""
-        self._fatal = reason
+        """Nothing can be trusted any more: end, and let the next start recover."""
+        self._fatal = self._fatal or reason
         if self._stop is not None:
             self._stop.ask(reason)

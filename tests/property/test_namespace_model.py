@@ -227,7 +227,6 @@ TestNamespaceModel = NamespaceMachine.TestCase
 TestNamespaceModel.settings = settings(
     max_examples=12,
     stateful_step_count=40,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,3 +1,4 @@
+import signal
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -159,6 +160,23 @@ def test_second_signal_ends_the_process() -> None:
     assert (stop.asked, stop.signal_name, ended) == (True, "SIGTERM", [])
     stop._on_signal(2, None)
     assert ended == [1]
+
+
+def test_daemon_that_waits_hears_a_signal_that_another_thread_got() -> None:
+    stop = StopRequest(end_now=lambda _code: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    stop.install()
+    late = threading.Timer(20, stop.ask, ["nobody heard it"])
+    other = threading.Timer(0.2, signal.raise_signal, [signal.SIGTERM])  # in its own thread
+    try:
+        for each in (late, other):
+            each.start()
+        assert stop.wait()
+    finally:
+        late.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stop.signal_name == "SIGTERM"
 
 
 @pytest.mark.parametrize(("thread", "stops"), [("beat http://nn", True), ("passing", False)])
