@@ -92,7 +92,7 @@ def _perform(around: Surroundings, out: Output, words: Sequence[str]) -> int:
         return EXIT_DONE
     _inherit(args, around.inherited)
     out.as_json, out.quiet, out.verbose = args.json, args.quiet, args.verbose
-    around.connection.notice = out.note
+    around.connection.begin(notice=out.note, caution=out.caution)
     return verb.run(Context(around, args, out))
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from dfs.client import DfsClient
+    from dfs.client.stale_answer import StaleAnswer
     from dfs.settings.sections import Config
 
 HURRIED_TIMEOUT_S: Final = 2.0  # nobody waits longer for a TAB
@@ -29,9 +30,21 @@ class Connection:
 
     def __init__(self, environment: Mapping[str, str], *, hurried: bool = False) -> None:
         self.environment = environment
-        self.notice: Callable[[str], None] = lambda _text: None
+        self._notice: Callable[[str], None] = lambda _text: None
+        self._caution: Callable[[str], None] = lambda _text: None
+        self._stale_said = False
         self._hurried = hurried
-        self._clients: dict[tuple[str, str], DfsClient] = {}
+        self._clients: dict[tuple[str, str, bool], DfsClient] = {}
+
+    def begin(self, *, notice: Callable[[str], None], caution: Callable[[str], None]) -> None:
+        """Another command begins.
+
+        Args:
+            notice: told when it has to wait, and when no more.
+            caution: told once if its answer is of a standby.
+        """
+        self._notice, self._caution = notice, caution
+        self._stale_said = False
 
     def client(self, args: argparse.Namespace) -> DfsClient:
         """The client for these flags.
@@ -40,17 +53,20 @@ class Connection:
             BadConfig: the settings are wrong.
             LocalIoError: the credentials file cannot be read.
         """
-        key = (args.config or "", args.namenode or "")
+        stale_ok = bool(getattr(args, "stale_ok", False))
+        key = (args.config or "", args.namenode or "", stale_ok)
         if key not in self._clients:
             config = self.config(args)
             from dfs.client import connect  # noqa: PLC0415 - start-up time
 
-            self._clients[key] = connect(
+            client = self._clients[key] = connect(
                 args.namenode or None,
                 config=config,
                 environment=self.environment,
-                notice=lambda text: self.notice(text),
+                notice=lambda text: self._notice(text),
             )
+            if stale_ok:
+                client.link.welcome_stale(self._hear_stale)
         return self._clients[key]
 
     def config(self, args: argparse.Namespace) -> Config:
@@ -72,6 +88,11 @@ class Connection:
 
         hurried = replace(config.client, give_up_s=0.0, timeout_s=HURRIED_TIMEOUT_S)
         return replace(config, client=hurried)
+
+    def _hear_stale(self, answer: StaleAnswer) -> None:
+        if not self._stale_said:
+            self._stale_said = True
+            self._caution(answer.words())
 
     def close(self) -> None:
         """End every conversation."""

@@ -223,6 +223,7 @@ VERBS: Final = (
     Verb(
         name="get",
         group=GROUP,
+        may_be_stale=True,
         summary="Copy files and directories out of DFS",
         description="Every byte is verified; a local file appears when all of it is there.  What\n"
         "exists is not replaced without -f.",

@@ -143,6 +143,7 @@ VERBS: Final = (
     Verb(
         name="cat",
         group=GROUP,
+        may_be_stale=True,
         summary="Write files to standard output",
         description="Every byte is verified before it is written; where one copy is bad another\n"
         "is read.",
@@ -157,6 +158,7 @@ VERBS: Final = (
     Verb(
         name="head",
         group=GROUP,
+        may_be_stale=True,
         summary="Show how files begin",
         arguments=_part_arguments,
         run=_head,
@@ -166,6 +168,7 @@ VERBS: Final = (
     Verb(
         name="tail",
         group=GROUP,
+        may_be_stale=True,
         summary="Show how files end",
         description="Only the end is read, however long the file.",
         arguments=_part_arguments,

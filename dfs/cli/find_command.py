@@ -152,6 +152,7 @@ VERBS: Final = (
     Verb(
         name="find",
         group=GROUP,
+        may_be_stale=True,
         summary="Find files and directories by name, type, size and age",
         description="The path itself is looked at too.  Options take one dash or two.",
         arguments=_find_arguments,

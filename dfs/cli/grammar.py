@@ -152,6 +152,12 @@ def parser_of(program: Program, verb: Verb) -> VerbParser:
     parser.register("action", "show_help", _HelpAction)
     parser._positionals.title = "arguments"  # argparse has no public word for it
     verb.arguments(parser)
+    if verb.may_be_stale:
+        parser.add_argument(
+            "--stale-ok",
+            action="store_true",
+            help="let a standby answer if who leads does not; says how far behind it is",
+        )
     parser.short = tuple(parser._actions)
     add_global_flags(parser)
     names = ("--help",) if verb.human_flag else ("-h", "--help")
@@ -218,12 +224,15 @@ def find_verb(program: Program, words: Sequence[str]) -> tuple[Verb, list[str]]:
 
     Raises:
         BadRequest: there is no such verb; what is meant is named, or the nearest one.
+        ShowHelp: the first word of verbs of two, and `--help`.
     """
     for length in (2, 1):
         verb = program.verbs.get(" ".join(words[:length]))
         if verb is not None and len(words) >= length:
             return verb, list(words[length:])
     parts = _second_words(program, words[0])
+    if parts and words[1:2] in (["-h"], ["--help"]):
+        raise ShowHelp(help_of_first_word(program, words[0]))
     if parts:
         said = f"no such verb: {' '.join(words[:2])}" if words[1:] else f"{words[0]} what?"
         raise BadRequest(said, hint=f"there is: {program.name} {words[0]} {'|'.join(parts)}")
@@ -266,6 +275,17 @@ def parse(program: Program, words: Sequence[str]) -> tuple[Verb, argparse.Namesp
     before, rest = verb_words(words)
     verb, after = find_verb(program, rest)
     return verb, parser_of(program, verb).parse([*before, *after])
+
+
+def help_of_first_word(program: Program, word: str) -> str:
+    """The verbs of two words that begin with that one; empty where there are none."""
+    verbs = [program.verbs[f"{word} {second}"] for second in _second_words(program, word)]
+    if not verbs:
+        return ""
+    width = max(len(verb.name) for verb in verbs) + 2
+    lines = [f"usage: {program.name} {word} VERB [argument ...]", ""]
+    lines += [f"  {verb.name:<{width}}{verb.summary}" for verb in verbs]
+    return "\n".join([*lines, "", f"More: {program.name} {verbs[0].name} --help", ""])
 
 
 def program_help(program: Program) -> str:

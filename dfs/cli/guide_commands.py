@@ -8,7 +8,7 @@ from typing import Final
 from dfs.base.errors import BadRequest
 from dfs.cli.arguments import Offer, offering
 from dfs.cli.completion_scripts import SCRIPTS
-from dfs.cli.grammar import find_verb, parser_of, program_help
+from dfs.cli.grammar import find_verb, help_of_first_word, parser_of, program_help
 from dfs.cli.verbs import Context, Example, Verb
 from dfs.observe.exit_codes import EXIT_DONE
 
@@ -24,6 +24,10 @@ def _help(context: Context) -> int:
     words = context.args.verb
     if not words:
         context.out.raw(program_help(context.program))
+        return EXIT_DONE
+    first = help_of_first_word(context.program, words[0])
+    if first and len(words) == 1 and words[0] not in context.program.verbs:
+        context.out.raw(first)
         return EXIT_DONE
     verb, rest = find_verb(context.program, words)
     if rest:

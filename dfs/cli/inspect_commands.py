@@ -262,6 +262,7 @@ VERBS: Final = (
     Verb(
         name="stat",
         group=GROUP,
+        may_be_stale=True,
         summary="Show everything known of files and directories",
         arguments=_paths_arguments,
         run=_stat,
@@ -271,6 +272,7 @@ VERBS: Final = (
     Verb(
         name="locate",
         group=GROUP,
+        may_be_stale=True,
         summary="Show the blocks of files and who holds them",
         description="A holder is shown with what is wrong with it, if anything.",
         arguments=_files_arguments,
@@ -281,6 +283,7 @@ VERBS: Final = (
     Verb(
         name="checksum",
         group=GROUP,
+        may_be_stale=True,
         summary="Show checksums of files, or compare with local ones",
         description="The checksum is xxh3_128 over the (length, xxh3_128) of the file's blocks.\n"
         "It was computed by the writer and proved by every holder; nothing is read now.",

@@ -250,6 +250,7 @@ VERBS: Final = (
     Verb(
         name="trash",
         group=GROUP,
+        may_be_stale=True,
         summary="List what was removed and can come back",
         arguments=_trash_arguments,
         run=_trash,

@@ -39,8 +39,19 @@ OURS: Final[Mapping[str, str]] = {
     "version": "--version",
 }
 # Words after which the verb comes: `hdfs dfs -ls`, `hadoop fs -ls`, `hdfs dfsadmin -report`.
-PREFIXES: Final[Mapping[str, str]] = {"dfs": "dfs", "fs": "dfs", "dfsadmin": "dfs-admin"}
+PREFIXES: Final[Mapping[str, str]] = {
+    "dfs": "dfs",
+    "fs": "dfs",
+    "dfsadmin": "dfs-admin",
+    "haadmin": "dfs-admin",
+}
 ADMIN_OPTIONS: Final[Mapping[str, str]] = {
+    "checkhealth": "dfs-admin ha status",
+    "failover": "dfs-admin ha switchover --to NAME",
+    "getallservicestate": "dfs-admin ha status",
+    "getservicestate": "dfs-admin ha status",
+    "transitiontoactive": "dfs-admin ha switchover --to NAME",
+    "transitiontostandby": "dfs-admin ha switchover",
     "allowsnapshot": "there are no snapshots; what was removed is in the trash: dfs trash",
     "printtopology": "dfs-admin nodes",
     "refreshnodes": "dfs-admin node decommission NODE, or node recommission NODE",

@@ -111,6 +111,14 @@ class Output:
             self.stderr.write(render.plain(text) + "\n")
             self.stderr.flush()
 
+    def caution(self, text: str) -> None:
+        """What has to be known to read the answer right; to standard error, for programs too."""
+        if not self.quiet:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdout.flush()  # the lines of both stay apart on a terminal
+            self.stderr.write(f"note: {render.plain(text)}\n")
+            self.stderr.flush()
+
     def detail(self, text: str) -> None:
         """A note for `--verbose`."""
         if self.verbose:

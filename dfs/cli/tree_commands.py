@@ -331,6 +331,7 @@ VERBS: Final = (
     Verb(
         name="ls",
         group=GROUP,
+        may_be_stale=True,
         summary="List directories and files",
         description="With -R every path below is printed whole, one a line, parents first.\n"
         "The second column of -l is the number of copies wanted.",
@@ -347,6 +348,7 @@ VERBS: Final = (
     Verb(
         name="tree",
         group=GROUP,
+        may_be_stale=True,
         summary="Draw directories as a tree",
         arguments=_tree_arguments,
         run=_tree,
@@ -365,6 +367,7 @@ VERBS: Final = (
     Verb(
         name="du",
         group=GROUP,
+        may_be_stale=True,
         summary="Show how much is below directories",
         description="SIZE counts each file once, STORED counts every copy that is wanted.",
         arguments=_du_arguments,
@@ -379,6 +382,7 @@ VERBS: Final = (
     Verb(
         name="df",
         group=GROUP,
+        may_be_stale=True,
         summary="Show the room in the cluster",
         description="Sizes are raw: a file takes its size times its copies.",
         arguments=_df_arguments,

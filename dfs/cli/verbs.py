@@ -58,6 +58,7 @@ class Verb(NamedTuple):
     own_exits: tuple[tuple[int, str], ...] = ()  # in place of `exits`, where codes mean otherwise
     human_flag: bool = False  # -h means human sizes here, as in ls, du and df
     hidden: bool = False
+    may_be_stale: bool = False  # what a standby says will do, if asked for: --stale-ok
 
 
 class Program(NamedTuple):

@@ -55,6 +55,17 @@ def test_help_names_every_verb_and_fits_a_terminal() -> None:
         assert all(len(line) <= 100 for line in text.splitlines())
 
 
+@pytest.mark.parametrize("words", [("help", "ha"), ("ha", "--help"), ("ha", "-h")])
+def test_help_of_the_first_word_of_verbs_of_two_lists_them(
+    console: Console, words: tuple[str, ...]
+) -> None:
+    ran = console.admin(*words)
+    assert ran.code == 0
+    for verb in ("ha status", "ha switchover", "ha promote"):
+        assert f"  {verb} " in ran.out
+    assert "decommission" not in ran.out
+
+
 @pytest.mark.parametrize("words", [("help", "ls"), ("ls", "--help"), ("--help", "ls")])
 def test_help_of_a_verb_is_the_same_however_it_is_asked_for(
     console: Console, words: tuple[str, ...]
