@@ -17,10 +17,12 @@ from dfs.local.roster import Folder, write_private
 from dfs.settings.sections import Config
 from dfs.wire import routes
 from dfs.wire.accounts_api import LoginReply, LoginRequest, PasswordRequest
+from dfs.wire.ha_api import HaStatus
 from dfs.wire.nodes_api import JoinTokenRequest
 from dfs.wire.shapes import Nothing
 
 ADMIN: Final = "admin"
+ANSWER_MAX_S: Final = 2.0
 ONE_TIME_FILE: Final = "admin-password"  # in the NameNode's data folder, made at its first start
 
 
@@ -42,15 +44,26 @@ class AdminSession:
             LocalNotFound: no password of the admin is known here.
             DfsError: the NameNode did not answer or refused.
         """
-        held = self._kept.find(self.link.configured)
-        self.link.token = held.token if held else ""
+        self.resume()
         if not (self.link.token and self._is_valid()):
             self._log_in()
         return self.link
 
+    def resume(self) -> None:
+        """Take up the session that is kept, without asking whether it holds: nobody may lead."""
+        held = self._kept.find(self.link.configured)
+        self.link.token = held.token if held else ""
+
     def join_token(self, *, uses: int) -> str:
-        """A token with which so many DataNodes may join."""
+        """A token with which so many daemons may join."""
         return self.link.call(routes.JOIN_TOKEN, JoinTokenRequest(uses=uses)).token
+
+    def ha_status(self, url: str) -> HaStatus | None:
+        """How failover stands as that NameNode sees it; None when it does not say."""
+        try:
+            return self.link.ask_one(url, routes.HA_STATUS, Nothing(), patience_s=ANSWER_MAX_S)
+        except DfsError:
+            return None
 
     def close(self) -> None:
         """Close the connections; the session goes on."""

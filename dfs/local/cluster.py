@@ -1,42 +1,35 @@
 """A local cluster: which daemons it has, and starting, stopping, killing and watching them.
 
-The daemons are the real ones, started as any operator would start them; nothing of theirs is
-loaded here.  Every order is idempotent: `up` starts what does not run, `down` stops what does.
+The daemons are the real ones, started as any operator would start them (`launching.py`); nothing of
+theirs is loaded here.  Every order is idempotent: `up` starts what does not run, `down` stops what
+does.
 """
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL, SIGTERM
 from typing import Final
-
-import msgspec
 
 from dfs.base.clock import Clock
 from dfs.base.entropy import Random
-from dfs.base.errors import BadRequest, DaemonFailed, DfsError, LocalNotFound, PortInUse
+from dfs.base.errors import BadRequest, DaemonFailed, LocalNotFound
 from dfs.base.states import NodeState
 from dfs.local import processes
 from dfs.local.admin_session import AdminSession
-from dfs.local.ports import free_port, is_free
-from dfs.local.roster import DATANODE, HOST, NAMENODE, Folder, Member, Roster, write_private
+from dfs.local.failover import Standing, await_failover, standings
+from dfs.local.launching import POLL_S, READY_WITHIN_S, STOP_WITHIN_S, Launcher
+from dfs.local.roster import DATANODE, NAMENODE, Folder, Member, write_private
 from dfs.local.settings_file import settings_text
 from dfs.settings.read import read_config
 from dfs.settings.sections import Config
 from dfs.wire import routes
-from dfs.wire.http_link import HttpLink
 from dfs.wire.shapes import Nothing
 
-READY_WITHIN_S: Final = 60.0
-STOP_WITHIN_S: Final = 40.0  # a DataNode drains for 20 s by default
 DATANODES_MAX: Final = 100
 DATANODES_DEFAULT: Final = 3
-PORT_TRIES_MAX: Final = 5
-_POLL_S: Final = 0.05
-_HEALTH_TIMEOUT_S: Final = 2.0
-# What a shell may have set for another cluster must not reach these daemons.
-_NOT_INHERITED: Final = ("DFS_CONFIG", "DFS_NAMENODE", "DFS_TOKEN", "DFS_CREDENTIALS")
+NAMENODES_MAX: Final = 7  # five vote at most; more only stand by
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class MemberStatus:
     """One daemon as it is now.
 
     `state`: `ready` (answers), `silent` (runs, does not answer), `killed` and `stopped` (by order),
-    `crashed` (ended by itself).
+    `crashed` (ended by itself).  `failover`: None of a DataNode.
     """
 
     name: str
@@ -55,6 +48,7 @@ class MemberStatus:
     http: str
     data: str
     log: str
+    failover: Standing | None = None
 
 
 class LocalCluster:
@@ -78,48 +72,66 @@ class LocalCluster:
     ) -> None:
         self.folder = Folder(root.absolute())
         self._clock = clock
-        self._rng = rng
-        self._environment = {k: v for k, v in environment.items() if k not in _NOT_INHERITED}
-        self._say = say
         self._hurry = hurry
-        self._http = HttpLink(timeout_s=_HEALTH_TIMEOUT_S)
+        self._launcher = Launcher(
+            self.folder,
+            clock=clock,
+            rng=rng,
+            environment=environment,
+            say=say,
+            founder_moved=self._write_settings,
+        )
 
-    def up(self, *, datanodes: int | None = None) -> None:
+    def up(self, *, datanodes: int | None = None, namenodes: int | None = None) -> None:
         """Start everything; make the cluster first where there is none.
 
         Args:
             datanodes: how many there shall be at least; None is 3 in a new cluster, else as it is.
+            namenodes: the same; None is 1 in a new cluster.
 
         Raises:
-            BadRequest: more than `DATANODES_MAX` are wanted.
+            BadRequest: more than `DATANODES_MAX` or `NAMENODES_MAX` are wanted.
             DaemonFailed, PortInUse: a daemon did not come up; the others stay as they are.
         """
         if datanodes is not None and not 0 <= datanodes <= DATANODES_MAX:
             raise BadRequest(f"--datanodes takes 0 to {DATANODES_MAX}")
+        if namenodes is not None and not 1 <= namenodes <= NAMENODES_MAX:
+            raise BadRequest(f"--namenodes takes 1 to {NAMENODES_MAX}")
         with self.folder.lock():
-            roster = self.folder.load()
             if datanodes is None:
-                datanodes = 0 if roster.members else DATANODES_DEFAULT
-            self._found(roster, datanodes)
-            for member in self.folder.load().of(NAMENODE):
-                self._settle(self._ensure_running(member))
-            self._bring_datanodes()
+                datanodes = 0 if self.folder.load().members else DATANODES_DEFAULT
+            self._found(datanodes, namenodes or 1)
+            self._bring()
 
     def down(self) -> None:
         """Stop every daemon, DataNodes first; what they store stays."""
         with self.folder.lock():
             roster = self.folder.load()
             for role in (DATANODE, NAMENODE):
-                asked = [self._order(m, SIGTERM, "stop") for m in roster.of(role)]
+                asked = [self._launcher.order(m, SIGTERM, "stop") for m in roster.of(role)]
                 for member in asked:
-                    self._await_end(member)
+                    self._launcher.await_end(member)
 
     def add_datanode(self) -> Member:
         """One DataNode more, started and joined; those that were stopped or killed stay so."""
         with self.folder.lock():
             self._need_cluster()
-            member = self._new_member(DATANODE)
-            self._bring_datanodes(new=True)
+            member = self._launcher.new_member(DATANODE)
+            self._bring_new([member])
+            return member
+
+    def add_namenode(self) -> Member:
+        """One NameNode more, which follows and is in sync.
+
+        Raises:
+            BadRequest: there are `NAMENODES_MAX`.
+        """
+        with self.folder.lock():
+            self._need_cluster()
+            if len(self.folder.load().of(NAMENODE)) >= NAMENODES_MAX:
+                raise BadRequest(f"there are {NAMENODES_MAX} NameNodes, and no more are needed")
+            member = self._launcher.new_member(NAMENODE)
+            self._bring_new([member])
             return member
 
     def start(self, name: str) -> None:
@@ -127,15 +139,19 @@ class LocalCluster:
         with self.folder.lock():
             self._need_cluster()
             member = self.folder.load().find(name)
-            if member.role == NAMENODE:
-                self._ensure_running(member)
-            else:
-                self._bring_datanodes(only=name)
+            if not member.settled and member != self._founder():
+                self._bring_new([member])
+                return
+            self._launcher.ensure_running(member)
+            if member.role == DATANODE:
+                with self._opened() as session:
+                    self._await_live(session, [member])
 
     def stop(self, name: str) -> None:
         """Ask one daemon to drain and end."""
         with self.folder.lock():
-            self._await_end(self._order(self.folder.load().find(name), SIGTERM, "stop"))
+            member = self.folder.load().find(name)
+            self._launcher.await_end(self._launcher.order(member, SIGTERM, "stop"))
 
     def kill(self, name: str) -> int:
         """End one daemon at once with SIGKILL, as a power switch would; the pid it had.
@@ -147,7 +163,7 @@ class LocalCluster:
             member = self.folder.load().find(name)
             if not processes.is_running(member.pid, member.started):
                 raise LocalNotFound(f"{name} does not run", hint="see: dfs-local status")
-            self._order(member, SIGKILL, "kill")
+            self._launcher.order(member, SIGKILL, "kill")
             processes.wait_gone(
                 member.pid, member.started, within_s=STOP_WITHIN_S, clock=self._clock
             )
@@ -156,12 +172,19 @@ class LocalCluster:
     def status(self) -> list[MemberStatus]:
         """Every daemon as it is now."""
         self._need_cluster()
-        return [self._status(member) for member in self.folder.load().members]
+        roster = self.folder.load()
+        namenodes = roster.of(NAMENODE)
+        with contextlib.closing(self.session()) as session:
+            session.resume()
+            standing = standings(session, namenodes)
+        return [self._status(member, standing.get(member.name)) for member in roster.members]
 
     def config(self) -> Config:
-        """The settings of this cluster's processes."""
+        """The settings of this cluster's processes, with all of its NameNodes."""
         self._need_cluster()
-        return read_config(file=self.folder.config, environment={})
+        urls = self.folder.load().namenode_urls
+        overrides = {("cluster", "namenodes"): urls} if urls else {}
+        return read_config(file=self.folder.config, environment={}, overrides=overrides)
 
     def variables(self) -> dict[str, str]:
         """What points `dfs` and `dfs-admin` at this cluster, logged in as its admin."""
@@ -174,17 +197,16 @@ class LocalCluster:
 
     def session(self) -> AdminSession:
         """The admin's session; close it after use."""
-        first = self.folder.load().of(NAMENODE)[0]
         return AdminSession(
             self.folder,
             config=self.config(),
             clock=self._clock,
-            namenode=self.folder.data(first),
+            namenode=self.folder.data(self._founder()),
         )
 
     def close(self) -> None:
         """Let go of connections; the daemons go on."""
-        self._http.close()
+        self._launcher.close()
 
     def _need_cluster(self) -> None:
         if not self.folder.exists():
@@ -193,53 +215,63 @@ class LocalCluster:
                 hint="make one with: dfs-local up, or name its folder with --data",
             )
 
-    def _found(self, roster: Roster, datanodes: int) -> None:
+    def _founder(self) -> Member:
+        """The NameNode that made the cluster; the others joined it."""
+        return self.folder.load().of(NAMENODE)[0]
+
+    def _found(self, datanodes: int, namenodes: int) -> None:
         """See that the folder, its settings and the roster are there."""
-        namenode = roster.of(NAMENODE)[0] if roster.of(NAMENODE) else self._new_member(NAMENODE)
+        if not self.folder.load().of(NAMENODE):
+            self._launcher.new_member(NAMENODE)
         if not self.folder.config.is_file():
-            self._write_settings(namenode)
-        while len(self.folder.load().of(DATANODE)) < datanodes:
-            self._new_member(DATANODE)
+            self._write_settings(self._founder())
+        for role, wanted in ((NAMENODE, namenodes), (DATANODE, datanodes)):
+            while len(self.folder.load().of(role)) < wanted:
+                self._launcher.new_member(role)
 
-    def _new_member(self, role: str) -> Member:
-        name = self.folder.load().next_name(role)
-        member = self._with_ports(Member(name=name, role=role, port=0, http_port=0))
-        self._remember(member)
-        return member
-
-    def _with_ports(self, member: Member) -> Member:
-        """The same daemon on ports that are free."""
-        taken = self.folder.load().ports()
-        port = http_port = free_port(HOST, taken=taken, rng=self._rng)
-        if member.role == DATANODE:
-            http_port = free_port(HOST, taken={*taken, port}, rng=self._rng)
-        return msgspec.structs.replace(member, port=port, http_port=http_port)
-
-    def _write_settings(self, namenode: Member) -> None:
+    def _write_settings(self, founder: Member) -> None:
         text = settings_text(
-            namenode=namenode.http, credentials=self.folder.credentials, hurry=self._hurry
+            namenode=founder.http, credentials=self.folder.credentials, hurry=self._hurry
         )
         write_private(self.folder.config, text.encode())
 
-    def _bring_datanodes(self, *, only: str = "", new: bool = False) -> None:
-        """Start DataNodes; new ones join one by one, so that they are numbered in order.
+    def _bring(self) -> None:
+        """Start all that is known, then let the new ones join.
 
-        Args:
-            only: this one; `new`: those that never joined.
+        A leader may need the votes of DataNodes, so nobody is waited for as such before they run.
         """
-        members = self.folder.load().of(DATANODE)
-        wanted = [m for m in members if only in ("", m.name) and not (new and m.settled)]
+        founder = self._founder()
+        if not founder.settled:
+            self._launcher.settle(self._launcher.ensure_running(founder))
+        for role in (NAMENODE, DATANODE):
+            known = [member for member in self.folder.load().of(role) if member.settled]
+            for member in known:
+                self._launcher.launch(member)
+            for member in known:
+                self._launcher.await_ready(member)
+        self._bring_new([one for one in self.folder.load().members if not one.settled])
+        nodes = [member for member in self.folder.load().of(DATANODE) if member.settled]
+        with self._opened() as session:
+            self._await_live(session, nodes)
+
+    def _bring_new(self, members: Sequence[Member]) -> None:
+        """Let them join one by one, so that each is numbered in its order."""
+        if not members:
+            return
+        with self._opened() as session:
+            for member in members:
+                self._join(session, member)
+            if any(member.role == NAMENODE for member in members):
+                every = self.folder.load().members
+                running = [m for m in every if processes.is_running(m.pid, m.started)]
+                await_failover(session, running, clock=self._clock)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[AdminSession]:
         session = self.session()
         try:
             session.open()
-            known = [member for member in wanted if member.settled]
-            for member in known:
-                self._launch(member)
-            for member in known:
-                self._await_ready(member)
-            for member in (member for member in wanted if not member.settled):
-                self._join(session, member)
-            self._await_live(session, [member for member in wanted if member.settled])
+            yield session
         finally:
             session.close()
 
@@ -247,86 +279,12 @@ class LocalCluster:
         token = session.join_token(uses=1)
         write_private(self.folder.join_token, f"{token}\n".encode())
         try:
-            member = self._ensure_running(member)
-            self._await_live(session, [member])
+            member = self._launcher.ensure_running(member)
+            if member.role == DATANODE:
+                self._await_live(session, [member])
         finally:
             self.folder.join_token.unlink(missing_ok=True)
-        self._settle(member)
-
-    def _settle(self, member: Member) -> None:
-        """From now on its ports stay as they are."""
-        self._remember(msgspec.structs.replace(member, settled=True))
-
-    def _ensure_running(self, member: Member) -> Member:
-        """Start it and wait until it serves; a new one gets other ports when its own are taken."""
-        for tries_left in reversed(range(PORT_TRIES_MAX)):
-            try:
-                self._launch(member)
-                self._await_ready(member)
-                break
-            except (DaemonFailed, PortInUse):
-                taken = not all(is_free(HOST, port) for port in (member.port, member.http_port))
-                if member.settled or not taken or not tries_left:
-                    raise
-                member = self._move_ports(member)
-        return self.folder.load().find(member.name)
-
-    def _move_ports(self, member: Member) -> Member:
-        self._say(f"{member.name}: its port was taken meanwhile; trying another")
-        moved = self._with_ports(member)
-        self._remember(moved)
-        if member.role == NAMENODE:
-            self._write_settings(moved)
-        return moved
-
-    def _launch(self, member: Member) -> None:
-        member = self.folder.load().find(member.name)
-        if processes.is_running(member.pid, member.started):
-            return
-        for port in {member.port, member.http_port}:
-            if not is_free(HOST, port):
-                raise PortInUse(
-                    f"{member.name}: another process listens on {HOST}:{port}",
-                    hint=f"stop that process; `ss -ltnp 'sport = :{port}'` names it",
-                )
-        self._say(f"starting {member.name}")
-        pid, started = processes.start(
-            self._command(member), log=self.folder.log(member), environment=self._environment
-        )
-        self._remember(msgspec.structs.replace(member, pid=pid, started=started, order="start"))
-
-    def _command(self, member: Member) -> list[str]:
-        data = str(self.folder.data(member))
-        common = ["--host", HOST, "--port", str(member.port), "--data", data]
-        common += ["--config", str(self.folder.config)]
-        command = [sys.executable, "-m", f"dfs.daemons.{member.role}", "serve", *common]
-        if member.role == DATANODE:
-            command += ["--http-port", str(member.http_port)]
-            if self.folder.join_token.is_file():
-                command += ["--join-token-file", str(self.folder.join_token)]
-        return command
-
-    def _await_ready(self, member: Member) -> None:
-        member = self.folder.load().find(member.name)
-        deadline_s = self._clock.monotonic_s() + READY_WITHIN_S
-        while not self._answers(member):
-            if not processes.is_running(member.pid, member.started):
-                raise self._failed(member, "ended at its start")
-            if self._clock.monotonic_s() > deadline_s:
-                raise self._failed(member, f"does not answer after {READY_WITHIN_S:.0f} s")
-            self._clock.sleep(_POLL_S)
-
-    def _failed(self, member: Member, how: str) -> DaemonFailed:
-        log = self.folder.log(member)
-        said = processes.last_words(log)
-        return DaemonFailed(f"{member.name} {how}. It said:\n{said}", hint=f"its log: {log}")
-
-    def _answers(self, member: Member) -> bool:
-        try:
-            self._http.fetch(f"{member.http}/health")
-        except DfsError:
-            return False
-        return True
+        self._launcher.settle(member)
 
     def _await_live(self, session: AdminSession, wanted: Sequence[Member]) -> None:
         """Wait until the NameNode counts on them, by the port of their block service."""
@@ -339,36 +297,16 @@ class LocalCluster:
                 return
             for member in (self.folder.load().find(name) for name in names.values()):
                 if not processes.is_running(member.pid, member.started):
-                    raise self._failed(member, "ended before it joined")
+                    raise self._launcher.failed(member, "ended before it joined")
             if self._clock.monotonic_s() > deadline_s:
                 missing = ", ".join(names[port] for port in names.keys() - live)
                 raise DaemonFailed(f"the NameNode does not hear {missing}", hint="see its log")
-            self._clock.sleep(_POLL_S)
+            self._clock.sleep(POLL_S)
 
-    def _order(self, member: Member, number: Signals, order: str) -> Member:
-        """Send the signal, and note what was ordered so that `status` can tell a crash from it."""
-        if processes.send(member.pid, member.started, number):
-            if number is not SIGKILL:
-                self._say(f"stopping {member.name}")
-            member = msgspec.structs.replace(member, order=order)
-            self._remember(member)
-        return member
-
-    def _await_end(self, member: Member) -> None:
-        gone = processes.wait_gone(
-            member.pid, member.started, within_s=STOP_WITHIN_S, clock=self._clock
-        )
-        if not gone:
-            self._say(f"{member.name} did not end within {STOP_WITHIN_S:.0f} s: killing it")
-            processes.send(member.pid, member.started, SIGKILL)
-
-    def _remember(self, member: Member) -> None:
-        self.folder.save(self.folder.load().with_member(member))
-
-    def _status(self, member: Member) -> MemberStatus:
+    def _status(self, member: Member, standing: Standing | None) -> MemberStatus:
         running = processes.is_running(member.pid, member.started)
         if running:
-            state = "ready" if self._answers(member) else "silent"
+            state = "ready" if self._launcher.answers(member) else "silent"
         else:
             state = {"start": "crashed", "kill": "killed"}.get(member.order, "stopped")
         return MemberStatus(
@@ -380,4 +318,5 @@ class LocalCluster:
             http=member.http,
             data=str(self.folder.data(member)),
             log=str(self.folder.log(member)),
+            failover=standing,
         )

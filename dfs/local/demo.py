@@ -1,10 +1,11 @@
 """The guided tour: real files into a real cluster that is hurt, heals, grows, and loses no byte.
 
 The first act is here: files are put, and a DataNode is killed while they are read.  The second is
-`demo_healing`: repair, a flipped byte, one DataNode more.  At the end everything is compared.
+`demo_healing`: repair, a flipped byte, one DataNode more; the third `demo_failover`: the NameNode
+that leads is killed, and leads again.  At the end everything is compared.
 
 Every sentence it ends with was tested a moment before; if one did not hold, the exit code is 1.
-Nothing is simulated: the daemons are processes of this machine and SIGKILL ends one of them.
+Nothing is simulated but machines: the daemons are processes of this one, and SIGKILL ends them.
 """
 
 import shutil
@@ -23,6 +24,7 @@ from dfs.base.errors import LocalDiskFull, LocalExists
 from dfs.base.units import MiB, format_size
 from dfs.client import DfsClient, GetOptions, PutOptions, TransferReport, connect
 from dfs.local.cluster import LocalCluster
+from dfs.local.demo_failover import Succession
 from dfs.local.demo_files import Prints, copy_library, digest_of, take_prints, write_random
 from dfs.local.demo_healing import Healing
 from dfs.local.demo_screen import Screen, TransferBar
@@ -130,9 +132,10 @@ class Tour:
             healing = Healing(self._stage, client, target=TARGET, large=LARGE)
             healing.watch_repair(killed)
             healing.flip_and_scrub(killed)
-            healing.grow_and_level()
+            healing.grow_and_level(killed)
+            Succession(self._stage, target=TARGET).tell()
             self._read_back(client, prints)
-            healing.ask_health(killed)
+            healing.ask_health()
         self._screen.summary(self._stage.clock.monotonic_s() - start_s)
 
     def _start(self) -> None:

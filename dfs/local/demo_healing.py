@@ -94,9 +94,10 @@ class Healing:
             held=healed and bool(aside) and intact == len(verdicts),
         )
 
-    def grow_and_level(self) -> None:
+    def grow_and_level(self, killed: str) -> None:
         """A DataNode more, and blocks move to it until all are about as full."""
-        self._screen.step("Add a DataNode, and level all of them.")
+        self._screen.step(f"Forget {killed}, add another DataNode, and level all of them.")
+        self._client.link.call(routes.REMOVE_NODE, RemoveNodeRequest(name=killed))
         with self._screen.timed("a new DataNode serves"):
             added = self._stage.cluster.add_datanode().name
         nodes = [node for node in self._nodes() if node.state is NodeState.LIVE]
@@ -122,10 +123,9 @@ class Healing:
             held=reply.state == "done" and reply.moved_bytes > 0,
         )
 
-    def ask_health(self, killed: str) -> None:
-        """The dead node is forgotten, and nothing is left to worry about."""
-        self._screen.step(f"Forget {killed}, which will not come back, and ask how the cluster is.")
-        self._client.link.call(routes.REMOVE_NODE, RemoveNodeRequest(name=killed))
+    def ask_health(self) -> None:
+        """Nothing is left to worry about."""
+        self._screen.step("Ask how the cluster is.")
         well = self._stage.follow("health", self._look_well, within_s=WELL_WITHIN_S)
         self._stage.command("dfs-admin", "health", fine=range(4))
         report = self._health()

@@ -19,10 +19,12 @@ from rich.table import Table
 from dfs import __version__
 from dfs.base.clock import SystemClock
 from dfs.base.entropy import SystemRandom
-from dfs.base.errors import DfsError
+from dfs.base.errors import DfsError, NotLeader
 from dfs.base.units import parse_size
-from dfs.local.cluster import DATANODES_MAX, LocalCluster
+from dfs.local.cluster import DATANODES_MAX, NAMENODES_MAX, LocalCluster
 from dfs.local.demo import DemoOptions, run_demo
+from dfs.local.failover import LEADER
+from dfs.local.roster import DATANODE, NAMENODE
 from dfs.observe.exit_codes import EXIT_DONE, EXIT_FAILED, exit_code
 
 DEFAULT_DATA: Final = Path(".dfs-local")
@@ -34,22 +36,32 @@ def build_parser() -> argparse.ArgumentParser:
     """Every verb and option of `dfs-local`."""
     parser = argparse.ArgumentParser(
         prog="dfs-local",
-        description="A whole DFS cluster of real daemons on this machine, to try and to test.",
+        description="A whole DFS cluster of real daemons on this machine, to try and to test.  Each"
+        " daemon plays a machine of its own to failover, so that each may have a vote; the machines"
+        " are simulated, and a power cut of this one ends them all.",
         epilog='Then: eval "$(dfs-local env)" points dfs and dfs-admin at it, as its admin.',
     )
     parser.add_argument("--version", action="version", version=f"dfs-local {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     up = _verb(verbs, "up", "start the cluster; make it first where there is none")
     up.add_argument(
-        "--datanodes", type=_datanodes, metavar="N", help="at least so many (new cluster: 3)"
+        "--datanodes",
+        type=_up_to(DATANODES_MAX),
+        metavar="N",
+        help="at least so many (new cluster: 3)",
     )
-    up.add_argument("--namenodes", type=int, default=1, choices=[1], help="1 (more need failover)")
+    up.add_argument(
+        "--namenodes",
+        type=_up_to(NAMENODES_MAX),
+        metavar="N",
+        help="at least so many, of which one leads (new cluster: 1)",
+    )
     _verb(verbs, "down", "stop every daemon; what they store stays")
-    status = _verb(verbs, "status", "name, role, state, pid and address of every daemon")
+    status = _verb(verbs, "status", "name, role, state, pid and address of every daemon; who leads")
     status.add_argument("--json", action="store_true", help="print one JSON document")
     _verb(verbs, "env", "print shell lines that point dfs and dfs-admin at the cluster")
-    add = _verb(verbs, "add", "start one DataNode more")
-    add.add_argument("role", choices=["datanode"])
+    add = _verb(verbs, "add", "start one DataNode or NameNode more")
+    add.add_argument("role", choices=[DATANODE, NAMENODE])
     for name, meaning in (
         ("start", "start one daemon"),
         ("stop", "ask one daemon to drain and end (SIGTERM)"),
@@ -65,10 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _datanodes(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= DATANODES_MAX:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {DATANODES_MAX}, not {text}")
-    return int(text)
+def _up_to(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"a number from 1 to {most}, not {text}")
+        return int(text)
+
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +125,7 @@ def _run(args: argparse.Namespace, told: Console) -> int:
 
 
 def _up(cluster: LocalCluster, args: argparse.Namespace) -> int:
-    cluster.up(datanodes=args.datanodes)
+    cluster.up(datanodes=args.datanodes, namenodes=args.namenodes)
     if args.quiet:
         return EXIT_DONE
     _print_status(cluster)
@@ -135,21 +150,26 @@ def _status(cluster: LocalCluster, args: argparse.Namespace) -> int:
 
 
 def _env(cluster: LocalCluster, _args: argparse.Namespace) -> int:
-    variables = cluster.variables()
+    for name, value in cluster.variables().items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    sys.stdout.write("unset DFS_TOKEN\n")
     session = cluster.session()
     try:
         session.open()  # so that the credentials are there and valid
+    except NotLeader as err:  # those that are there serve to find out why
+        told = Console(stderr=True, highlight=False)
+        told.print(f"dfs-local: {err.message}; {err.hint}", markup=False, soft_wrap=True)
     finally:
         session.close()
-    for name, value in variables.items():
-        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-    sys.stdout.write("unset DFS_TOKEN\n")
     return EXIT_DONE
 
 
-def _add(cluster: LocalCluster, _args: argparse.Namespace) -> int:
-    cluster.add_datanode()
+def _add(cluster: LocalCluster, args: argparse.Namespace) -> int:
+    added = cluster.add_namenode() if args.role == NAMENODE else cluster.add_datanode()
     _print_status(cluster)
+    if added.role == NAMENODE:
+        told = Console(stderr=True, highlight=False, quiet=args.quiet)
+        told.print(f'\nTell your shell of it:  eval "$({_again(args)})"', markup=False)
     return EXIT_DONE
 
 
@@ -182,14 +202,32 @@ _VERBS: Final[dict[str, Callable[[LocalCluster, argparse.Namespace], int]]] = {
 
 
 def _print_status(cluster: LocalCluster) -> None:
-    table = Table(box=None, pad_edge=False)
-    for title in ("NAME", "ROLE", "STATE", "PID", "ADDRESS", "HTTP"):
-        table.add_column(title, justify="right" if title == "PID" else "left", no_wrap=True)
-    for one in cluster.status():
+    every = cluster.status()
+    console = Console(highlight=False)
+    table = _table("NAME", "ROLE", "STATE", "PID", "ADDRESS", "HTTP")
+    for one in every:
         colour = _STATE_COLOURS.get(one.state, "dim")
         state, pid = f"[{colour}]{one.state}[/]", str(one.pid or "-")
         table.add_row(one.name, one.role, state, pid, one.address, one.http)
-    Console(highlight=False).print(table)
+    console.print(table)
+    told = [(one.name, one.failover) for one in every if one.failover is not None]
+    if len(told) > 1:
+        table = _table("NAMENODE", "ROLE", "EPOCH", "IN SYNC")
+        led = any(own.role == LEADER for _name, own in told)
+        for name, own in told:
+            in_sync = ("yes" if own.in_sync else "no") if led else "-"
+            role = f"[bold]{own.role}[/]" if own.role == LEADER else own.role
+            table.add_row(name, role, str(own.epoch or "-"), in_sync)
+        console.print()
+        console.print(table)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        right = title in ("PID", "EPOCH")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    return table
 
 
 def _again(args: argparse.Namespace) -> str:

@@ -69,7 +69,8 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     def with_member(self, changed: Member) -> "Roster":
         """The roster with that daemon in it, in the place of the one of its name."""
         if all(member.name != changed.name for member in self.members):
-            return Roster(members=(*self.members, changed))
+            every = (*self.members, changed)
+            return Roster(members=tuple(sorted(every, key=lambda each: each.role != NAMENODE)))
         kept = (changed if member.name == changed.name else member for member in self.members)
         return Roster(members=tuple(kept))
 
@@ -77,6 +78,11 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
         """`dn-4` when dn-3 is the last: the NameNode numbers DataNodes the same way."""
         last = max((int(member.name[3:]) for member in self.of(role)), default=0)
         return f"{_PREFIX[role]}{last + 1}"
+
+    @property
+    def namenode_urls(self) -> tuple[str, ...]:
+        """Where the NameNodes are."""
+        return tuple(member.http for member in self.of(NAMENODE))
 
     def ports(self) -> set[int]:
         """Every port that belongs to a daemon."""
@@ -106,7 +112,7 @@ class Folder:
 
     @property
     def join_token(self) -> Path:
-        """The token DataNodes join with, while one does."""
+        """The token a daemon joins with, while one does."""
         return self.root / "join-token"
 
     def data(self, member: Member) -> Path:

@@ -25,6 +25,20 @@ dead_after_s = {dead_after}
 sweep_interval_s = 3s
 sweep_timeout_s = 2s
 
+[ha]
+# A NameNode that dies is replaced within about two seconds.  One that is alone has no use for
+# these.  They have to be alike in all of them: change them while none runs.
+beat_s = 100ms
+stickiness_s = 1s
+lease_s = 800ms
+election_min_s = 1200ms
+election_max_s = 2s
+ack_s = 500ms
+handover_s = 500ms
+gate_s = 100ms
+gate_rest_s = 1s
+hint_s = 200ms
+
 [accounts]
 session_life_s = 30d
 session_idle_s = 30d

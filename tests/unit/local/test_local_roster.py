@@ -5,6 +5,7 @@ import pytest
 
 from dfs.base.entropy import Random
 from dfs.base.errors import LocalIoError, LocalNotFound, PortInUse
+from dfs.ha.timers import DURATIONS, Timers
 from dfs.local.ports import free_port, is_free, outgoing_ports
 from dfs.local.roster import DATANODE, HOST, NAMENODE, Folder, Member, Roster, write_private
 from dfs.local.settings_file import settings_text
@@ -43,6 +44,21 @@ def test_roster_replaces_a_member_in_its_place() -> None:
     changed = roster.with_member(_member("dn-1", pid=42))
     assert [one.name for one in changed.members] == ["nn-1", "dn-1", "dn-2"]
     assert changed.find("dn-1").pid == 42
+
+
+def test_roster_lists_namenodes_first_whenever_they_came() -> None:
+    roster = Roster(members=(_member("nn-1"), _member("dn-1"), _member("dn-2")))
+    grown = roster.with_member(_member("nn-2", 20_020)).with_member(_member("dn-3"))
+    assert [one.name for one in grown.members] == ["nn-1", "nn-2", "dn-1", "dn-2", "dn-3"]
+    assert grown.namenode_urls == ("http://127.0.0.1:20002", "http://127.0.0.1:20021")
+
+
+def test_roster_of_before_there_were_several_namenodes_is_read(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text(
+        '{"members": [{"name": "nn-1", "role": "namenode", "port": 7, "http_port": 7, "pid": 1,'
+        ' "started": "12", "order": "start", "settled": true}]}'
+    )
+    assert Folder(tmp_path).load().find("nn-1").settled
 
 
 def test_roster_names_who_is_there_when_asked_for_another() -> None:
@@ -86,3 +102,13 @@ def test_settings_of_a_local_cluster_are_accepted(tmp_path: Path) -> None:
     assert config.cluster.namenodes == ("http://127.0.0.1:20001",)
     assert config.client.credentials == str(tmp_path / "c")
     assert config.datanode.reserve_percent == 0
+
+
+def test_timers_of_a_local_cluster_agree_and_replace_a_leader_within_seconds(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "config.ini"
+    file.write_text(settings_text(namenode="http://127.0.0.1:20001", credentials=tmp_path / "c"))
+    ha = read_config(file=file, environment={}).ha
+    timers = Timers(**{name: getattr(ha, name) for name in DURATIONS})
+    assert timers.election_max_s <= 2
