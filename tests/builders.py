@@ -5,7 +5,6 @@ from dfs.base.ids import BlockId, Generation, InodeId, NodeId, UserId
 from dfs.base.records import (
     BlockName,
     BlockTruth,
-    FileStatus,
     Holder,
     LocatedExtent,
     NodeAddress,
@@ -14,8 +13,8 @@ from dfs.base.records import (
     Principal,
     VolumeStatus,
 )
-from dfs.base.states import InodeKind, NodeDuty, NodeState, ReplicaState, VolumeState
-from dfs.base.units import GiB, MiB
+from dfs.base.states import NodeDuty, NodeState, ReplicaState, VolumeState
+from dfs.base.units import GiB
 
 
 def an_address(node: int = 1, *, rack: str = "/default", port: int = 9866) -> NodeAddress:
@@ -103,25 +102,6 @@ def an_extent(
             Holder(an_address(node), ReplicaState.LIVE, NodeState.LIVE) for node in nodes
         ),
         token=b"",
-    )
-
-
-def a_status(path: str = "/user/ada/file", *, size_bytes: int = 100, inode: int = 7) -> FileStatus:
-    """A plain file."""
-    return FileStatus(
-        path=path,
-        inode=InodeId(inode),
-        kind=InodeKind.FILE,
-        owner="ada",
-        group="ada",
-        mode=0o644,
-        size_bytes=size_bytes,
-        replication=2,
-        block_size_bytes=128 * MiB,
-        modified_ms=1_700_000_000_000,
-        changed_ms=1_700_000_000_000,
-        checksum=b"\x01" * 16,
-        version=1,
     )
 
 

@@ -23,9 +23,11 @@ from dfs.base.errors import DaemonFailed
 from dfs.client import DfsClient, connect
 from dfs.local import processes
 from dfs.local.cluster import LocalCluster
+from dfs.local.failover import LEADER, Standing
 from dfs.local.ports import free_port
 from dfs.local.roster import DATANODE, HOST, NAMENODE, Folder, Member, Roster
 from dfs.meta.session import DATABASE_FILE
+from dfs.settings.sections import Config
 from tests.metadata_checks import check_metadata
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -109,6 +111,18 @@ age_s = 500ms
 interval_s = 6s
 scrub_stalled_s = 1h
 
+[ha]
+beat_s = 100ms
+stickiness_s = 1s
+lease_s = 800ms
+election_min_s = 1200ms
+election_max_s = 2s
+ack_s = 500ms
+handover_s = 500ms
+gate_s = 100ms
+gate_rest_s = 1s
+hint_s = 200ms
+
 [accounts]
 session_life_s = 30d
 session_idle_s = 30d
@@ -147,9 +161,12 @@ class RigCluster:
         self._rng = SystemRandom()
         self._ends: dict[tuple[int, str], int] = {}
         self._settle_settings(settings)
+
+    @property
+    def config(self) -> Config:
+        """The settings of a client, with all NameNodes."""
         with self._local() as local:
-            self._variables = local.variables()
-            self.config = local.config()
+            return local.config()
 
     @property
     def names(self) -> list[str]:
@@ -162,12 +179,18 @@ class RigCluster:
         return [member.name for member in self.folder.load().of(DATANODE)]
 
     @property
+    def namenodes(self) -> list[str]:
+        """Every NameNode."""
+        return [member.name for member in self.folder.load().of(NAMENODE)]
+
+    @property
     def variables(self) -> dict[str, str]:
         """The environment in which `dfs` finds this cluster, logged in as its admin."""
         home = self.root / "home"
         home.mkdir(exist_ok=True)
         clean = {k: v for k, v in self._environment.items() if not k.startswith("XDG_")}
-        return clean | self._variables | {"HOME": str(home)}
+        with self._local() as local:
+            return clean | local.variables() | {"HOME": str(home)}
 
     def client(self, *, local_transfers: bool | None = None) -> DfsClient:
         """A client that remembers nothing of earlier ones.
@@ -207,10 +230,26 @@ class RigCluster:
                 return False
         return True
 
-    def up(self, *, datanodes: int | None = None) -> None:
-        """Start what does not run, and so many DataNodes at least."""
+    def add_namenode(self) -> str:
+        """One NameNode more, which follows and is in sync."""
         with self._local() as local:
-            local.up(datanodes=datanodes)
+            return local.add_namenode().name
+
+    def standings(self) -> dict[str, Standing]:
+        """How each NameNode stands in failover."""
+        with self._local() as local:
+            return {one.name: one.failover for one in local.status() if one.failover is not None}
+
+    def leader(self) -> str:
+        """Who leads; empty while nobody does."""
+        found = self.standings().items()
+        leading = [(one.epoch, name) for name, one in found if one.role == LEADER]
+        return max(leading, default=(0, ""))[1]
+
+    def up(self, *, datanodes: int | None = None, namenodes: int | None = None) -> None:
+        """Start what does not run, and so many DataNodes and NameNodes at least."""
+        with self._local() as local:
+            local.up(datanodes=datanodes, namenodes=namenodes)
 
     def down(self) -> None:
         """Stop everything in order."""
@@ -261,9 +300,13 @@ class RigCluster:
         return {(int(block, 16), int(generation, 16)) for _, block, generation in words}
 
     @contextlib.contextmanager
-    def metadata(self) -> Iterator[Connection]:
-        """A copy of the metadata as committed at one moment, the NameNode running or not."""
-        file = self.data(self.folder.load().of(NAMENODE)[0].name) / DATABASE_FILE
+    def metadata(self, name: str = "") -> Iterator[Connection]:
+        """A copy of the metadata as committed at one moment, the NameNode running or not.
+
+        Args:
+            name: which NameNode's; the first one's when it is empty.
+        """
+        file = self.data(name or self.namenodes[0]) / DATABASE_FILE
         copy = sqlite3.connect(":memory:", check_same_thread=False)
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as live:
             live.backup(copy)
@@ -272,9 +315,9 @@ class RigCluster:
             yield connection
         engine.dispose()
 
-    def check_metadata(self) -> None:
+    def check_metadata(self, name: str = "") -> None:
         """Assert every invariant of the metadata."""
-        with self.metadata() as connection:
+        with self.metadata(name) as connection:
             check_metadata(connection)
 
     def last_words(self) -> str:
@@ -318,7 +361,9 @@ class RigCluster:
 
 
 @contextlib.contextmanager
-def running_cluster(root: Path, *, datanodes: int, **settings: str) -> Iterator[RigCluster]:
+def running_cluster(
+    root: Path, *, datanodes: int, namenodes: int = 1, **settings: str
+) -> Iterator[RigCluster]:
     """A cluster that is stopped at the end, whatever happened, and whose logs hold no bug.
 
     Args:
@@ -326,7 +371,7 @@ def running_cluster(root: Path, *, datanodes: int, **settings: str) -> Iterator[
     """
     cluster = RigCluster(root, settings)
     try:
-        cluster.up(datanodes=datanodes)
+        cluster.up(datanodes=datanodes, namenodes=namenodes)
         yield cluster
         if bugs := cluster.bugs():
             pytest.fail(f"bugs in the logs of the daemons: {bugs[:3]}")

@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dfs.base.clock import ManualClock
 from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from tests.metadata_rig import MetadataRig
+
+# How long an example takes says something of the machine's load only; `timeout` bounds a test.
+settings.register_profile("dfs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dfs")
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from dfs.accounts.passwords import HashCost, Passwords
 from dfs.base.clock import SystemClock
 from dfs.base.entropy import new_id
+from dfs.daemons.namenode import Outside, make_ballot
 from dfs.daemons.namenode_folder import NamenodeFolder
-from dfs.daemons.namenode_process import NamenodeProcess, open_database
+from dfs.daemons.namenode_process import NamenodeProcess
+from dfs.daemons.namenode_reign import open_database
 from dfs.meta.soundness import Soundness
 from dfs.meta.upgrade import upgrade
 from dfs.namespace.genesis import create_cluster
@@ -67,9 +69,14 @@ class NamenodeRig:
         soundness = Soundness(self.folder.database, clock=self.clock)
         soundness.prove_for_start()
         self.process = NamenodeProcess(
-            self.config, self.folder, log=log, clock=self.clock, soundness=soundness
+            self.config,
+            self.folder,
+            log=log,
+            clock=self.clock,
+            soundness=soundness,
+            ballot=make_ballot(self.folder, Outside(self.config, log, self.clock)),
         )
-        self.process.http.start()
+        self.process.start()
         self.url = f"http://127.0.0.1:{self.process.http.port}"
         self._pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=30)
 

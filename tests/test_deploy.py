@@ -280,6 +280,21 @@ def test_prometheus_scrapes_every_service_where_it_listens() -> None:
     assert {job["metrics_path"] for job in jobs} == {"/metrics"}
 
 
+def test_every_alert_is_about_metrics_that_there_are_and_says_what_to_do() -> None:
+    settings = yaml.safe_load((DEPLOY / "prometheus.yml").read_text(encoding="utf-8"))
+    assert settings["rule_files"] == ["alerts.yml"]
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    listed = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    for rule in rules:
+        named = re.findall(r"\bdfs_[a-z_]+", rule["expr"])
+        assert named, rule
+        assert [name for name in named if f"`{name}`" not in listed] == []
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert "dfs-admin" in rule["annotations"]["description"] or "docs/" in str(rule)
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+
+
 def test_dockerfile_copies_what_is_there() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):

@@ -8,7 +8,6 @@ stopped, the cluster must become whole by itself.
 """
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from sqlalchemy import select
 from dfs.base.entropy import Random
 from dfs.base.errors import DfsError, JobConflict
 from dfs.base.states import BlockState, NodeDuty, ReplicaState
+from dfs.local import processes
 from dfs.meta.tables import BLOCK, REPLICA, STRAY
 from dfs.wire import routes
 from dfs.wire.balance_api import BalanceRequest
@@ -131,7 +131,7 @@ class Storm:
         """SIGSTOP for one."""
         name = self._pick(self._up()) if len(self._up()) > 2 else ""
         if name:
-            os.kill(self._pid(name), signal.SIGSTOP)
+            self._signal(name, signal.SIGSTOP)
             self.frozen.add(name)
         return name
 
@@ -139,7 +139,7 @@ class Storm:
         """SIGCONT for one."""
         name = self._pick(sorted(self.frozen))
         if name:
-            os.kill(self._pid(name), signal.SIGCONT)
+            self._signal(name, signal.SIGCONT)
             self.frozen.discard(name)
         return name
 
@@ -223,7 +223,7 @@ class Storm:
     def calm(self) -> None:
         """Every fault ends."""
         for name in sorted(self.frozen):
-            os.kill(self._pid(name), signal.SIGCONT)
+            self._signal(name, signal.SIGCONT)
         self.frozen.clear()
         self.down.clear()
         self.cluster.up()
@@ -237,8 +237,9 @@ class Storm:
     def _call(self, route: Route[Q, R], body: Q) -> R:
         return ask(self.cluster, route, body)
 
-    def _pid(self, name: str) -> int:
-        return self.cluster.folder.load().find(name).pid
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        member = self.cluster.folder.load().find(name)
+        processes.send(member.pid, member.started, number)  # another may have its number now
 
 
 # ---- afterwards

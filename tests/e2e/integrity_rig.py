@@ -69,6 +69,9 @@ def kept_blocks(cluster: RigCluster) -> list[Kept]:
     ]
 
 
+TOLD_OF_COPIES = ("replica", "copy", "repair", "safe_mode", "storm", "node.", "job.failed")
+
+
 def not_whole(cluster: RigCluster, *, without: tuple[int, ...] = ()) -> list[Kept]:
     """Blocks with fewer good copies than wanted, those on some nodes not counted."""
     return [
@@ -82,11 +85,17 @@ def wait_healed(
     cluster: RigCluster, *, without: tuple[int, ...] = (), within_s: float = HEAL_S
 ) -> None:
     """Wait until every block has the copies it should have."""
-    wait_until(
-        lambda: not not_whole(cluster, without=without),
-        "every block has its copies",
-        within_s=within_s,
-    )
+    try:
+        wait_until(
+            lambda: not not_whole(cluster, without=without),
+            "every block has its copies",
+            within_s=within_s,
+        )
+    except AssertionError as exc:
+        log = cluster.folder.log(cluster.folder.load().find("nn-1")).read_text().splitlines()
+        said = [line for line in log if any(word in line for word in TOLD_OF_COPIES)]
+        told = "\n".join([str(exc), *map(str, not_whole(cluster, without=without)), *said[-30:]])
+        raise AssertionError(told) from None
 
 
 def node_number(name: str) -> int:

@@ -176,7 +176,7 @@ def _run_rounds(folder: Path, rounds: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_acknowledged_files_survive_kills_of_every_process(tmp_path: Path) -> None:
-    _run_rounds(tmp_path, 2)
+    _run_rounds(tmp_path, 1)
 
 
 @pytest.mark.faults

@@ -172,6 +172,14 @@ def test_wrong_setting_stops_each_program_with_the_nearest_key(user: User) -> No
     assert not (user.here / "n").exists()
 
 
+def test_times_that_contradict_each_other_stop_a_namenode_before_it_makes_a_cluster(user) -> None:
+    wrong = user.here / "wrong.ini"
+    wrong.write_text("[ha]\nlease_s = 5s\n")
+    ran = namenode(user, "--data", "n", "--port", "0", "--config", str(wrong))
+    ran.refused(2, "lease_s has to end before stickiness_s does")
+    assert not (user.here / "n").exists()
+
+
 def test_offline_listing_of_no_data_folder_is_refused(user: User) -> None:
     ran = user.module(DATANODE, "ls", "--data", "none")
     ran.refused(3, "no such folder")
