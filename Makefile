@@ -14,6 +14,8 @@ PEERS ?= .dfs-peers
 SEEDS ?= 0-10000
 BENCH ?=
 UNMARKED := not faults and not soak and not bench
+# A test that neither ends nor can be interrupted ends its worker, which shows where all threads are.
+BOUNDED := -o faulthandler_timeout=650 -o faulthandler_exit_on_timeout=true
 
 # The first of these that runs, is 3.11 or newer and can make environments.  PYTHON=... overrules.
 PYTHONS := python3 python3.13 python3.12 python3.11 python
@@ -46,7 +48,7 @@ demo: $(STAMP)  ## Watch a cluster be hurt, heal, grow, and give every file back
 	$(BIN)/dfs-local demo
 
 test: lint  ## Lint, then every test that is done in minutes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m '$(UNMARKED)'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(BOUNDED) -m '$(UNMARKED)'
 
 test-faults: $(STAMP)  ## The long tests: kill -9, full disks, crash points, soak
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'faults or soak'

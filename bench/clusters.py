@@ -14,7 +14,7 @@ from dfs.local.cluster import LocalCluster
 
 
 @contextmanager
-def a_cluster(folder: Path, *, datanodes: int) -> Iterator[LocalCluster]:
+def a_cluster(folder: Path, *, datanodes: int, namenodes: int = 1) -> Iterator[LocalCluster]:
     """A local cluster that ends with the block."""
     end_in_order()
     console = Console(stderr=True)
@@ -26,7 +26,7 @@ def a_cluster(folder: Path, *, datanodes: int) -> Iterator[LocalCluster]:
         say=lambda text: console.print(text, style="dim", markup=False),
     )
     try:
-        cluster.up(datanodes=datanodes)
+        cluster.up(datanodes=datanodes, namenodes=namenodes)
         yield cluster
     finally:
         cluster.down()

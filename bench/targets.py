@@ -55,6 +55,8 @@ COPY, HEAL = "copy + fsync", "heal"
 CLIENT_PUT, CLIENT_GET = "peak memory of `dfs put`", "peak memory of `dfs get`"
 DATANODE_PEAK = "peak memory of the largest DataNode"
 START, NAMENODE_PEAK = "start-up until /health answers", "peak memory of the NameNode"
+SHIPPED = ", two standbys"
+SWITCHED, KILLED = "longest wait, switchover, {} times", "longest wait, leader killed, {} times"
 WEED_TREE, GLUSTER_TREE = "SeaweedFS: put tree", "GlusterFS: get tree"
 
 
@@ -65,6 +67,10 @@ def of_system(system: str, name: str) -> str:
 
 DFS = "DFS"
 TARGETS: Mapping[str, Target] = {
+    SWITCHED.format("default"): Target(1.0),
+    SWITCHED.format("short"): Target(1.0),
+    KILLED.format("default"): Target(12.0),
+    KILLED.format("short"): Target(2.0),
     over(f"{PUT_LARGE}, {NETWORK}", DD_TWICE): Target(1.4, 1.1),
     over(f"{PUT_LARGE}, {SAME_HOST}", DD_TWICE): Target(1.4, 1.1),
     over(f"{GET_LARGE}, {NETWORK}", CAT): Target(2.0, 1.3),

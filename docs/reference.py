@@ -80,7 +80,8 @@ A running NameNode serves the same as OpenAPI at `/v1/openapi.json`.
 * A refusal is `{"error": {"code", "message", "hint", "details"}}` with the status of the
   [table](#errors). Unknown fields are refused.
 
-Besides `/v1`: `/health` and `/metrics` (both daemons), `/stock` (DataNodes), `/v1/openapi.json`.
+Besides `/v1`: `/health` and `/metrics` (both daemons), `/stock` and `/beat-now` (DataNodes),
+`/v1/openapi.json`.
 """
 
 CONFIGURE_HEAD = """\
@@ -104,6 +105,9 @@ with settings it would have to guess about. Daemons read settings once, when the
 Units: a key that ends in `_s` takes a duration (`500ms`, `3s`, `10m`, `24h`, `14d`), one that ends
 in `_bytes` or `_bytes_max` a size in powers of 1024 (`64KiB`, `128MiB`, `4GiB`). Yes and no are
 `yes` and `no`. Lists are separated by commas.
+
+What the times of `[ha]` mean for each other, and which keys have to be alike on all machines:
+[failover.md](failover.md#times).
 """
 
 METRICS_HEAD = """\
