@@ -312,8 +312,8 @@ VERBS: Final = (
         name="ha verify",
         group=GROUP,
         summary="Compare the tables of all NameNodes now",
-        description="One whose tables differ is not handed the lead; exit code 1 says that there\n"
-        "is one.",
+        description="One whose tables differ is not handed the lead.  Exit code 0 says that all\n"
+        "are equal, 1 that one differs or could not be compared.",
         run=_verify,
         examples=(Example("dfs-admin ha verify", "before a switchover that matters"),),
         exits=ORDERS,

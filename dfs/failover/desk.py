@@ -20,6 +20,7 @@ from dfs.failover.place import Place
 from dfs.failover.post_office import PostState
 from dfs.failover.roll import Roll
 from dfs.failover.status_page import STANDBY, Seen, status_of
+from dfs.failover.verifier import Verified
 from dfs.ha.effects import (
     AcknowledgeLoss,
     Command,
@@ -49,8 +50,8 @@ ORDER_S: Final = 8.0  # beyond it an order is answered with what was said so far
 class Verifier(Protocol):
     """Who holds the tables of standbys against the leader's."""
 
-    def verify(self) -> Sequence[str]:
-        """A line about each standby."""
+    def verify(self) -> Verified:
+        """Compare with each of them."""
         ...
 
     @property
@@ -307,25 +308,25 @@ class FailoverDesk:
         work.join(ORDER_S)
         if not replies:
             line = "it goes on: what comes of it, dfs-admin ha status shows as `tables`"
-            return HaOrderReply(done=True, said=[line])
+            return HaOrderReply(done=False, said=[line])
         return replies[0]
 
-    def verify(self) -> list[str]:
-        """Hold the tables of every standby against ours; a line about each.
+    def verify(self) -> Verified:
+        """Hold the tables of every standby against ours.
 
         Raises:
             DfsError: the lead was lost, or our own tables cannot be read.
         """
-        return list(self.verifier.verify()) if self.verifier else []
+        return self.verifier.verify() if self.verifier else Verified([], ())
 
     def _compare(self) -> HaOrderReply:
-        """Not done where a standby differs: that is what an operator's script asks for."""
+        """Done only where every standby was proven equal: that is what a script asks for."""
         try:
-            said = self.verify()
+            lines, unproven = self.verify()
         except DfsError as err:
             return HaOrderReply(done=False, said=[err.message])
-        differs = self.verifier is not None and bool(self.verifier.differing)
-        return HaOrderReply(done=not differs, said=said or ["there is no standby to compare with"])
+        said = lines or ["there is no standby to compare with"]
+        return HaOrderReply(done=not unproven, said=said)
 
     def _require_lead(self) -> Writer:
         writer = self._writer()

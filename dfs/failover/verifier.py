@@ -10,7 +10,7 @@ A standby that lags, or does not answer, is not compared, and that is said.
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from dfs.base.clock import Clock
 from dfs.base.entropy import new_id
@@ -25,6 +25,19 @@ from dfs.meta.writer import Writer
 
 POLL_S: Final = 0.2
 PATIENCE_S: Final = 600.0  # a hundred million rows
+
+
+class Verified(NamedTuple):
+    """What a comparison showed.
+
+    Attributes:
+        lines: one about each standby.
+        unproven: the standbys of which it was not shown that their tables equal ours: they differ,
+            lag or did not answer.
+    """
+
+    lines: list[str]
+    unproven: tuple[str, ...]
 
 
 class Verifier:
@@ -67,8 +80,8 @@ class Verifier:
         """The standbys whose tables differed then."""
         return self._differing
 
-    def verify(self) -> list[str]:
-        """Compare with every standby, once the comparison before has ended; a line about each.
+    def verify(self) -> Verified:
+        """Compare with every standby, once the comparison before has ended.
 
         Raises:
             DfsError: the lead was lost, or our own tables cannot be read.
@@ -76,24 +89,26 @@ class Verifier:
         with self._comparing:
             return self._verify()
 
-    def _verify(self) -> list[str]:
+    def _verify(self) -> Verified:
         writer, standbys = self._writer(), dict(self._standbys())
         if writer is None or not standbys:
-            return []
+            return Verified([], ())
         began_s, number = self._clock.monotonic_s(), new_id()
         ours, begun = writer.submit(lambda txn: self._open_all(txn, number, standbys))
         mine = ours.wait(PATIENCE_S)
-        lines, differing = [], list[str]()
+        lines, differing, unproven = [], list[str](), list[str]()
         for name, told in begun.items():
             finding = self._finding(mine, self._await(standbys[name], told))
             self._host.tell(DigestsCompared(name, finding))
             if finding.comparison is Comparison.DIFFERENT:
                 differing.append(name)
+            if finding.comparison is not Comparison.EQUAL:
+                unproven.append(name)
             lines.append(f"{name}: {_said(finding)}")
         self._differing = tuple(differing)
         took = format_duration(self._clock.monotonic_s() - began_s)
         self._line = f"{'; '.join(lines)} (in {took})"
-        return lines
+        return Verified(lines, tuple(unproven))
 
     def _open_all(
         self, _txn: Txn, number: str, standbys: Mapping[str, str]

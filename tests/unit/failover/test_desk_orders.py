@@ -12,8 +12,9 @@ from dfs.failover.desk import FailoverDesk, Lead
 from dfs.failover.notes import Notes
 from dfs.failover.place import Place
 from dfs.failover.roll import MemberRecord, Roll, VoterRecord
+from dfs.failover.verifier import Verified
 from dfs.ha.effects import Promote
-from dfs.wire.ha_api import HaOrderRequest
+from dfs.wire.ha_api import HaOrderReply, HaOrderRequest
 
 ROLL = Roll(
     7,
@@ -80,6 +81,29 @@ def test_order_for_the_leader_is_refused_by_a_standby_at_once(order: str) -> Non
 def test_voter_that_cannot_be_told_from_others_is_refused(named: str, reason: str) -> None:
     with pytest.raises(BadRequest, match=reason):
         a_desk(leads=True).order(HaOrderRequest(order="replace-voter", member=named), by="ada")
+
+
+@pytest.mark.parametrize(("unproven", "done"), [((), True), (("nn-2",), False)])
+def test_verify_is_done_only_where_every_standby_was_proven_equal(
+    unproven: tuple[str, ...], *, done: bool
+) -> None:
+    desk = a_desk(leads=True)
+    desk.verifier = Compared(Verified(["nn-2: a line"], unproven))  # type: ignore[assignment]
+    assert desk.order(HaOrderRequest(order="verify"), by="ada") == HaOrderReply(
+        done=done, said=["nn-2: a line"]
+    )
+
+
+class Compared:
+    """Who compared the tables already."""
+
+    line, differing = "", ()
+
+    def __init__(self, outcome: Verified) -> None:
+        self._outcome = outcome
+
+    def verify(self) -> Verified:
+        return self._outcome
 
 
 class Busy(Following):
