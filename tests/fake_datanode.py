@@ -43,6 +43,7 @@ class FakeDataNode(DataNodeServicer):
         self.silent = threading.Event()  # set: downloads and uploads hang
         self.released = threading.Event()
         self.calls: Counter[str] = Counter()
+        self.uploads: Counter[BlockName] = Counter()  # begun
         self.sent_bytes = 0
         self.lock = threading.Lock()
         self.server = grpc.server(futures.ThreadPoolExecutor(32), options=SERVER_OPTIONS)
@@ -65,6 +66,8 @@ class FakeDataNode(DataNodeServicer):
         header = next(messages).header
         self._check(header.block.token)
         name, data = codec.read_block_ref(header.block), bytearray()
+        with self.lock:
+            self.uploads[name] += 1
         footer, hasher = None, BlockHasher()
         for message in messages:
             if self.silent.is_set():
