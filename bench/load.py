@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bench.figures import Figures
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.client import DfsClient
 from dfs.wire import data_api as d
@@ -160,12 +161,12 @@ def _ask_for_seconds(target: Target, path: str, body: bytes, seconds: float) -> 
 
 
 def _create_for_seconds(target: Target, root: str, seconds: float) -> float:
-    connection, decoder = Connection(target), msgspec.json.Decoder(_Created)
+    connection, decode = Connection(target), json_reader(_Created)
     count, start_s = 0, time.perf_counter()
     while (took_s := time.perf_counter() - start_s) < seconds:
         new = d.NewFile(path=f"{root}-{count:06}", size_bytes=0)
         asked = msgspec.json.encode(d.CreateRequest(files=[new]))
-        (one,) = decoder.decode(connection.ask(routes.CREATE.path, asked, change=True)).outcomes
+        (one,) = decode(connection.ask(routes.CREATE.path, asked, change=True)).outcomes
         item = d.CompleteItem(inode=one.value.inode, lease=one.value.lease, blocks=[])
         body = msgspec.json.encode(d.CompleteRequest(items=[item]))
         connection.ask(routes.COMPLETE.path, body, change=True)
@@ -175,12 +176,12 @@ def _create_for_seconds(target: Target, root: str, seconds: float) -> float:
 
 
 def _commit_for_seconds(target: Target, root: str, seconds: float) -> float:
-    connection, decoder = Connection(target), msgspec.json.Decoder(pk.CommitFilesReply)
+    connection, decode = Connection(target), json_reader(pk.CommitFilesReply)
     count, start_s = 0, time.perf_counter()
     while (took_s := time.perf_counter() - start_s) < seconds:
         files = [pk.PackedFile(path=f"{root}-{count:06}")]
         body = msgspec.json.encode(pk.CommitFilesRequest(files=files))
-        done = decoder.decode(connection.ask(routes.COMMIT_FILES.path, body, change=True))
+        done = decode(connection.ask(routes.COMMIT_FILES.path, body, change=True))
         assert not done.refused, done.refused[0]
         count += 1
     connection.close()

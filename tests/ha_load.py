@@ -80,6 +80,9 @@ class Load:
 
             def are_answered() -> bool:
                 nonlocal answered
+                assert self._process is not None
+                ended = self._process.poll()
+                assert ended is None, f"the clients ended with {ended}: {self._errors.read_text()}"
                 answered += diary.read().count(b'"end_s"')
                 return answered >= count
 

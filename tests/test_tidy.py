@@ -86,6 +86,13 @@ def test_files_name_no_place_of_one_machine() -> None:
     assert [_name(path) for path in WRITTEN if FOREIGN.search(path.read_text())] == []
 
 
+def test_types_are_read_by_what_works_them_out_one_at_a_time() -> None:
+    own = re.compile(r"msgspec\.(json|msgpack)\.(decode|Decoder)\b")
+    door = ROOT / "dfs" / "base" / "decoding.py"
+    ours = [path for path in FILES if path.is_relative_to(ROOT / "dfs") and path != door]
+    assert [_name(path) for path in ours if own.search(path.read_text())] == []
+
+
 def test_packages_hold_only_a_docstring_in_their_init() -> None:
     public = {ROOT / "dfs" / "__init__.py", ROOT / "dfs" / "client" / "__init__.py"}
     for path in set((ROOT / "dfs").rglob("__init__.py")) - public:

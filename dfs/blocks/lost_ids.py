@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, func, or_, select
 
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import SystemRandom
 from dfs.meta.cluster_tables import NODE, SEQUENCE, SETTING
 from dfs.meta.tables import STRAY
@@ -100,7 +101,7 @@ def _ahead(connection: Connection, sequence: str) -> int:
 def _read(connection: Connection) -> list[_Skip]:
     wanted = select(SETTING.c.value).where(SETTING.c.key == SETTING_KEY)
     found = connection.execute(wanted).scalar()
-    return [] if found is None else msgspec.json.decode(found, type=list[_Skip])
+    return [] if found is None else json_reader(list[_Skip])(found)
 
 
 def _next_of(connection: Connection, sequence: str) -> int:

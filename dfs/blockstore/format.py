@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from dfs.base.checksum import BLOCK_HASH_BYTES, CHUNK_HASH_BYTES, CHUNK_SIZE_BYTES, chunk_count
+from dfs.base.decoding import msgpack_reader
 from dfs.base.errors import BlockCorrupt
 from dfs.base.ids import BlockId, Generation
 from dfs.base.records import BlockName, BlockTruth
@@ -60,7 +61,7 @@ class Trailer:
 
 
 _label_encoder = msgspec.msgpack.Encoder()
-_label_decoder = msgspec.msgpack.Decoder(Label)
+_decode_label = msgpack_reader(Label)
 
 
 def encode_tail(label: Label, truth: BlockTruth) -> bytes:
@@ -123,7 +124,7 @@ def decode_label(raw: bytes, trailer: Trailer) -> Label:
     if len(raw) != trailer.label_bytes or zlib.crc32(raw) != trailer.label_crc:
         raise corrupt("label", "the label does not match its crc")
     try:
-        label = _label_decoder.decode(raw)
+        label = _decode_label(raw)
     except msgspec.MsgspecError as exc:
         raise corrupt("label", f"the label cannot be read: {exc}") from exc
     expected = chunk_count(trailer.truth.length_bytes) * CHUNK_HASH_BYTES

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from dfs.base import crashpoint
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.base.errors import FolderInUse, ForeignFolder
 from dfs.blockstore.disk import Disk
@@ -242,7 +243,7 @@ def _check_one_file_system(layout: Layout) -> None:
 
 def _read(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return json_reader(kind)(path.read_bytes())
     except (FileNotFoundError, msgspec.MsgspecError) as exc:
         raise ForeignFolder(f"{path} cannot be read: {exc}") from exc
 
@@ -250,6 +251,6 @@ def _read(path: Path, kind: type[T]) -> T:
 def _read_or(path: Path, default: T) -> T:
     """The file's word, or the default when it was never written or was damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type(default))
+        return json_reader(type(default))(path.read_bytes())
     except (FileNotFoundError, msgspec.MsgspecError):
         return default

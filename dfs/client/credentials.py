@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.base.errors import LocalIoError
 
@@ -132,7 +133,7 @@ class CredentialsFile:
 
     def _read(self) -> dict[str, Credential]:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Credential])
+            return json_reader(dict[str, Credential])(self._file.read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError) as exc:

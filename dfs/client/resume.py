@@ -18,6 +18,7 @@ from typing import Final, Self
 import msgspec
 
 from dfs.base import crashpoint
+from dfs.base.decoding import json_reader
 from dfs.base.errors import LocalIoError
 from dfs.base.paths import printable
 from dfs.base.records import WrittenBlock
@@ -109,14 +110,14 @@ class PutState:
             return None
         try:
             first, *rest = held.readall().split(b"\n")
-            begun = msgspec.json.decode(first, type=PutBegun)
+            begun = json_reader(PutBegun)(first)
         except (OSError, msgspec.MsgspecError):
             held.close()
             return None
         done: dict[int, WrittenBlock] = {}
         for line in rest:
             with contextlib.suppress(msgspec.MsgspecError):
-                one = msgspec.json.decode(line, type=BlockDone)
+                one = json_reader(BlockDone)(line)
                 done[one.number] = one.block
         return cls(file, held, begun, done)
 

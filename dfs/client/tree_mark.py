@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dfs.base import crashpoint
+from dfs.base.decoding import json_reader
 from dfs.base.errors import LocalIoError
 from dfs.base.records import FileStatus
 
@@ -33,7 +34,7 @@ class TreeMark:
     def is_of(self, found: FileStatus) -> bool:
         """Whether an earlier put of the source, not complete yet, made that directory."""
         try:
-            made = msgspec.json.decode(self._file.read_bytes(), type=_Made)
+            made = json_reader(_Made)(self._file.read_bytes())
         except (OSError, msgspec.MsgspecError):
             return False
         return made.inode == found.inode

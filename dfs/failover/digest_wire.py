@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from dfs.base.decoding import msgpack_reader
 from dfs.base.errors import BadRequest, DfsError, PeerUnreachable
 from dfs.base.units import KiB
 from dfs.failover.lane import Lane
@@ -49,8 +50,8 @@ class Told(msgspec.Struct, frozen=True):
     failed: str = ""
 
 
-_decode_asked = msgspec.msgpack.Decoder(Asked).decode
-_decode_told = msgspec.msgpack.Decoder(Told).decode
+_decode_asked = msgpack_reader(Asked)
+_decode_told = msgpack_reader(Told)
 
 
 class Digesting(Protocol):

@@ -11,11 +11,12 @@ count up, a permit names the voter's run, an acknowledgement names a position wh
 all before it.  Who could send an old envelope again could as well cut the line.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from dfs.base.decoding import msgpack_reader
 from dfs.base.errors import BadRequest, LimitExceeded
 from dfs.base.units import MiB
 from dfs.failover.sealing import Kind, Sealing
@@ -31,10 +32,10 @@ KIND: Final = Kind(
 )
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_letter = msgspec.msgpack.Decoder(Letter).decode
-_decode_all = msgspec.msgpack.Decoder(
-    Annotated[list[msgspec.Raw], msgspec.Meta(max_length=LETTERS_MAX)]
-).decode
+_decode_letter = msgpack_reader(Letter)
+_decode_all: Callable[[bytes], list[msgspec.Raw]] = msgpack_reader(
+    Annotated[list[msgspec.Raw], msgspec.Meta(max_length=LETTERS_MAX)]  # type: ignore[arg-type]
+)
 
 
 class Opened(NamedTuple):

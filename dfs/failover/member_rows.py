@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import msgspec
 from sqlalchemy import Connection, select
 
+from dfs.base.decoding import json_reader
 from dfs.base.errors import MetadataCorrupt
 from dfs.failover.roll import MemberRecord, Roll, VoterRecord
 from dfs.meta.cluster_tables import SETTING
@@ -62,7 +63,7 @@ def put_member(txn: Txn, name: str, record: MemberRecord) -> None:
     """A member came, or moved; its voter with it."""
     before = txn.get(SETTING, _MEMBER + name)
     if before is not None:
-        old = msgspec.json.decode(before["value"], type=MemberRecord)
+        old = json_reader(MemberRecord)(before["value"])
         if old.voter != record.voter:
             txn.drop(SETTING, (_VOTER + old.voter,))
     voter = VoterRecord(name, record.url, record.machine)
@@ -90,7 +91,7 @@ def drop_member(txn: Txn, name: str) -> None:
     """A member left for good, and its voter."""
     before = txn.get(SETTING, _MEMBER + name)
     if before is not None:
-        record = msgspec.json.decode(before["value"], type=MemberRecord)
+        record = json_reader(MemberRecord)(before["value"])
         txn.drop(SETTING, (_MEMBER + name,), (_VOTER + record.voter,), (_JOINED + record.uuid,))
         _put(txn, {})
 
@@ -106,7 +107,7 @@ def _text(record: MemberRecord | VoterRecord) -> str:
 
 def _records(rows: Mapping[str, str], prefix: str, kind: type[R]) -> dict[str, R]:
     return {
-        key.removeprefix(prefix): msgspec.json.decode(value, type=kind)
+        key.removeprefix(prefix): json_reader(kind)(value)
         for key, value in rows.items()
         if key.startswith(prefix)
     }

@@ -21,6 +21,7 @@ import msgspec
 import xxhash
 
 from dfs.base import crashpoint
+from dfs.base.decoding import json_reader
 from dfs.base.durable import sync_folder
 from dfs.base.errors import LocalIoError, MetadataCorrupt, SchemaMismatch
 from dfs.ha.rows import MemberRow, VoterRow
@@ -134,7 +135,7 @@ class RowFile(Generic[R]):
         if digest != _digest(head, body):
             raise self._damaged("its bytes are not those that were written")
         try:
-            return msgspec.json.decode(body, type=self._kind)
+            return json_reader(self._kind)(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             raise self._damaged(str(exc)) from exc
 

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.decoding import msgpack_reader
 from dfs.base.entropy import SystemRandom
 from dfs.base.errors import (
     BadRequest,
@@ -55,8 +56,8 @@ class _Given(msgspec.Struct, frozen=True):
     data: bytes
 
 
-_decode_asked = msgspec.msgpack.Decoder(_Asked).decode
-_decode_given = msgspec.msgpack.Decoder(_Given).decode
+_decode_asked = msgpack_reader(_Asked)
+_decode_given = msgpack_reader(_Given)
 
 
 class SnapshotSeal:

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from dfs.base.decoding import json_reader
 from dfs.base.errors import LocalIoError, LocalNotFound
 
 HOST: Final = "127.0.0.1"
@@ -138,7 +139,7 @@ class Folder:
         except FileNotFoundError:
             return Roster()
         try:
-            return msgspec.json.decode(raw, type=Roster)
+            return json_reader(Roster)(raw)
         except msgspec.MsgspecError as exc:
             raise LocalIoError(f"{self.root / 'cluster.json'}: {exc}") from exc
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select
 
+from dfs.base.decoding import msgpack_reader
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.ids import Epoch, TxId
 from dfs.base.units import MiB
@@ -35,6 +36,7 @@ _PLACE: Final = Prepared(_PLACES.where(JOURNAL.c.txid == bindparam("txid")))
 Value = int | str | bytes | None
 Group = tuple[str, tuple[str, ...] | None, list[tuple[Value, ...]]]
 _AnyGroup = tuple[str, tuple[str, ...] | None, list[tuple[Any, ...]]]
+_read_list = msgpack_reader(list[_AnyGroup])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def chain_hash(prev_hash: bytes, epoch: int, txid: int, at_ms: int, changes: byt
 
 def read_groups(changes: bytes) -> list[Group]:
     """The groups of a record."""
-    return msgspec.msgpack.decode(changes, type=list[_AnyGroup])
+    return _read_list(changes)
 
 
 def last_record(connection: Connection) -> Record | None:

@@ -30,6 +30,7 @@ from typing import Final
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader
 from dfs.base.durable import sync_folder
 from dfs.base.errors import MetadataCorrupt
 from dfs.base.ids import TxId
@@ -164,7 +165,7 @@ class Soundness:
     def _take_mark(self) -> _Mark | None:
         """The mark, if it fits the file; it is gone when this returns."""
         try:
-            mark = msgspec.json.decode(self._mark_file.read_bytes(), type=_Mark)
+            mark = json_reader(_Mark)(self._mark_file.read_bytes())
         except (OSError, msgspec.DecodeError):
             mark = None
         if self._mark_file.exists():

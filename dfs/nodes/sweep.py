@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader
 from dfs.base.errors import DfsError, NamenodeUnreachable
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import node_name
@@ -156,7 +157,7 @@ class HealthSweep:
 def _read(address: NodeAddress, body: bytes) -> _Found:
     detail = body.decode("utf-8", "replace")
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = json_reader(_Answer)(body)
     except msgspec.MsgspecError:
         return _Found(address, reachable=False, ok=False, detail=f"not a DataNode: {detail}")
     expected = node_name(address.node)

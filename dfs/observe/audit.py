@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader
 from dfs.base.errors import LocalIoError
 
 READ_BACK_BYTES: Final = 4 * 1024 * 1024
@@ -93,6 +94,6 @@ class AuditTrail:
             raw = source.read(READ_BACK_BYTES)
         for line in reversed(raw.splitlines()):
             try:
-                yield msgspec.json.decode(line, type=dict[str, object])
+                yield json_reader(dict[str, object])(line)
             except msgspec.MsgspecError:
                 continue  # the first, cut line of the window

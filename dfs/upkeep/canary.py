@@ -22,6 +22,7 @@ from sqlalchemy import Connection, select
 
 from dfs.base import crashpoint
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import Random
 from dfs.base.errors import DfsError
 from dfs.base.events import Emitter, Event
@@ -448,7 +449,7 @@ def _status(node: NodeId, canary: Canary, why: str, *, late: bool) -> CanaryStat
 def _load(connection: Connection) -> dict[NodeId, Canary]:
     wanted = select(SETTING).where(SETTING.c.key.startswith(_KEY, autoescape=True))
     return {
-        NodeId(int(row.key.removeprefix(_KEY))): msgspec.json.decode(row.value, type=Canary)
+        NodeId(int(row.key.removeprefix(_KEY))): json_reader(Canary)(row.value)
         for row in connection.execute(wanted)
     }
 

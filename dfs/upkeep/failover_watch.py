@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader
 from dfs.base.errors import DfsError
 from dfs.failover.post_office import PostState
 from dfs.upkeep.failover_facts import (
@@ -181,6 +182,6 @@ class FailoverWatch:
 def _version_at(link: Fetch, url: str) -> str:
     """Empty when it does not say."""
     try:
-        return msgspec.json.decode(link.fetch(f"{url}/health"), type=_Answer).version
+        return json_reader(_Answer)(link.fetch(f"{url}/health")).version
     except (DfsError, msgspec.MsgspecError):
         return ""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from dfs import __version__
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader
 from dfs.base.events import Emitter, Event
 from dfs.base.ids import BlockId
 from dfs.base.records import NodeView
@@ -235,7 +236,7 @@ def _read_runs(connection: Connection, *, before_ms: int, limit: int) -> list[He
 
 
 def _run(row: Row[Any]) -> HealthRun:
-    bad = msgspec.json.decode(row.report, type=list[Check])
+    bad = json_reader(list[Check])(row.report)
     return HealthRun(row.id, row.at_ms, HealthStatus(row.status), bad)
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy import Connection, select
 
+from dfs.base.decoding import json_reader
 from dfs.meta.cluster_tables import SETTING
 from dfs.meta.session import Reader
 from dfs.meta.txn import Txn
@@ -54,7 +55,7 @@ def read_value(connection: Connection, key: Key, shape: type[T]) -> T | None:
     """As `Remembered.read`, on a snapshot or in a transaction."""
     wanted = select(SETTING.c.value).where(SETTING.c.key == key.value)
     found = connection.execute(wanted).scalar()
-    return None if found is None else msgspec.json.decode(found, type=shape)
+    return None if found is None else json_reader(shape)(found)
 
 
 def put_value(txn: Txn, key: Key, value: object) -> None:

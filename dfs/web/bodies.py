@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
+from dfs.base.decoding import json_reader
 from dfs.base.errors import BadRequest, LimitExceeded
 from dfs.wire.routes import Route
 from dfs.wire.shapes import Request
@@ -26,7 +27,7 @@ class BodyReader(Generic[Q]):
 
     def __init__(self, route: Route[Q, object], *, items_max: int) -> None:
         self._kind = route.takes
-        self._decode = msgspec.json.Decoder(route.takes).decode
+        self._decode = json_reader(route.takes)
         self._lists = _list_fields(route.takes)
         self._items_max = items_max
 

@@ -10,6 +10,7 @@ from typing import Final
 import grpc
 import msgspec
 
+from dfs.base.decoding import json_reader
 from dfs.base.errors import DfsError, Overloaded, PeerUnreachable, from_code
 from dfs.wire.shapes import ErrorBody
 
@@ -67,6 +68,6 @@ def _body_in(call: grpc.Call) -> ErrorBody | None:
 
 def _decoded(raw: str | bytes) -> ErrorBody | None:
     try:
-        return msgspec.json.decode(raw, type=ErrorBody)
+        return json_reader(ErrorBody)(raw)
     except msgspec.MsgspecError:
         return None

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from dfs.base.decoding import json_reader
 from dfs.base.errors import (
     BadRequest,
     DfsError,
@@ -100,7 +101,7 @@ class HttpLink:
             _tell_stale(base_url, stale, hear_stale)
         raw = _content(url, answer)
         try:
-            return msgspec.json.decode(raw, type=route.gives)
+            return json_reader(route.gives)(raw)
         except msgspec.MsgspecError as exc:
             raise NamenodeUnreachable(f"{base_url}: answer not understood: {exc}") from exc
 
@@ -165,7 +166,7 @@ def reason_of(exc: OSError | ValueError) -> str:
 def refusal_of(url: str, status: int, body: bytes) -> DfsError:
     """What a daemon refused, as it raised it; `NamenodeUnreachable` if that is none of ours."""
     try:
-        error = msgspec.json.decode(body, type=ErrorReply).error
+        error = json_reader(ErrorReply)(body).error
     except msgspec.MsgspecError:
         return NamenodeUnreachable(f"{url} answered {status}; is it a DFS daemon?")
     return from_code(error.code, error.message, error.hint, error.details)

@@ -34,6 +34,7 @@ import msgspec
 
 from dfs.base.checksum import Buffer
 from dfs.base.clock import Clock
+from dfs.base.decoding import json_reader, msgpack_reader
 from dfs.base.errors import BadRequest, DfsError, PeerUnreachable, from_code
 from dfs.base.units import KiB, MiB
 from dfs.wire.channel import MESSAGE_BYTES_MAX, PIECE_BYTES
@@ -395,7 +396,7 @@ def read_payload(message: Message, kind: type[S]) -> S:
         BadRequest: it is not of that shape.
     """
     try:
-        return msgspec.msgpack.decode(message.payload, type=kind)
+        return msgpack_reader(kind)(message.payload)
     except msgspec.MsgspecError:
         raise BadRequest("a message over the local socket cannot be read") from None
 
@@ -412,7 +413,7 @@ def refusal(err: DfsError) -> bytes:
 def refused(message: Message) -> DfsError:
     """The error that the other side refused with."""
     try:
-        body = msgspec.json.decode(message.payload, type=ErrorBody)
+        body = json_reader(ErrorBody)(message.payload)
     except msgspec.MsgspecError:
         return PeerUnreachable("refused in a way that cannot be read")
     return from_code(body.code, body.message, body.hint, body.details)

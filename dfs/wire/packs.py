@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from dfs.base.checksum import BLOCK_HASH_BYTES
+from dfs.base.decoding import msgpack_reader
 from dfs.base.errors import BadRequest, LimitExceeded
 from dfs.base.paths import PATH_BYTES_MAX
 from dfs.base.units import MiB
@@ -51,7 +52,7 @@ class _Table(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Table)
+_decode_table = msgpack_reader(_Table)
 
 
 def entry_bytes_max(path: str) -> int:
@@ -95,7 +96,7 @@ def decode_table(raw: bytes, *, length_bytes: int | None = None) -> tuple[PackEn
     if len(raw) > TABLE_BYTES_MAX:
         raise LimitExceeded(f"a pack's table of {len(raw)} bytes is larger than {TABLE_BYTES_MAX}")
     try:
-        table = _decoder.decode(raw)
+        table = _decode_table(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise BadRequest(f"the pack's table cannot be read: {exc}") from None
     if table.version != TABLE_VERSION:

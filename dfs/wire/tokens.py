@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from dfs.base.decoding import msgpack_reader
 from dfs.base.errors import TokenRefused
 from dfs.base.ids import BlockId, Generation, InodeId, NodeId, node_name
 from dfs.base.records import BlockKey, BlockName, BlockTruth, Receipt
@@ -111,7 +112,7 @@ def read_token(raw: bytes, ring: KeyRing, *, now_ms: int) -> BlockToken:
         raise TokenRefused("a block token is needed")
     payload, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
     try:
-        token = msgspec.msgpack.decode(payload, type=BlockToken)
+        token = msgpack_reader(BlockToken)(payload)
     except msgspec.MsgspecError:
         raise TokenRefused("the block token is malformed") from None
     key = ring.find(token.key_id)
@@ -125,7 +126,7 @@ def read_token(raw: bytes, ring: KeyRing, *, now_ms: int) -> BlockToken:
 def key_id_of(raw: bytes) -> int | None:
     """The key a token says it is signed with; believed only after `read_token`."""
     try:
-        return msgspec.msgpack.decode(raw[:-_SIGNATURE_BYTES], type=BlockToken).key_id
+        return msgpack_reader(BlockToken)(raw[:-_SIGNATURE_BYTES]).key_id
     except msgspec.MsgspecError:
         return None
 
