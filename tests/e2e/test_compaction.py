@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ CRASH = "DFS_CRASHPOINT"
 AT_THE_CHANGE = "nn.compact.repointed"
 POINTS = ("nn.compact.read", "nn.compact.begun", "nn.compact.written", "nn.compact.committed")
 PACKED, LONE, LEFT = 40, 9, 8
+AGE_S = 0.6  # more than [compact] age_s of the rig
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,9 @@ def put_and_remove(cluster: RigCluster, tmp_path: Path, name: str) -> dict[str, 
             path = f"/{name}/lone{number}"
             left[path] = rng.randbytes(3000 + number)
             client.write_bytes(path, left[path])
+    old_s = time.monotonic() + AGE_S
     wait_until(lambda: not rows(cluster, GC_QUEUE), "what was removed is purged")
+    wait_until(lambda: time.monotonic() > old_s, "the newest are old enough to be gathered")
     return left
 
 
