@@ -1,5 +1,7 @@
 """DataNodes that die, come back, vanish together or lie: what is copied, and what never goes."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,8 @@ def test_catalog_that_is_lost_is_rebuilt_from_the_files_and_nothing_is_copied(
 
 def spoil_catalog(data: Path, damage: str) -> None:
     catalog = data / "catalog.sqlite"
+    with contextlib.closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a page of it may be in the log only
     for tail in ("-wal", "-shm"):
         catalog.with_name(catalog.name + tail).unlink(missing_ok=True)
     if damage == "deleted":
