@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dfs.base import paths
 from dfs.base.checksum import block_lengths, file_checksum
+from dfs.base.decoding import json_reader
 from dfs.base.errors import (
     BeingWritten,
     DfsError,
@@ -101,7 +102,7 @@ class FakeCatalog(FakePacks):
                     and headers.get("Authorization") != f"Bearer {TOKEN}"
                 ):
                     raise SessionExpired("not this session")
-                body = msgspec.json.decode(raw, type=route.takes)
+                body = json_reader(route.takes)(raw)
                 if request not in self._replies or route.safe:
                     self._replies[request] = msgspec.json.encode(getattr(self, f"_{name}")(body))
                 if self.answers_lost[name]:

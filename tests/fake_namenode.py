@@ -3,8 +3,7 @@
 import threading
 from collections.abc import Mapping
 
-import msgspec
-
+from dfs.base.decoding import json_reader
 from dfs.base.errors import NodeNotJoined, NotLeader
 from dfs.base.records import NodeCommand
 from dfs.wire import routes
@@ -75,20 +74,20 @@ class FakeNamenode:
             details = {"leader": self.leader, "namenodes": self.namenodes}
             raise NotLeader("it does not lead", details=details)
         if path == routes.JOIN.path:
-            return self._join(msgspec.json.decode(raw, type=JoinRequest))
+            return self._join(json_reader(JoinRequest)(raw))
         if credential != f"Bearer {SECRET}" or self.forget_nodes:
             raise NodeNotJoined("unknown node")
         if path == routes.STOCK.path:
-            return self._stock(msgspec.json.decode(raw, type=StockReport))
+            return self._stock(json_reader(StockReport)(raw))
         if path == routes.STOCK_DIGESTS.path:
-            return self._compare(msgspec.json.decode(raw, type=StockDigests))
+            return self._compare(json_reader(StockDigests)(raw))
         known: list[int] = []
         if path == routes.REGISTER_NODE.path:
-            self.registrations.append(msgspec.json.decode(raw, type=NodeRegistration))
+            self.registrations.append(json_reader(NodeRegistration)(raw))
             self.registered = True
             version = 0
         else:
-            beat = msgspec.json.decode(raw, type=Beat)
+            beat = json_reader(Beat)(raw)
             self.beats.append(beat)
             self.acknowledged += beat.acknowledged
             self.commands = [c for c in self.commands if c.command not in beat.acknowledged]

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from dfs.base.decoding import json_reader
+
 
 class Verb(StrEnum):
     """What a client asked for."""
@@ -100,5 +102,5 @@ def from_lines(lines: Iterable[bytes]) -> list[Operation]:
     Raises:
         msgspec.DecodeError: a line is none of ours.
     """
-    told = (msgspec.json.decode(line, type=Operation) for line in lines if line.endswith(b"\n"))
+    told = (json_reader(Operation)(line) for line in lines if line.endswith(b"\n"))
     return list({(one.client, one.begin_s): one for one in told}.values())

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from dfs.accounts.passwords import HashCost, Passwords
 from dfs.base.clock import SystemClock
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.daemons.namenode import Outside, make_ballot
 from dfs.daemons.namenode_folder import NamenodeFolder
@@ -39,7 +40,7 @@ class Answer:
 
     @property
     def json(self) -> dict[str, object]:
-        return msgspec.json.decode(self.raw, type=dict[str, object])
+        return json_reader(dict[str, object])(self.raw)
 
     @property
     def error(self) -> dict[str, object]:
@@ -141,7 +142,7 @@ class NamenodeRig:
         answer = self.post(routes.LOGIN, LoginRequest(name=name, password=password))
         if answer.status != 200:
             return None
-        return msgspec.json.decode(answer.raw, type=LoginReply)
+        return json_reader(LoginReply)(answer.raw)
 
     def audit_lines(self) -> list[dict[str, object]]:
         """Every audit line, oldest first."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_token
 from dfs.base.errors import (
     GroupNotFound,
@@ -66,7 +67,7 @@ class FakeNamenode(FakeNames):
         credential = headers.get("Authorization", "").removeprefix("Bearer ")
         if route.caller is not r.Caller.ANYONE and credential not in self.tokens:
             raise NotLoggedIn("no session")
-        request = msgspec.json.decode(raw, type=route.takes)
+        request = json_reader(route.takes)(raw)
         self.asked.append((path, request))
         return self._handlers[path](request, self.tokens.get(credential, ""))
 

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from dfs.base.decoding import json_reader
 from dfs.upkeep.health import CHECKS
 from dfs.wire import routes
 from dfs.wire.check_api import (
@@ -39,34 +40,31 @@ def test_health_of_a_cluster_without_datanodes_says_what_to_do(
     namenode: NamenodeRig, admin: str
 ) -> None:
     answer = namenode.post(routes.HEALTH, HealthRequest(probe=True), token=admin)
-    report = msgspec.json.decode(answer.raw, type=HealthReport)
+    report = json_reader(HealthReport)(answer.raw)
     assert {check.id for check in report.checks} == set(CHECKS)
     (few,) = [check for check in report.checks if check.id == "few_nodes"]
     assert (few.status, few.next) == (HealthStatus.CRITICAL, "dfs-admin join-token")
     assert report.status is HealthStatus.CRITICAL
     kept = namenode.post(routes.HEALTH_RUNS, HealthRunsRequest(), token=admin)
-    (run, *_) = msgspec.json.decode(kept.raw, type=HealthRunsReply).runs
+    (run, *_) = json_reader(HealthRunsReply)(kept.raw).runs
     assert "few_nodes" in [check.id for check in run.bad]
 
 
 def test_fsck_and_the_rules_of_a_new_namespace_hold(namenode: NamenodeRig, admin: str) -> None:
-    reply = msgspec.json.decode(
-        namenode.post(routes.FSCK, FsckRequest(), token=admin).raw, type=FsckReply
-    )
+    reply = json_reader(FsckReply)(namenode.post(routes.FSCK, FsckRequest(), token=admin).raw)
     assert (reply.files, reply.next, reply.totals.files) == ([], "", 0)
     assert namenode.post(routes.FSCK, FsckRequest(path="/no"), token=admin).status == 404
-    known = msgspec.json.decode(
-        namenode.post(routes.INVARIANTS, InvariantRequest(), token=admin).raw, type=InvariantReply
-    )
+    listed = namenode.post(routes.INVARIANTS, InvariantRequest(), token=admin)
+    known = json_reader(InvariantReply)(listed.raw)
     for each in known.invariants:
         answer = namenode.post(routes.INVARIANTS, InvariantRequest(number=each.number), token=admin)
-        assert msgspec.json.decode(answer.raw, type=InvariantReply).violations == []
+        assert json_reader(InvariantReply)(answer.raw).violations == []
 
 
 def test_write_without_datanodes_is_explained(namenode: NamenodeRig, admin: str) -> None:
     body = ExplainRequest(what="write", path="/f")
     answer = namenode.post(routes.EXPLAIN, body, token=admin)
-    reply = msgspec.json.decode(answer.raw, type=ExplainReply)
+    reply = json_reader(ExplainReply)(answer.raw)
     assert reply.explained[0].verdict == "would be refused: no DataNode can take it"
     wrong = ExplainRequest(what="dream", path="/f")
     assert namenode.post(routes.EXPLAIN, wrong, token=admin).status == 400

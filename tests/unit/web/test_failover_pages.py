@@ -2,9 +2,9 @@
 
 import math
 
-import msgspec
 import pytest
 
+from dfs.base.decoding import json_reader
 from dfs.failover.gauges import add_failover_gauges
 from dfs.failover.outbox import Correspondence
 from dfs.failover.post_office import PostState
@@ -144,7 +144,7 @@ def test_a_namenode_alone_says_so_to_anybody(namenode: NamenodeRig) -> None:
 
 def test_a_namenode_alone_has_no_trouble_with_failover(namenode: NamenodeRig, admin: str) -> None:
     report = namenode.post(routes.HEALTH, {}, token=admin)
-    checks = {each.id: each for each in msgspec.json.decode(report.raw, type=HealthReport).checks}
+    checks = {each.id: each for each in json_reader(HealthReport)(report.raw).checks}
     of_failover = (
         "lossy",
         "standby_differs",
@@ -188,4 +188,4 @@ def test_loss_that_there_was_none_of_needs_no_acknowledgement(
     namenode: NamenodeRig, admin: str
 ) -> None:
     reply = namenode.post(routes.HA_ORDER, HaOrderRequest(order="acknowledge-loss"), token=admin)
-    assert msgspec.json.decode(reply.raw, type=HaOrderReply).said == ["no loss is known of"]
+    assert json_reader(HaOrderReply)(reply.raw).said == ["no loss is known of"]

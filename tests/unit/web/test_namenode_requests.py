@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from dfs import __version__
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.wire import routes
 from dfs.wire.accounts_api import PasswordRequest, RegisterRequest
@@ -143,7 +144,7 @@ def test_empty_body_asks_for_nothing(namenode: NamenodeRig, ada: str) -> None:
 
 def test_cluster_says_what_a_client_needs(namenode: NamenodeRig, ada: str) -> None:
     answer = namenode.post(routes.CLUSTER, {}, token=ada)
-    reply = msgspec.json.decode(answer.raw, type=ClusterReply)
+    reply = json_reader(ClusterReply)(answer.raw)
     assert reply.cluster == namenode.process.reign.cluster
     assert reply.version == __version__
     assert reply.txid >= 1

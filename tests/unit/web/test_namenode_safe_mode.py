@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.base.states import NodeDuty
 from dfs.web.handlers import Change, Handlers
@@ -67,7 +67,7 @@ def test_reads_logins_and_administration_go_on(held: NamenodeRig, ada: str, admi
     assert held.post(routes.REGISTER, grace).status == 200
     assert held.post(routes.NODES, Nothing(), token=ada).status == 200
     answer = held.post(routes.SAFETY, Nothing(), token=admin)
-    status = msgspec.json.decode(answer.raw, type=SafetyReply)
+    status = json_reader(SafetyReply)(answer.raw)
     assert (status.by_hand, status.safe_mode) == ("admin", "admin said so")
     assert held.send("GET", "/health").json["safe_mode"] is True
     assert b"dfs_safe_mode 1" in held.send("GET", "/metrics").raw

@@ -3,8 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
-
+from dfs.base.decoding import json_reader
 from dfs.base.entropy import new_id
 from dfs.base.errors import PermissionDenied
 from dfs.meta.txn import Txn
@@ -40,11 +39,11 @@ def test_files_committed_twice_under_one_id_come_to_be_once_and_answer_briefly(
     assert first.raw == second.raw
     assert len(first.raw) < 100
     assert namenode.process.reign.database.writer.txid == txid
-    assert msgspec.json.decode(first.raw, type=CommitFilesReply).refused == []
+    assert json_reader(CommitFilesReply)(first.raw).refused == []
     (line,) = [each for each in namenode.audit_lines() if each["action"] == "packs.commit"]
     assert line["items"] == 2_000
     again = namenode.post(routes.COMMIT_FILES, body, token=ada, request=new_id())
-    assert len(msgspec.json.decode(again.raw, type=CommitFilesReply).refused) == 2_000
+    assert len(json_reader(CommitFilesReply)(again.raw).refused) == 2_000
     assert namenode.audit_lines()[-1]["refused"] == {"path_exists": 2_000}
 
 
@@ -56,7 +55,7 @@ def test_more_files_than_a_request_may_hold_are_refused(namenode: NamenodeRig, a
 def test_a_pack_finds_no_place_where_no_datanode_joined(namenode: NamenodeRig, ada: str) -> None:
     body = BeginPacksRequest(packs=[NewPack(size_bytes=10)])
     answer = namenode.post(routes.BEGIN_PACKS, body, token=ada)
-    (outcome,) = msgspec.json.decode(answer.raw, type=Outcomes[OpenedPack]).outcomes
+    (outcome,) = json_reader(Outcomes[OpenedPack])(answer.raw).outcomes
     assert outcome.error is not None
     assert outcome.error.code == "placement_refused"
 
@@ -70,7 +69,7 @@ def test_who_may_not_read_some_of_many_files_leaves_a_line(namenode: NamenodeRig
     bob = namenode.user("bob")
     asked = LocateManyRequest(paths=[file.path for file in files])
     answer = namenode.post(routes.LOCATE_MANY, asked, token=bob)
-    reply = msgspec.json.decode(answer.raw, type=LocateManyReply)
+    reply = json_reader(LocateManyReply)(answer.raw)
     assert [each.error.code if each.error else "" for each in reply.files] == [
         PermissionDenied.code,
         "",
@@ -106,7 +105,7 @@ def test_commits_that_wait_together_are_each_done_once_and_answered_the_same_whe
         first = [each.result(10) for each in asked]
     assert writer.txid == before + 1
     assert first[0].raw == first[4].raw
-    refused = [msgspec.json.decode(each.raw, type=CommitFilesReply).refused for each in first]
+    refused = [json_reader(CommitFilesReply)(each.raw).refused for each in first]
     assert [len(each) for each in refused] == [0, 0, 0, 1, 0]
     for body, request, answer in zip(bodies, requests, first, strict=False):
         again = namenode.post(routes.COMMIT_FILES, body, token=ada, request=request)
