@@ -426,16 +426,6 @@ class Presence:
             failed, self._failed = self._failed, []
         return failed
 
-    def must_register(self) -> None:
-        """What nodes hold is not to be trusted any more: each registers and reports anew.
-
-        What was ordered of them goes too: it was decided on what is not believed any more.
-        """
-        with self._lock:
-            for known in self._nodes.values():
-                known.registration = known.full_report = 0
-                known.orders = Orders()
-
     def _known(self, node: NodeId) -> _Node:
         known = self._nodes.get(node)
         if known is None:

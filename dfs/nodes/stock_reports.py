@@ -197,7 +197,6 @@ class StockReporter:
         self._page_max = page_max
         self._sequence = 1
         self._full_due_s = 0.0  # the first report is a full one
-        self.full_reports = 0
 
     def want_full(self) -> None:
         """Send everything with the next step: registered again, or asked to."""
@@ -232,7 +231,6 @@ class StockReporter:
             return 0
         spread = 1 + FULL_JITTER_SHARE * (2 * self._rng.random() - 1)
         self._full_due_s = self._clock.monotonic_s() + self._full_interval_s * spread
-        self.full_reports += 1
         self._sequence += 1
         return told
 
