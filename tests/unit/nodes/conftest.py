@@ -1,6 +1,6 @@
-"""A register of DataNodes on a real metadata database."""
+"""A register of DataNodes on a real metadata database, and DataNodes' side of the talk with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from dfs.meta.session import Reader
 from dfs.meta.writer import Writer
 from dfs.nodes.registry import ClusterFacts, NodeRegistry
 from dfs.settings.sections import LivenessConfig
+from tests.unit.nodes.beat_rig import Side
 
 CLUSTER = "c" * 32
 
@@ -56,3 +57,16 @@ def start(
 @pytest.fixture
 def registry(start: Callable[[], NodeRegistry]) -> NodeRegistry:
     return start()
+
+
+@pytest.fixture
+def new_side() -> Iterator[Callable[..., Side]]:
+    made: list[Side] = []
+
+    def make(*urls: str, **settings: object) -> Side:
+        made.append(Side(*urls, **settings))
+        return made[-1]
+
+    yield make
+    for side in made:
+        side.beats.stop()

@@ -1,7 +1,7 @@
 """A DataNode's beats, commands and stock reports, against a NameNode that speaks the routes."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,19 +17,6 @@ def namenode() -> Iterator[FakeNamenode]:
     fake = FakeNamenode()
     yield fake
     fake.close()
-
-
-@pytest.fixture
-def new_side() -> Iterator[Callable[..., Side]]:
-    made: list[Side] = []
-
-    def make(*urls: str, **settings: object) -> Side:
-        made.append(Side(*urls, **settings))
-        return made[-1]
-
-    yield make
-    for side in made:
-        side.beats.stop()
 
 
 def test_node_registers_then_beats_and_learns(namenode: FakeNamenode, new_side) -> None:

@@ -35,19 +35,6 @@ def new_namenode() -> Iterator[Callable[..., FakeNamenode]]:
         fake.close()
 
 
-@pytest.fixture
-def new_side() -> Iterator[Callable[..., Side]]:
-    made: list[Side] = []
-
-    def make(*urls: str, **settings: object) -> Side:
-        made.append(Side(*urls, **settings))
-        return made[-1]
-
-    yield make
-    for side in made:
-        side.beats.stop()
-
-
 def until(holds: Callable[[], object]) -> None:
     """Wait for what no request tells of."""
     pause = threading.Event()
